@@ -1,0 +1,9 @@
+"""Every verb in plain PyTorch, under the same name and signature, written to be read beside the papers."""
+
+from irkernels.reference.chain import multi_dot
+from irkernels.reference.einsum import einsum
+from irkernels.reference.entries import entries
+from irkernels.reference.gradients import gradients
+from irkernels.reference.losses import completion_loss
+
+__all__ = ["completion_loss", "einsum", "entries", "gradients", "multi_dot"]

@@ -1,0 +1,68 @@
+"""Losses over observed entries: residual r = prediction - value, weights w (1 where none are given).
+
+mse = sum w r^2 / sum w    half_sse = sum w r^2 / 2    l1 = sum w |r| / sum w    huber = sum w h(r) / sum w,
+h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2)   (torch.nn.functional.huber_loss).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from irkernels.observed import Observed
+from irkernels.reference.entries import entries
+from irkernels.reference.equation import read_equation
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "mse": lambda prediction, value, delta: (prediction - value) ** 2,
+    "half_sse": lambda prediction, value, delta: (prediction - value) ** 2 / 2,
+    "l1": lambda prediction, value, delta: (prediction - value).abs(),
+    "huber": lambda prediction, value, delta: functional.huber_loss(prediction, value, reduction="none", delta=delta),
+}
+
+
+def completion_loss(
+    equation: str, *operands: Tensor, observed: Observed, loss: str = "mse", delta: float = 1.0
+) -> Tensor:
+    """The loss of the product at its observed entries, W never formed: the shape of the output's `...`, else a scalar.
+
+    operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz].
+    Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or of
+    another dtype, ValueError for an unknown loss, a delta that is not positive, and values or weights of unfit shape.
+    """
+    read = read_equation(equation, operands)
+    _check(read.dense, operands[0], observed, loss, delta)
+    prediction = entries(equation, *operands, at=observed)
+    return observed_loss(prediction, observed, loss, delta)
+
+
+def observed_loss(prediction: Tensor, observed: Observed, loss: str, delta: float) -> Tensor:
+    """[...] from predictions [..., nnz] of the observed entries."""
+    pointwise = LOSSES[loss](prediction, observed.values.expand_as(prediction), delta)
+    if observed.weights is None:
+        return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)
+    weighted = observed.weights * pointwise
+    return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / observed.weights.sum(-1)
+
+
+def _check(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, delta: float) -> None:
+    if not isinstance(observed, Observed):
+        raise TypeError(f"observed must be an irkernels.Observed, got {type(observed).__name__}")
+    if loss not in LOSSES:
+        raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    if observed.dtype != operand.dtype:
+        raise TypeError(f"observed values are {observed.dtype}, but the operands are {operand.dtype}; convert with .to()")
+    for name, tensor in (("values", observed.values), ("weights", observed.weights)):
+        if tensor is None:
+            continue
+        leading = tensor.shape[:-1]
+        if len(leading) > len(dense) or any(a not in (1, b) for a, b in zip(reversed(leading), reversed(dense))):
+            raise ValueError(
+                f"observed {name} are {list(tensor.shape)}, but the output's `...` is {list(dense)}:"
+                f" expected {[*dense, observed.nnz]} or [{observed.nnz}]"
+            )
