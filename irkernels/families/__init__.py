@@ -1,0 +1,1 @@
+"""Families of products: an equation, its papers' initialisers, and a module each."""
