@@ -1,0 +1,28 @@
+"""The registry of products and what tests and benches draw from it."""
+
+from irkernels.testing.oracle import (
+    absolute_product,
+    dense_completion_loss,
+    dense_entries,
+    factor_gradients,
+    worst_ratio,
+)
+from irkernels.testing.product import Product
+from irkernels.testing.random_products import random_product
+from irkernels.testing.registry import FAMILIES, PRODUCTS, SHAPES_AND_SYNTAX, SMALL
+from irkernels.testing.strides import STRIDES
+
+__all__ = [
+    "FAMILIES",
+    "PRODUCTS",
+    "SHAPES_AND_SYNTAX",
+    "SMALL",
+    "STRIDES",
+    "Product",
+    "absolute_product",
+    "dense_completion_loss",
+    "dense_entries",
+    "factor_gradients",
+    "random_product",
+    "worst_ratio",
+]

@@ -1,0 +1,40 @@
+"""Shared fixtures: both implementations of the verbs, and what a build may lack (said, never silently passed)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+
+import irkernels as irk
+
+
+@pytest.fixture(params=["irkernels", "irkernels.reference"])
+def verbs(request: pytest.FixtureRequest) -> ModuleType:
+    """The package's verbs, and the same verbs in plain torch."""
+    return irk if request.param == "irkernels" else irk.reference
+
+
+@pytest.fixture
+def public() -> Callable[[str], Callable]:
+    """A public name of the package, or a skip that says it is missing."""
+
+    def get(name: str) -> Callable:
+        found = irk
+        for part in name.split("."):
+            if not hasattr(found, part):
+                pytest.skip(f"irkernels.{name} is not there yet")
+            found = getattr(found, part)
+        return found
+
+    return get
+
+
+@pytest.fixture
+def threads() -> Callable[[int], None]:
+    """Sets torch's thread count; what it was is restored."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
