@@ -54,6 +54,6 @@ def worst_ratio(found: Tensor, expected: Tensor, scale: Tensor) -> float:
         raise AssertionError(f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     if found.numel() == 0:
         return 0.0
-    error = (found.detach().to(torch.float64) - expected).abs()
-    ratio = torch.where(error == 0, 0.0, error / scale)
+    error = (found.detach().to(torch.float64) - expected.detach()).abs()
+    ratio = torch.where(error == 0, 0.0, error / scale.detach())
     return float(torch.nan_to_num(ratio, nan=float("inf")).max())
