@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from irkernels._arguments import per_trial
+
 
 class GroupRMSprop(Optimizer):
     """One scalar step size for all parameters, from the running mean of the squared gradient norm.
@@ -107,12 +109,7 @@ def _check_group(group: dict[str, Any]) -> None:
             raise ValueError(f"parameter {position} is on {p.device}, but parameter 0 is on {group['params'][0].device}")
         if trials is not None and (p.dim() == 0 or p.shape[0] != trials):
             raise ValueError(f"parameter {position} must be [{trials}, ...], one copy for each trial, got {list(p.shape)}")
-    lr = torch.as_tensor(group["lr"])
-    if lr.dim() > 0 and tuple(lr.shape) != (trials,):
-        expected = "a number" if trials is None else f"a number or [{trials}], one for each trial"
-        raise ValueError(f"lr must be {expected}, got shape {list(lr.shape)}")
-    if not (torch.isfinite(lr).all() and (lr >= 0).all()):
-        raise ValueError(f"lr must be finite and not negative, got {group['lr']}")
+    per_trial("lr", group["lr"], trials)
     if not 0 <= group["alpha"] < 1:
         raise ValueError(f"alpha must be in [0, 1), got {group['alpha']}")
     if not (math.isfinite(group["eps"]) and group["eps"] >= 0):

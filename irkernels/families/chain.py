@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from irkernels._arguments import integer, per_trial
 from irkernels.families.initialisers import INITIALISERS, Size
 from irkernels.families.streams import trial_generators
 from irkernels.nn.product import Product
@@ -53,7 +52,7 @@ class MatrixChain(Product):
         sizes = _sizes(rows, cols, depth, hidden)
         if init not in INITIALISERS:
             raise ValueError(f"unknown init {init!r}; known are {', '.join(INITIALISERS)}")
-        count = 1 if trials is None else _integer("trials", trials)
+        count = 1 if trials is None else integer("trials", trials, 1)
         magnitudes = _magnitudes(init, init_scale, init_std, trials)
         generators = trial_generators(trials, generator, seed)
         # trial by trial, so that a trial of many is the single run bit for bit
@@ -72,22 +71,13 @@ def chain_equation(depth: int) -> str:
 
 
 def _sizes(rows: int, cols: int, depth: int, hidden: Any) -> list[int]:
-    rows, cols, depth = _integer("rows", rows), _integer("cols", cols), _integer("depth", depth)
+    rows, cols, depth = integer("rows", rows, 1), integer("cols", cols, 1), integer("depth", depth, 1)
     if hidden is None:
         hidden = min(rows, cols)
     inner = list(hidden) if isinstance(hidden, Sequence) else [hidden] * (depth - 1)
     if len(inner) != depth - 1:
         raise ValueError(f"hidden: a chain of depth {depth} has {depth - 1} inner sizes, got {len(inner)}")
-    return [rows, *(_integer("hidden", size) for size in inner), cols]
-
-
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    value = operator.index(value)
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value
+    return [rows, *(integer("hidden", size, 1) for size in inner), cols]
 
 
 def _magnitudes(init: str, scale: Any, std: Any, trials: int | None) -> list[Size]:
@@ -96,18 +86,6 @@ def _magnitudes(init: str, scale: Any, std: Any, trials: int | None) -> list[Siz
     if std is not None and init == "identity":
         raise ValueError('init_std: the entries of "identity" factors are not random; give init_scale')
     if std is not None:
-        return [Size(None, value) for value in _per_trial("init_std", std, trials)]
-    return [Size(value, None) for value in _per_trial("init_scale", _DEFAULT_SCALE if scale is None else scale, trials)]
-
-
-def _per_trial(name: str, value: Any, trials: int | None) -> list[float]:
-    given = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
-    expected = () if trials is None else (trials,)
-    if given.dim() > 0 and tuple(given.shape) != expected:
-        kinds = "a number" if trials is None else f"a number or [{trials}], one for each trial"
-        raise ValueError(f"{name} must be {kinds}, got shape {list(given.shape)}")
-    values = given.expand(expected or (1,)).tolist()
-    for each in values:
-        if not math.isfinite(each) or each < 0:
-            raise ValueError(f"{name} must be finite and not negative, got {each}")
-    return values
+        return [Size(None, value) for value in per_trial("init_std", std, trials).tolist()]
+    scale = _DEFAULT_SCALE if scale is None else scale
+    return [Size(value, None) for value in per_trial("init_scale", scale, trials).tolist()]

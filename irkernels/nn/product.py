@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from irkernels import functional
+from irkernels._arguments import integer
 from irkernels._problem import with_trials
 from irkernels.observed import Observed
 from irkernels.reference.equation import ELLIPSIS, read_equation
@@ -34,7 +35,7 @@ class Product(nn.Module):
         trials: int | None = None,
     ) -> None:
         super().__init__()
-        self.trials = _checked_trials(trials)
+        self.trials = None if trials is None else integer("trials", trials, 1)
         constants = dict(constants or {})
         operands = _in_operand_order(factors, constants)
         self.equation = _explicit(equation, operands, constants, self.trials)
@@ -109,16 +110,6 @@ class Product(nn.Module):
         super()._apply(fn, recurse)
         self._mark_trials()
         return self
-
-
-def _checked_trials(trials: int | None) -> int | None:
-    if trials is None:
-        return None
-    if isinstance(trials, bool) or not isinstance(trials, int):
-        raise TypeError(f"trials must be an integer or None, got {type(trials).__name__}")
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
-    return trials
 
 
 def _in_operand_order(factors: tuple[Tensor, ...], constants: dict[int, Tensor]) -> tuple[Tensor, ...]:

@@ -1,0 +1,164 @@
+"""The two ways to take steps: natively, all in one call, or with the optimizer's own step() in a Python loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, optim
+from torch.optim import Optimizer
+
+from irkernels._problem import Problem
+from irkernels.nn.product import Product
+from irkernels.observed import Observed
+from irkernels.optim import GroupRMSprop
+from irkernels.reference.fit import fit_steps as _engine
+from irkernels.training.data import model_loss
+from irkernels.training.rules import read_rule, write_rule
+
+# these act on every entry by itself, so trials do not meet in them
+_ENTRYWISE = (
+    optim.SGD, optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adagrad,
+    optim.Adadelta, optim.Rprop, optim.ASGD,
+)  # fmt: skip
+
+
+class NativeSteps:
+    """Steps of a plain Problem; the model's parameters are its factors, in place."""
+
+    def __init__(
+        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, lr: Tensor | None
+    ) -> None:
+        self._model, self._optimizer = model, optimizer
+        lead = () if model.trials is not None else (1,)
+        factors = [f.detach().contiguous().view(*lead, *f.shape) for f in model.factors]
+        rule = read_rule(optimizer, model, lr)
+        active = torch.ones(model.trials or 1, dtype=torch.bool, device=factors[0].device)
+        constants = {position: c.detach() for position, c in model.constants.items()}
+        self.problem = Problem(model.equation, factors, data, rule, active, loss, delta, constants)
+
+    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
+        """(losses [T], done [T]) of up to `steps` updates of every active trial."""
+        self.problem.active = active
+        losses, done = _engine(self.problem, steps)
+        self._publish()
+        return losses, done
+
+    def _publish(self) -> None:
+        # a parameter that is not contiguous is not its own factor
+        with torch.no_grad():
+            for parameter, factor in zip(self._model.factors, self.problem.factors):
+                if parameter.data_ptr() != factor.data_ptr():
+                    parameter.copy_(factor.view(parameter.shape))
+
+    def write_back(self) -> None:
+        """The optimizer as its own steps would have left it; graphs that saved the old parameters learn of the change."""
+        write_rule(self.problem.rule, self._optimizer, self._model)
+        for parameter in self._model.parameters():
+            torch.autograd.graph.increment_version(parameter)
+
+    @property
+    def lr(self) -> Tensor:
+        """[T] float64, on the CPU."""
+        return self.problem.rule.lr.cpu()
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a run to be continued."""
+        rule = self.problem.rule
+        names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize", "alpha", "eps")
+        options = {f"optimizer {name}": getattr(rule, name) for name in names}
+        kind = type(self._optimizer).__name__
+        return {"steps taken": "natively", "optimizer kind": kind, **options, "lr": rule.lr.tolist()}
+
+    def state(self) -> dict[str, Any]:
+        rule = self.problem.rule
+        return {
+            "factors": self.problem.factors, "momentum_buffers": rule.momentum_buffers, "v": rule.v, "step": rule.step,
+        }  # fmt: skip
+
+    def load(self, state: dict[str, Any]) -> None:
+        rule, device = self.problem.rule, self.problem.active.device
+        for factor, saved in zip(self.problem.factors, state["factors"]):
+            factor.copy_(saved)
+        buffers = state["momentum_buffers"]
+        rule.momentum_buffers = None if buffers is None else [buffer.to(device) for buffer in buffers]
+        rule.v = None if state["v"] is None else state["v"].to(device)
+        rule.step = state["step"].to(device)
+        self._publish()
+
+
+class OrdinarySteps:
+    """loss.backward() and optimizer.step(), one step at a time; a trial that has stopped is put back after each."""
+
+    def __init__(self, model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float) -> None:
+        if isinstance(optimizer, optim.LBFGS):
+            raise TypeError("optimizer: LBFGS evaluates its loss several times a step, which fit does not do")
+        if model.trials is not None and not isinstance(optimizer, (*_ENTRYWISE, GroupRMSprop)):
+            raise TypeError(
+                f"optimizer: {type(optimizer).__name__} may couple trials; with trials use SGD, GroupRMSprop or one of"
+                f" {', '.join(each.__name__ for each in _ENTRYWISE[1:])}"
+            )
+        self._model, self._data, self._optimizer = model, data, optimizer
+        self._loss, self._delta = loss, delta
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise ValueError("the model has no factor that requires grad")
+
+    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
+        active = active.clone()
+        losses = torch.full(active.shape, torch.nan, dtype=self._parameters[0].dtype, device=active.device)
+        done = torch.zeros_like(active, dtype=torch.int64)
+        kept = [p.grad for p in self._parameters]
+        for _ in range(steps):
+            if not active.any():
+                break
+            now, gradients = self._gradients()
+            losses = torch.where(active, now, losses)
+            finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
+            active = active & torch.isfinite(now) & torch.stack(finite).all(0)
+            if active.any():
+                self._step(gradients, active)
+            done += active
+        for parameter, gradient in zip(self._parameters, kept):
+            parameter.grad = gradient
+        return losses, done
+
+    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Losses [T] and gradients [T, ...]."""
+        losses = model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
+        gradients = torch.autograd.grad(losses.sum(), self._parameters)
+        lead = () if self._model.trials is not None else (1,)
+        return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
+
+    def _step(self, gradients: list[Tensor], active: Tensor) -> None:
+        masks = [active.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
+        for parameter, gradient, mask in zip(self._parameters, gradients, masks):
+            parameter.grad = torch.where(mask, gradient, torch.zeros_like(gradient)).view(parameter.shape)
+        before = None if active.all() else [p.detach().clone() for p in self._parameters]
+        self._optimizer.step()
+        if before is not None:
+            with torch.no_grad():
+                for parameter, mask, old in zip(self._parameters, masks, before):
+                    parameter.copy_(torch.where(mask, parameter, old))
+
+    def write_back(self) -> None:
+        pass  # the optimizer has taken every step itself
+
+    @property
+    def lr(self) -> Tensor:
+        lrs = torch.as_tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float64)
+        return lrs.detach().reshape(-1).expand(self._model.trials or 1).clone().cpu()
+
+    def settings(self) -> dict[str, Any]:
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in self._optimizer.param_groups]
+        kind = type(self._optimizer).__name__
+        return {"steps taken": "in a Python loop", "optimizer kind": kind, "optimizer options": repr(groups)}
+
+    def state(self) -> dict[str, Any]:
+        return {"factors": [f.detach() for f in self._model.factors], "optimizer": self._optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for factor, saved in zip(self._model.factors, state["factors"]):
+                factor.copy_(saved)
+        self._optimizer.load_state_dict(state["optimizer"])

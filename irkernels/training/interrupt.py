@@ -1,0 +1,40 @@
+"""Ctrl-C as a request that the loop reads between chunks, so that parameters and step numbers always agree."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Interrupt:
+    requested: bool = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:  # the second Ctrl-C does not wait
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def answer_interrupts() -> Iterator[Interrupt]:
+    """Inside, the first SIGINT sets `.requested`; the second raises KeyboardInterrupt.
+
+    Signals belong to the main thread, and a handler of the user's own is left in place: there it stays False.
+    """
+    interrupt = Interrupt()
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt._handle)
+    try:
+        yield interrupt
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

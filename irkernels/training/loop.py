@@ -1,0 +1,258 @@
+"""The loop of `irk.fit`: chunks of steps by an engine, and everything that happens between them."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from irkernels._arguments import integer, per_trial
+from irkernels.nn.product import Product
+from irkernels.observed import Observed
+from irkernels.training import checkpoint as files
+from irkernels.training.data import checked_data, checked_loss
+from irkernels.training.engines import NativeSteps, OrdinarySteps
+from irkernels.training.interrupt import Interrupt, answer_interrupts
+from irkernels.training.pace import LOOK_UP, Pace
+from irkernels.training.progress import Progress, reporter
+from irkernels.training.recording import Recorder, Snapshot, read_metrics
+from irkernels.training.rules import check_optimizer, why_not_native
+from irkernels.training.stopping import Running, Stop
+from irkernels.training.trajectory import Trajectory
+
+
+def fit(
+    model: Product,
+    data: Observed | Tensor,
+    optimizer: Optimizer,
+    *,
+    steps: int,
+    loss: str = "mse",
+    delta: float = 1.0,
+    lr: float | Sequence[float] | Tensor | None = None,
+    record: str | Iterable[str | Mapping[str, Callable]] | Mapping[str, Callable] = (),
+    record_every: int | None = None,
+    stop: Stop | None = None,
+    progress: bool | Callable[[Progress], Any] = True,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: float = 60.0,
+    resume: str | os.PathLike | None = None,
+    truth: Observed | Tensor | None = None,
+) -> Trajectory:
+    """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
+
+    model: irk.nn.Product or a family.  data: Observed (values [nnz] or [trials, nnz]) or a dense target ([*output] or
+    [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD or irk.optim.GroupRMSprop over the model's
+    parameters run natively; another one runs in an ordinary Python loop, with a warning.  Parameters and optimizer state
+    are updated in place, as so many optimizer.step() calls would; `.grad` is not touched.
+
+    loss: mse, half_sse, l1 or huber (with delta).  lr: in place of the optimizer's, a number or [trials].
+    record: names of metrics, and {name: f(model)}: loss; error (mean squared error against `truth`, over all its entries,
+    or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and effective_rank of a
+    matrix; product (the whole W).  They are taken at step 0, every record_every steps (default steps / 1000) and at the
+    end.  stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
+
+    progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run after
+    the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start, every
+    checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit for bit as if
+    it had not been interrupted, in its recordings too.
+
+    Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
+    """
+    steps = integer("steps", steps, 0)
+    record_every = None if record_every is None else integer("record_every", record_every, 1)
+    if not checkpoint_every >= 0:
+        raise ValueError(f"checkpoint_every must be seconds, at least 0, got {checkpoint_every}")
+    if not isinstance(model, Product):
+        raise TypeError(f"model must be an irk.nn.Product (MatrixChain, ...), got {type(model).__name__}")
+    if stop is not None and not isinstance(stop, Stop):
+        raise TypeError(f"stop must be an irk.Stop, got {type(stop).__name__}")
+    checked_loss(loss, delta)
+    data = checked_data("data", data, model)
+    truth = None if truth is None else checked_data("truth", truth, model)
+    check_optimizer(optimizer, model)
+    metrics = read_metrics(record, model, truth)
+    report = reporter(progress)
+    saved = None if resume is None else files.read(resume, "Checkpoint")
+    if record_every is None:
+        record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
+    engine = _engine_for(model, data, optimizer, loss, delta, None if lr is None else per_trial("lr", lr, model.trials))
+    settings = {
+        "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
+        "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
+        "loss": loss, "delta": delta, "data": _describe(data), "record": list(metrics), "record_every": record_every,
+        **engine.settings(),
+    }  # fmt: skip
+    run = _Run(
+        engine=engine,
+        running=Running(model.trials or 1, model.factors[0].device),
+        recorder=Recorder(metrics, model.trials),
+        snapshot=lambda: Snapshot(model, data, loss, delta, truth),
+        settings=settings,
+        steps=steps,
+        stop=stop,
+    )
+    if saved is not None:
+        files.same_settings(resume, saved["settings"], settings)
+        run.load(resume, saved)
+    run.loop(report, checkpoint, checkpoint_every)
+    return run.trajectory(model)
+
+
+class _Run:
+    """A fit under way: `reached` steps of `steps`, and whatever a checkpoint holds."""
+
+    def __init__(
+        self,
+        engine: NativeSteps | OrdinarySteps,
+        running: Running,
+        recorder: Recorder,
+        snapshot: Callable[[], Snapshot],
+        settings: dict[str, Any],
+        steps: int,
+        stop: Stop | None,
+    ) -> None:
+        self.engine, self.running, self.recorder = engine, running, recorder
+        self.snapshot, self.settings, self.steps, self.stop = snapshot, settings, steps, stop
+        self.record_every: int = settings["record_every"]
+        self.check_every = None if stop is None else stop.every or self.record_every
+        self.reached = 0
+        self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64)
+        self.interrupted = False
+        self._fresh = True
+        self._reported = -LOOK_UP
+
+    def loop(self, report: Any, path: Any, checkpoint_every: float) -> None:
+        pace = Pace()
+        with answer_interrupts() as interrupt:
+            try:
+                if self._fresh:
+                    self._visit()
+                written = self._save(path)
+                while self.reached < self.steps and self.running.active.any() and not self._stopped(interrupt):
+                    self._advance(pace)
+                    self._visit()
+                    self._report(report, pace)
+                    if time.monotonic() - written > checkpoint_every:
+                        written = self._save(path)
+            except _Interrupted:
+                self.interrupted = True
+            finally:
+                self.engine.write_back()
+                report.close()
+            if self.recorder.names and self.recorder.steps[-1:] != [self.reached]:
+                self._record(self.snapshot())
+            self._save(path)
+
+    def _stopped(self, interrupt: Interrupt) -> bool:
+        self.interrupted = interrupt.requested
+        return self.interrupted
+
+    def _advance(self, pace: Pace) -> None:
+        chunk = min(pace.chunk, self._next_visit() - self.reached)
+        with pace.measured(chunk):
+            losses, done = self.engine.advance(chunk, self.running.active)
+        self.losses = torch.where(self.running.active, losses, self.losses.to(losses)).cpu().double()
+        self.running.advanced(self.reached, chunk, done)
+        self.reached += chunk
+        if not self.running.active.any():
+            # how long the chunk would have been is nobody's business: the run ended with its last trial
+            self.reached = int(self.running.stopped_at.max())
+
+    def _next_visit(self) -> int:
+        grids = [self.record_every] if self.recorder.names else []
+        grids += [] if self.check_every is None else [self.check_every]
+        return min([self.steps, *(self.reached + grid - self.reached % grid for grid in grids)])
+
+    def _visit(self) -> None:
+        """What is due at this step: the stopping rule, then the record."""
+        snapshot = self.snapshot()
+        if self.check_every is not None and self.reached % self.check_every == 0:
+            self.running.check(self.stop, snapshot.loss.reshape(-1), self.reached)
+        if self.recorder.names and self.reached % self.record_every == 0:
+            self._record(snapshot)
+
+    def _record(self, snapshot: Snapshot) -> None:
+        if self.recorder.steps[-1:] != [self.reached]:
+            self.recorder.record(self.reached, snapshot, self.running.settled)
+
+    def _report(self, report: Any, pace: Pace) -> None:
+        left = self.steps - self.reached
+        running = int(self.running.active.sum())
+        if left and running and pace.seconds - self._reported < LOOK_UP:
+            return
+        self._reported = pace.seconds
+        remaining = left / pace.rate if running and pace.rate else 0.0
+        try:
+            report(Progress(self.reached, self.steps, pace.rate, remaining, self.losses, running))
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+
+    def _save(self, path: Any) -> float:
+        if path is not None:
+            body = {
+                "settings": self.settings, "engine": self.engine.state(), "running": self.running.state(),
+                "reached": self.reached, "stop": None if self.stop is None else list(vars(self.stop).values()),
+                "steps": torch.tensor(self.recorder.steps, dtype=torch.int64), "metrics": self.recorder.arrays(),
+            }  # fmt: skip
+            files.write(path, "Checkpoint", body)
+        return time.monotonic()
+
+    def load(self, path: Any, saved: dict[str, Any]) -> None:
+        if saved["reached"] > self.steps:
+            raise ValueError(f"resume: {os.fspath(path)!r} is at step {saved['reached']}, beyond steps={self.steps}")
+        self._fresh = False
+        self.reached = saved["reached"]
+        self.engine.load(saved["engine"])
+        self.running.load(saved["running"])
+        self.recorder.load(saved["steps"], saved["metrics"])
+        if saved["stop"] != (None if self.stop is None else list(vars(self.stop).values())):
+            self.running.restart_converged()
+        if self.reached < self.steps and self.running.active.any():
+            self.recorder.drop_after(self.record_every)
+
+    def trajectory(self, model: Product) -> Trajectory:
+        reasons, ends = self.running.reasons(self.interrupted), self.running.ends(self.reached)
+        single = model.trials is None
+        return Trajectory(
+            steps=torch.tensor(self.recorder.steps, dtype=torch.int64),
+            metrics=self.recorder.arrays(),
+            reason=reasons[0] if single else reasons,
+            stopped_at=int(ends[0]) if single else ends,
+            lr=self.engine.lr[0] if single else self.engine.lr,
+            equation=model.equation,
+            shape=model.shape,
+            trials=model.trials,
+            loss=self.settings["loss"],
+            optimizer=self.settings["optimizer kind"],
+        )
+
+
+class _Interrupted(Exception):
+    """KeyboardInterrupt out of a progress callable, where the run is between chunks."""
+
+
+def _engine_for(
+    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, lr: Tensor | None
+) -> NativeSteps | OrdinarySteps:
+    reason = why_not_native(optimizer, model)
+    if reason is None:
+        return NativeSteps(model, data, optimizer, loss, delta, lr)
+    if lr is not None:
+        raise ValueError(f"lr= needs native steps, but {reason}")
+    engine = OrdinarySteps(model, data, optimizer, loss, delta)
+    warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
+    return engine
+
+
+def _describe(data: Observed | Tensor) -> str:
+    """Enough to tell other data: kind, size and a digest."""
+    if isinstance(data, Tensor):
+        return f"dense {tuple(data.shape)} {files.digest(data)}"
+    return f"observed {data.nnz} of {data.shape} {files.digest([data.at, data.values, data.weights])}"
