@@ -1,0 +1,312 @@
+// Names, fields and the GIL: Python objects in, plain data out. No mathematics.
+#include <dlfcn.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "bind/tensor.h"
+#include "plan/plan.h"
+#include "targets/target.h"
+
+namespace irk {
+namespace {
+
+using PlanPointer = std::shared_ptr<const Plan>;
+
+constexpr size_t kMostPlans = 4096;
+constexpr int64_t kStackScratch = 16384;  // bytes of scratch that live on the stack
+constexpr int64_t kReleaseWork = 20000;   // multiply-adds from which a call lets go of the GIL
+
+TensorReader reader;
+const TargetTable* target = nullptr;
+std::mutex cache_lock;
+std::unordered_map<std::string, PlanPointer> cache;
+
+std::string load_target(const std::string& path) {
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw std::runtime_error(std::string("cannot load a kernel target: ") + dlerror());
+  auto* entry = reinterpret_cast<const TargetTable* (*)()>(dlsym(handle, "irk_target"));
+  if (!entry) throw std::runtime_error("a kernel target has no table: " + path);
+  target = entry();
+  return target->name;
+}
+
+const char* name(Scalar s) {
+  constexpr const char* names[] = {"float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8 or bool", "another dtype"};
+  return names[int(s)];
+}
+
+Dtype dtype_of(const TensorView& v, const std::string& what) {
+  if (int(v.scalar) > int(Scalar::f16))
+    throw py::type_error(what + " has an unsupported dtype (" + name(v.scalar) + "); supported are float32, float64, bfloat16 and float16");
+  return Dtype(int(v.scalar));
+}
+
+View view_of(const TensorView& v, int skip = 0) {
+  return {{v.shape + skip, v.shape + v.ndim}, {v.strides + skip, v.strides + v.ndim}};
+}
+
+std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
+  std::vector<TensorView> views;
+  views.reserve(operands.size());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    views.push_back(reader.read(operands[i]));
+    const std::string what = "operand " + std::to_string(i);
+    const Dtype own = dtype_of(views[i], what);
+    if (!views[i].cpu) throw py::value_error(what + " is not on the CPU, and this build has no kernels for its device");
+    if (i && own != dtype)
+      throw py::type_error(what + " has dtype " + name(views[i].scalar) + ", operand 0 has " + name(views[0].scalar) + " (they must be equal)");
+    dtype = own;
+  }
+  return views;
+}
+
+class Key {
+ public:
+  void add(int64_t x) { bytes_.append(reinterpret_cast<const char*>(&x), sizeof x); }
+  void add(const TensorView& v) {
+    add(v.ndim);
+    bytes_.append(reinterpret_cast<const char*>(v.shape), size_t(v.ndim) * sizeof(int64_t));
+    bytes_.append(reinterpret_cast<const char*>(v.strides), size_t(v.ndim) * sizeof(int64_t));
+  }
+  void add(const std::string& s) { bytes_.append(s); }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+template <class Make>
+PlanPointer cached(const std::string& key, Make&& request) {
+  {
+    const std::lock_guard<std::mutex> lock(cache_lock);
+    const auto found = cache.find(key);
+    if (found != cache.end()) return found->second;
+  }
+  PlanPointer plan = make_plan(request());
+  const std::lock_guard<std::mutex> lock(cache_lock);
+  if (cache.size() >= kMostPlans) cache.clear();
+  cache[key] = plan;
+  return plan;
+}
+
+std::vector<bool> mask(uint64_t low, size_t n, const py::object& wide) {
+  std::vector<bool> wanted(n);
+  for (size_t i = 0; i < n; ++i) wanted[i] = wide.is_none() ? low >> i & 1 : wide.cast<py::tuple>()[i].cast<bool>();
+  return wanted;
+}
+
+// wanted: a bit for each operand, or a tuple of bools beyond 64 operands.
+PlanPointer plan(const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz,
+                 const py::object& cotangent) {
+  Dtype dtype = Dtype::f32;
+  const auto views = read_operands(operands, dtype);
+  const bool is_int = PyLong_Check(wanted.ptr());
+  const uint64_t bits = is_int ? wanted.cast<uint64_t>() : 0;
+  Key key;
+  key.add(stage);
+  key.add(int64_t(dtype));
+  key.add(nnz);
+  key.add(int64_t(bits));
+  if (!is_int)
+    for (const auto& w : wanted.cast<py::tuple>()) key.add(int64_t(w.cast<bool>()));
+  for (const auto& v : views) key.add(v);
+  TensorView g;
+  if (!cotangent.is_none()) {
+    g = reader.read(cotangent);
+    if (!g.cpu) throw py::value_error("the cotangent is not on the CPU, and this build has no kernels for its device");
+    if (nnz < 0 && dtype_of(g, "the cotangent") != dtype)
+      throw py::type_error(std::string("the cotangent has dtype ") + name(g.scalar) + ", the operands have " + name(views[0].scalar));
+    key.add(g);
+  }
+  key.add(equation);
+  return cached(key.bytes(), [&] {
+    PlanRequest request;
+    request.equation = equation;
+    for (const auto& v : views) request.operands.push_back(view_of(v));
+    request.wanted = mask(bits, views.size(), is_int ? py::none() : wanted);
+    request.dtype = dtype;
+    request.stage = Stage(stage);
+    request.nnz = nnz;
+    if (!cotangent.is_none() && nnz < 0) {
+      request.cotangent = view_of(g);
+      const auto expected = parse_product(equation, request.operands).output_shape();
+      if (request.cotangent.shape != expected)
+        throw py::value_error("the cotangent has shape " + py::str(py::cast(request.cotangent.shape)).cast<std::string>() +
+                              ", the product has " + py::str(py::cast(expected)).cast<std::string>());
+    }
+    return request;
+  });
+}
+
+// One step of training: the factors (wanted operands) carry a leading trial axis, the constants do not.
+PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wanted, const py::tuple& operands, int64_t trials, int64_t nnz) {
+  Dtype dtype = Dtype::f32;
+  const auto views = read_operands(operands, dtype);
+  PlanRequest request;
+  request.equation = equation;
+  for (size_t i = 0; i < views.size(); ++i) {
+    request.operands.push_back(view_of(views[i], wanted[i] ? 1 : 0));
+    request.trial_strides.push_back(wanted[i] ? views[i].strides[0] : 0);
+  }
+  request.wanted = wanted;
+  request.dtype = dtype;
+  request.stage = Stage::train;
+  request.nnz = nnz;
+  request.trials = trials;
+  return make_plan(request);
+}
+
+int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
+
+int64_t scratch_bytes(const Plan& plan, int threads) {
+  const Shares shares = share(plan.work, plan.trials, threads);
+  int64_t bytes;
+  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), int64_t(shares.by_trial ? shares.threads : 1), &bytes))
+    throw std::overflow_error("the workspace would have more than 2^63 bytes");
+  return bytes;
+}
+
+void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : reader.read(tensor).data; }
+
+// The coordinates of listed entries: columns [order, nnz] and the sorted orders that a plan asks for.
+class EntriesArgument {
+ public:
+  EntriesArgument(const Plan& plan, int64_t nnz, const py::object& columns, const py::tuple& orders) {
+    if (columns.is_none()) return;
+    int64_t expected = 0;
+    for (int l : plan.product.output) expected += !plan.product.letters[size_t(l)].ellipsis;
+    const TensorView c = index_tensor(columns, expected * nnz);
+    entries_ = {nnz, c.scalar == Scalar::i64, c.data, nullptr};
+    if (orders.size() < plan.orders.size()) throw py::value_error("the plan reads more sorted orders than were given");
+    for (const auto& item : orders) {
+      const auto order = item.cast<py::tuple>();
+      const TensorView starts = index_tensor(order[1], -1);
+      orders_.push_back({index_tensor(order[0], nnz).data, starts.data, index_tensor(order[2], expected * nnz).data, starts.shape[0] - 1});
+    }
+    entries_.orders = orders_.data();
+    given_ = true;
+  }
+  const Entries* get() const { return given_ ? &entries_ : nullptr; }
+
+ private:
+  TensorView index_tensor(const py::object& tensor, int64_t elements) {
+    TensorView v = reader.read(tensor);
+    int64_t n = 1, stride = 1;
+    bool contiguous = true;
+    for (int i = v.ndim; i-- > 0;) {
+      contiguous = contiguous && (v.shape[i] <= 1 || v.strides[i] == stride);
+      stride *= v.shape[i];
+      n *= v.shape[i];
+    }
+    const bool integer = v.scalar == Scalar::i32 || v.scalar == Scalar::i64;
+    if (!contiguous || !integer || (elements >= 0 && n != elements) || (given_scalar_ && v.scalar != scalar_))
+      throw py::value_error("coordinates must be contiguous, of one integer dtype, and as many as the entries");
+    scalar_ = v.scalar;
+    given_scalar_ = true;
+    return v;
+  }
+
+  Entries entries_{};
+  std::vector<Order> orders_;
+  bool given_ = false, given_scalar_ = false;
+  Scalar scalar_ = Scalar::i64;
+};
+
+// (kind, delta, values, values stride, weights, weights stride, loss)
+Target target_of(const py::tuple& t) {
+  return {Loss(t[0].cast<int>()), t[1].cast<double>(), address(t[2]), address(t[4]), t[3].cast<int64_t>(), t[5].cast<int64_t>(), address(t[6])};
+}
+
+const float kOneFloat = 1;
+const double kOneDouble = 1;
+
+std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients) {
+  const size_t n = plan.product.operands.size();
+  std::vector<void*> buffers(kOperands + 2 * n, nullptr);
+  buffers[kOne] = plan.dtype == Dtype::f64 ? const_cast<void*>(static_cast<const void*>(&kOneDouble)) : const_cast<void*>(static_cast<const void*>(&kOneFloat));
+  for (size_t i = 0; i < n; ++i) buffers[kOperands + i] = address(operands[i]);
+  if (!gradients.is_none()) {
+    const auto given = gradients.cast<py::tuple>();
+    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = address(given[i]);
+  }
+  return buffers;
+}
+
+void run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
+         const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
+         const py::object& loss, int threads) {
+  auto buffers = buffers_of(plan, operands, gradients);
+  buffers[kOutput] = address(output);
+  buffers[kSaved] = address(saved);
+  buffers[kCotangent] = address(cotangent);
+  alignas(64) char small[kStackScratch];
+  buffers[kScratch] = scratch.is_none() ? small : address(scratch);
+  if (scratch.is_none() && scratch_bytes(plan, threads) > kStackScratch) throw std::logic_error("a plan ran without its workspace");
+  const EntriesArgument entries(plan, nnz, columns, orders);
+  const Target t = loss.is_none() ? Target{} : target_of(loss.cast<py::tuple>());
+  const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads};
+  if (plan.work * plan.trials < kReleaseWork) return target->run(plan.program(), call);
+  const py::gil_scoped_release release;
+  target->run(plan.program(), call);
+}
+
+// factors: (tensor, momentum or None, operand position); rule: see Rule.
+void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
+         const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
+         const py::object& active, const py::object& done, int threads) {
+  auto buffers = buffers_of(plan, operands, py::none());
+  buffers[kScratch] = address(scratch);
+  const EntriesArgument entries(plan, nnz, columns, orders);
+  const Target t = target_of(loss);
+  std::vector<Factor> list;
+  for (const auto& item : factors) {
+    const auto f = item.cast<py::tuple>();
+    const TensorView v = reader.read(f[0]);
+    int64_t elements = 1;
+    for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
+    list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
+  }
+  const FitCall call{{buffers.data(), entries.get(), &t, threads},
+                     {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
+                      rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
+                      rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
+                      static_cast<int64_t*>(address(rule[10])), rule[11].cast<int32_t>()},
+                     list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
+                     static_cast<int64_t*>(address(done))};
+  const py::gil_scoped_release release;
+  target->fit(plan.program(), call);
+}
+
+}  // namespace
+}  // namespace irk
+
+PYBIND11_MODULE(_bind, m) {
+  using namespace irk;
+  py::class_<Plan, std::shared_ptr<Plan>>(m, "Plan")
+      .def_readonly("output_shape", &Plan::output_shape)
+      .def_readonly("orders", &Plan::orders)
+      .def_readonly("trials", &Plan::trials)
+      .def_readonly("work", &Plan::work)
+      .def_property_readonly("saved", [](const Plan& p) { return p.saved * p.trials; })
+      .def_property_readonly("sampled_root", [](const Plan& p) { return p.tree.sampled && p.tree.is_pair(p.tree.root); })
+      .def_property_readonly("value_work", [](const Plan& p) { return p.tree.work; })
+      .def("scratch_bytes", &scratch_bytes, py::arg("threads"))
+      .def("explain", &Plan::explain);
+  m.attr("STACK_SCRATCH") = kStackScratch;
+  m.def("set_exchange_table", [](const py::object& table) { reader.set_table(table); });
+  m.def("load_target", &load_target);
+  m.def("plan", [](const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz, const py::object& cotangent) {
+    return std::const_pointer_cast<Plan>(plan(equation, stage, wanted, operands, nnz, cotangent));
+  });
+  m.def("train_plan", [](const std::string& equation, const std::vector<bool>& wanted, const py::tuple& operands, int64_t trials, int64_t nnz) {
+    return std::const_pointer_cast<Plan>(train_plan(equation, wanted, operands, trials, nnz));
+  });
+  m.def("run", &run);
+  m.def("fit", &fit);
+  m.def("cached_plans", [] { const std::lock_guard<std::mutex> lock(cache_lock); return cache.size(); });
+  m.def("clear_plans", [] { const std::lock_guard<std::mutex> lock(cache_lock); cache.clear(); });
+}

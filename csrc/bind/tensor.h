@@ -1,0 +1,94 @@
+// A tensor as the binding sees it: address, shape, strides, dtype. Read through DLPack's C exchange table where the
+// framework offers one (about 50 ns), else through Python attributes. Nothing here owns memory.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "plan/program.h"
+
+namespace irk {
+
+namespace py = pybind11;
+
+// Layout of DLPack 1.x, as its specification fixes it.
+struct DlTensor {
+  void* data;
+  struct { int32_t type, id; } device;
+  int32_t ndim;
+  struct { uint8_t code, bits; uint16_t lanes; } dtype;
+  int64_t* shape;
+  int64_t* strides;
+  uint64_t byte_offset;
+};
+struct DlExchangeTable {
+  struct { uint32_t major, minor; } version;
+  void* previous;
+  void *allocate, *from_object, *to_object;
+  int (*view)(void* object, DlTensor* out);
+  void* current_stream;
+};
+
+enum class Scalar { f32, f64, bf16, f16, i32, i64, u8, other };
+
+struct TensorView {
+  void* data = nullptr;
+  Scalar scalar = Scalar::other;
+  bool cpu = true;
+  int ndim = 0;
+  const int64_t *shape = nullptr, *strides = nullptr;
+  std::vector<int64_t> held;  // shape and strides when no table lends them
+};
+
+class TensorReader {
+ public:
+  // `table`: the capsule torch.Tensor.__dlpack_c_exchange_api__, or None.
+  void set_table(const py::object& table) {
+    if (!table.is_none()) table_ = static_cast<DlExchangeTable*>(PyCapsule_GetPointer(table.ptr(), "dlpack_exchange_api"));
+    if (table_ && (table_->version.major != 1 || !table_->view)) table_ = nullptr;
+  }
+  TensorView read(py::handle tensor) const { return table_ ? by_table(tensor) : by_attributes(tensor); }
+
+ private:
+  TensorView by_table(py::handle tensor) const {
+    DlTensor t;
+    if (table_->view(tensor.ptr(), &t) != 0) throw py::error_already_set();
+    TensorView v;
+    v.data = static_cast<char*>(t.data) + t.byte_offset;
+    v.cpu = t.device.type == 1;
+    v.ndim = t.ndim;
+    v.shape = t.shape;
+    v.strides = t.strides;
+    v.scalar = scalar(t.dtype.code, t.dtype.bits);
+    return v;
+  }
+  static Scalar scalar(int code, int bits) {
+    constexpr int kInt = 0, kUnsigned = 1, kFloat = 2, kBfloat = 4, kBool = 6;
+    if (code == kFloat) return bits == 32 ? Scalar::f32 : bits == 64 ? Scalar::f64 : bits == 16 ? Scalar::f16 : Scalar::other;
+    if (code == kBfloat && bits == 16) return Scalar::bf16;
+    if (code == kInt) return bits == 32 ? Scalar::i32 : bits == 64 ? Scalar::i64 : Scalar::other;
+    return (code == kUnsigned || code == kBool) && bits == 8 ? Scalar::u8 : Scalar::other;
+  }
+  static TensorView by_attributes(py::handle tensor) {
+    TensorView v;
+    v.data = reinterpret_cast<void*>(tensor.attr("data_ptr")().cast<uintptr_t>());
+    v.cpu = tensor.attr("device").attr("type").cast<std::string>() == "cpu";
+    const auto dtype = py::str(tensor.attr("dtype")).cast<std::string>();
+    v.scalar = dtype == "torch.float32" ? Scalar::f32 : dtype == "torch.float64" ? Scalar::f64 : dtype == "torch.bfloat16" ? Scalar::bf16
+             : dtype == "torch.float16" ? Scalar::f16 : dtype == "torch.int32" ? Scalar::i32 : dtype == "torch.int64" ? Scalar::i64
+             : dtype == "torch.uint8" || dtype == "torch.bool" ? Scalar::u8 : Scalar::other;
+    const auto shape = tensor.attr("shape").cast<std::vector<int64_t>>();
+    const auto strides = tensor.attr("stride")().cast<std::vector<int64_t>>();
+    v.ndim = int(shape.size());
+    v.held = shape;
+    v.held.insert(v.held.end(), strides.begin(), strides.end());
+    v.shape = v.held.data();
+    v.strides = v.held.data() + v.ndim;
+    return v;
+  }
+
+  DlExchangeTable* table_ = nullptr;
+};
+
+}  // namespace irk

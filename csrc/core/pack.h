@@ -1,0 +1,132 @@
+// A pack: W lanes of one scalar type in a vector register, and the only fma of the package.
+// Lanes never mix in arithmetic, so a result does not depend on W; the reductions that do mix them are in steps/dot.h.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "core/platform.h"
+
+namespace irk {
+
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+template <class T>
+struct Pack {
+  static constexpr int kLanes = IRK_VECTOR_BYTES / sizeof(T);
+  typedef T Vector __attribute__((vector_size(IRK_VECTOR_BYTES)));
+  typedef T Unaligned __attribute__((vector_size(IRK_VECTOR_BYTES), aligned(alignof(T)), may_alias));
+  Vector v;
+
+  static Pack zero() { return {Vector{}}; }
+  static Pack broadcast(T x) { return {Vector{} + x}; }
+  static Pack load(const T* p) { return {(Vector) * reinterpret_cast<const Unaligned*>(p)}; }
+  void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = (Unaligned)v; }
+  static Pack load(const T* p, int lanes);  // the first `lanes` only, zero beyond; reads nothing past them
+  void store(T* p, int lanes) const;        // writes the first `lanes` only
+  Pack operator+(Pack o) const { return {v + o.v}; }
+  Pack operator*(Pack o) const { return {v * o.v}; }
+};
+
+template <class T>
+inline Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
+  for (int i = 0; i < Pack<T>::kLanes; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+template <class T>
+inline Pack<T> Pack<T>::load(const T* p, int lanes) {
+  Vector v{};
+  std::memcpy(&v, p, sizeof(T) * lanes);
+  return {v};
+}
+template <class T>
+inline void Pack<T>::store(T* p, int lanes) const {
+  std::memcpy(p, &v, sizeof(T) * lanes);
+}
+
+#if defined(IRK_AVX512)
+template <>
+inline Pack<float> fma(Pack<float> a, Pack<float> b, Pack<float> c) {
+  return {(Pack<float>::Vector)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v)};
+}
+template <>
+inline Pack<double> fma(Pack<double> a, Pack<double> b, Pack<double> c) {
+  return {(Pack<double>::Vector)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v)};
+}
+template <>
+inline Pack<float> Pack<float>::load(const float* p, int lanes) {
+  return {(Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << lanes) - 1), p)};
+}
+template <>
+inline Pack<double> Pack<double>::load(const double* p, int lanes) {
+  return {(Vector)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << lanes) - 1), p)};
+}
+template <>
+inline void Pack<float>::store(float* p, int lanes) const {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << lanes) - 1), (__m512)v);
+}
+template <>
+inline void Pack<double>::store(double* p, int lanes) const {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << lanes) - 1), (__m512d)v);
+}
+#elif defined(IRK_AVX2)
+inline __m256i lane_mask32(int lanes) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m256i lane_mask64(int lanes) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+template <>
+inline Pack<float> fma(Pack<float> a, Pack<float> b, Pack<float> c) {
+  return {(Pack<float>::Vector)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v)};
+}
+template <>
+inline Pack<double> fma(Pack<double> a, Pack<double> b, Pack<double> c) {
+  return {(Pack<double>::Vector)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v)};
+}
+template <>
+inline Pack<float> Pack<float>::load(const float* p, int lanes) {
+  return {(Vector)_mm256_maskload_ps(p, lane_mask32(lanes))};
+}
+template <>
+inline Pack<double> Pack<double>::load(const double* p, int lanes) {
+  return {(Vector)_mm256_maskload_pd(p, lane_mask64(lanes))};
+}
+template <>
+inline void Pack<float>::store(float* p, int lanes) const {
+  _mm256_maskstore_ps(p, lane_mask32(lanes), (__m256)v);
+}
+template <>
+inline void Pack<double>::store(double* p, int lanes) const {
+  _mm256_maskstore_pd(p, lane_mask64(lanes), (__m256d)v);
+}
+#endif
+
+// Transposes the kLanes x kLanes square held in rows[0..kLanes): log2(kLanes) rounds of pairwise exchanges.
+template <class T>
+inline void transpose(Pack<T>* rows) {
+  constexpr int W = Pack<T>::kLanes;
+
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  typedef Index Mask __attribute__((vector_size(IRK_VECTOR_BYTES)));
+#pragma GCC unroll 4
+  for (int s = 1; s < W; s *= 2) {
+    Mask low{}, high{};
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) {
+      low[i] = (i & s) ? W + (i ^ s) : i;
+      high[i] = (i & s) ? W + i : (i ^ s);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) {
+      if (i & s) continue;
+      const auto a = rows[i].v, b = rows[i | s].v;
+      rows[i].v = __builtin_shuffle(a, b, low);
+      rows[i | s].v = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
+}  // namespace irk

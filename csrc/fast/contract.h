@@ -1,0 +1,150 @@
+// The contraction step on one CPU core: blocks of k, packed only where strides do not serve the register tile.
+#pragma once
+#include <algorithm>
+
+#include "fast/tile.h"
+#include "steps/walk.h"
+#include "team/team.h"
+
+namespace irk {
+
+template <class T>
+class ContractStep {
+  using Shape = TileShape<T>;
+  static constexpr int kLanes = Pack<T>::kLanes;
+  static constexpr int64_t kColumnBlock = 4 * Shape::kColumns;
+  static constexpr int64_t kRowBlock = 8 * Shape::kRows;
+  static constexpr int64_t kFarBytes = 2048;  // strides from which a walk along k wants a page each
+
+ public:
+  ContractStep(const Step& step, const Loop* pool, const T* a, const T* b, T* c)
+      : step_(step), pool_(pool), a_(a), b_(b), c_(c), batch_(step.lane.a != 0), single_k_(step.k.count <= 1) {
+    k_ = Walk(pool, step.k).size();
+    if (step.k.count == 1) { a_k_ = pool[step.k.first].a; b_k_ = pool[step.k.first].b; }
+    pack_b_ = step.lane.b != 1 || !single_k_ || (step.row.extent > 2 * Shape::kRows && far(b_k_));
+    pack_a_ = (batch_ && step.lane.a != 1) || !single_k_ || (step.lane.extent > Shape::kColumns && far(a_k_));
+    rows_per_tile_ = !batch_ ? Shape::kRows : pack_a_ ? 1 : Shape::kBatchRows;
+    panel_ = batch_ && pack_a_ ? kLanes : Shape::kColumns;
+  }
+
+  void run(const Team& team) const {
+    const int64_t column_blocks = (step_.lane.extent + kColumnBlock - 1) / kColumnBlock;
+    const int64_t row_blocks = (step_.row.extent + kRowBlock - 1) / kRowBlock;
+    Walk outer(pool_, step_.outer);
+    const int64_t blocks = column_blocks * row_blocks, total = outer.size() * blocks;
+    int64_t task = team.begin(total);
+    const int64_t last = team.end(total);
+    outer.seek(task / blocks);
+    for (int64_t block = task % blocks; task < last; ++task) {
+      compute(outer, block / row_blocks * kColumnBlock, block % row_blocks * kRowBlock);
+      if (++block == blocks) { block = 0; outer.next(); }
+    }
+  }
+
+ private:
+  static bool far(int64_t stride) { return stride * int64_t(sizeof(T)) >= kFarBytes; }
+
+  void compute(const Walk& outer, int64_t column, int64_t row) const {
+    const int64_t columns = std::min(kColumnBlock, step_.lane.extent - column);
+    const int64_t rows = std::min(kRowBlock, step_.row.extent - row);
+    const T* a = a_ + outer.a + row * step_.row.a + column * step_.lane.a;
+    const T* b = b_ + outer.b + column * step_.lane.b;
+    T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
+    if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns);
+    for (int64_t k = 0; k < k_; k += kBlock) {
+      TileArguments<T> t{std::min(kBlock, k_ - k), a + k * a_k_, step_.row.a, a_k_, b + k * b_k_, b_k_, c, step_.row.c,
+                         step_.lane.c, 0, k > 0};
+      for (int64_t r = 0; r < rows; r += rows_per_tile_) {
+        const int height = int(std::min<int64_t>(rows_per_tile_, rows - r));
+        TileArguments<T> u = t;
+        u.a += r * step_.row.a;
+        u.c += r * step_.row.c;
+        columns_of(u, height, columns, step_.lane.a, step_.lane.b);
+      }
+    }
+  }
+
+  // One row of tiles; strides from panel to panel are given, so that packed and unpacked operands look alike.
+  void columns_of(TileArguments<T> t, int rows, int64_t columns, int64_t a_lane, int64_t b_lane) const {
+    for (int64_t j = 0; j < columns; j += Shape::kColumns) {
+      const int64_t width = std::min<int64_t>(Shape::kColumns, columns - j);
+      const int packs = int((width + kLanes - 1) / kLanes);
+      TileArguments<T> u = t;
+      u.a += j * a_lane;
+      u.b += j * b_lane;
+      u.c += j * t.c_lane;
+      u.tail = int(width - (packs - 1) * kLanes);
+      find_tile<T>(rows, packs, batch_, u.tail != kLanes)(u);
+    }
+  }
+
+  void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
+    alignas(64) T right[kBlock * Shape::kColumns];
+    alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
+    int64_t a_at[kBlock], b_at[kBlock];
+    Walk walk(pool_, step_.k);
+    for (int64_t k = 0; k < k_; k += kBlock) {
+      const int64_t depth = std::min(kBlock, k_ - k);
+      for (int64_t i = 0; i < depth; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
+      for (int64_t j = 0; j < columns; j += panel_) {
+        const int64_t width = std::min(panel_, columns - j);
+        if (pack_b_) pack_right(b + j * step_.lane.b, b_at, depth, width, right);
+        for (int64_t r = 0; r < rows; r += rows_per_tile_) {
+          const int height = int(std::min<int64_t>(rows_per_tile_, rows - r));
+          const T* from = a + r * step_.row.a + j * step_.lane.a;
+          TileArguments<T> t{depth, from + a_at[0], step_.row.a, a_k_, b + j * step_.lane.b + b_at[0], b_k_,
+                             c + r * step_.row.c + j * step_.lane.c, step_.row.c, step_.lane.c, 0, k > 0};
+          if (pack_b_) { t.b = right; t.b_k = Shape::kColumns; }
+          if (pack_a_) {
+            const int64_t lanes = batch_ ? panel_ : 1;
+            pack_left(from, a_at, depth, height, batch_ ? width : 1, lanes, left);
+            t.a = left;
+            t.a_row = lanes;
+            t.a_k = height * lanes;
+          }
+          columns_of(t, height, width, 0, 0);
+        }
+      }
+    }
+  }
+
+  // right[k, lane]; whole squares of a transposed operand go through registers.
+  void pack_right(const T* b, const int64_t* at, int64_t depth, int64_t width, T* right) const {
+    constexpr int64_t C = Shape::kColumns;
+    const int64_t stride = step_.lane.b;
+    int64_t k = 0;
+    if (stride != 1 && single_k_ && b_k_ == 1) {
+      for (; k + kLanes <= depth; k += kLanes) {
+        int64_t j = 0;
+        for (; j + kLanes <= width; j += kLanes) {
+          Pack<T> square[kLanes];
+          for (int i = 0; i < kLanes; ++i) square[i] = Pack<T>::load(b + (j + i) * stride + at[k]);
+          transpose(square);
+          for (int i = 0; i < kLanes; ++i) square[i].store(right + (k + i) * C + j);
+        }
+        for (int64_t i = k; i < k + kLanes; ++i)
+          for (int64_t x = j; x < width; ++x) right[i * C + x] = b[x * stride + at[i]];
+      }
+    }
+    for (; k < depth; ++k)
+      for (int64_t x = 0; x < width; ++x) right[k * C + x] = b[x * stride + at[k]];
+  }
+
+  // left[k, row(, lane)]
+  void pack_left(const T* a, const int64_t* at, int64_t depth, int rows, int64_t width, int64_t lanes, T* left) const {
+    for (int64_t k = 0; k < depth; ++k)
+      for (int r = 0; r < rows; ++r)
+        for (int64_t x = 0; x < width; ++x)
+          left[(k * rows + r) * lanes + x] = a[at[k] + r * step_.row.a + x * step_.lane.a];
+  }
+
+  const Step& step_;
+  const Loop* pool_;
+  const T *a_, *b_;
+  T* c_;
+  bool batch_, single_k_, pack_a_, pack_b_;
+  int64_t k_, a_k_ = 0, b_k_ = 0, panel_;
+  int rows_per_tile_;
+};
+
+}  // namespace irk

@@ -1,0 +1,95 @@
+// The register tile: R rows by V packs of columns, c[r, lane] (+)= sum over k of a[r, k(, lane)] * b[k, lane].
+// Both micro-kernel forms: columns in lanes (a is broadcast) and batch in lanes (a varies along the lanes too).
+// Bound by arithmetic: R * V fma for R broadcasts and V loads; 12 x 2 (AVX-512) and 6 x 2 keep all sums in registers.
+#pragma once
+#include <utility>
+
+#include "core/pack.h"
+
+namespace irk {
+
+template <class T>
+struct TileShape {
+  static constexpr int kPacks = 2;
+  static constexpr int kRows = IRK_VECTOR_REGISTERS == 32 ? 12 : 6;
+  static constexpr int kBatchRows = 4;  // batch in lanes is bound by loads, more rows do not help
+  static constexpr int kColumns = kPacks * Pack<T>::kLanes;
+};
+
+template <class T>
+struct TileArguments {
+  int64_t k;
+  const T* a;
+  int64_t a_row, a_k;
+  const T* b;  // unit stride along the lanes
+  int64_t b_k;
+  T* c;
+  int64_t c_row, c_lane;
+  int tail;         // lanes of the last pack
+  bool accumulate;  // add to c: a later block of k
+};
+
+template <class T, int R, int V, bool kBatch, bool kTail>
+void tile(const TileArguments<T>& t) {
+  constexpr int W = Pack<T>::kLanes, G = (R + 2) / 3;
+  Pack<T> sum[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) sum[r][v] = Pack<T>::zero();
+  const T* rows[G];  // one pointer for three rows keeps the address arithmetic in the instructions
+  for (int g = 0; g < G; ++g) rows[g] = t.a + 3 * g * t.a_row;
+  const int64_t stride = t.a_row, a_k = t.a_k, b_k = t.b_k;
+  const T* b = t.b;
+  for (int64_t k = 0; k < t.k; ++k) {
+    Pack<T> right[V];
+    for (int v = 0; v < V; ++v)
+      right[v] = kTail && v == V - 1 ? Pack<T>::load(b + v * W, t.tail) : Pack<T>::load(b + v * W);
+    for (int r = 0; r < R; ++r) {
+      const T* left = rows[r / 3] + (r % 3) * stride;
+      for (int v = 0; v < V; ++v) {
+        const Pack<T> x = !kBatch                  ? Pack<T>::broadcast(*left)
+                          : kTail && v == V - 1 ? Pack<T>::load(left + v * W, t.tail)
+                                                : Pack<T>::load(left + v * W);
+        sum[r][v] = fma(x, right[v], sum[r][v]);
+      }
+    }
+    for (int g = 0; g < G; ++g) rows[g] += a_k;
+    b += b_k;
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      T* c = t.c + r * t.c_row + v * W * t.c_lane;
+      const int lanes = kTail && v == V - 1 ? t.tail : W;
+      if (t.c_lane != 1) {
+        T out[W];
+        sum[r][v].store(out);
+        for (int i = 0; i < lanes; ++i) c[i * t.c_lane] = t.accumulate ? c[i * t.c_lane] + out[i] : out[i];
+      } else if (kTail && v == V - 1) {
+        (t.accumulate ? Pack<T>::load(c, lanes) + sum[r][v] : sum[r][v]).store(c, lanes);
+      } else {
+        (t.accumulate ? Pack<T>::load(c) + sum[r][v] : sum[r][v]).store(c);
+      }
+    }
+}
+
+template <class T>
+using Tile = void (*)(const TileArguments<T>&);
+
+template <class T, int V, bool kBatch, bool kTail, size_t... R>
+constexpr Tile<T> pick(int rows, std::index_sequence<R...>) {
+  constexpr Tile<T> table[] = {tile<T, int(R) + 1, V, kBatch, kTail>...};
+  return table[rows - 1];
+}
+
+template <class T>
+inline Tile<T> find_tile(int rows, int packs, bool batch, bool tail) {
+  using Rows = std::make_index_sequence<TileShape<T>::kRows>;
+  using BatchRows = std::make_index_sequence<TileShape<T>::kBatchRows>;
+  if (batch) {
+    if (packs == 1) return tail ? pick<T, 1, true, true>(rows, BatchRows{}) : pick<T, 1, true, false>(rows, BatchRows{});
+    return tail ? pick<T, 2, true, true>(rows, BatchRows{}) : pick<T, 2, true, false>(rows, BatchRows{});
+  }
+  if (packs == 1) return tail ? pick<T, 1, false, true>(rows, Rows{}) : pick<T, 1, false, false>(rows, Rows{});
+  return tail ? pick<T, 2, false, true>(rows, Rows{}) : pick<T, 2, false, false>(rows, Rows{});
+}
+
+}  // namespace irk

@@ -1,0 +1,16 @@
+// What steps cost, in multiply-adds of a dense contraction. Pure functions of sizes, so that a route never depends on
+// the machine, the threads, the strides or the number of trials. The constants were measured with `python -m bench.routes`.
+#pragma once
+
+namespace irk {
+
+constexpr double kTrials = 16;          // a shared operand meets this many trials, whatever their true number
+constexpr double kWrite = 4;            // writing one element of an intermediate
+constexpr double kSampledWork = 2.0;    // one multiply-add of a sampled dot or axpy: two loads each, no reuse
+constexpr double kSampledEntry = 60;    // one entry of one sampled step: coordinates, reduction
+
+inline double sampled_cost(double nnz, double k, bool gradients) {
+  return nnz * (kSampledEntry + kSampledWork * k) * (gradients ? 3 : 1);
+}
+
+}  // namespace irk

@@ -1,0 +1,56 @@
+// A plan: what one verb does for operands of given shapes and strides, as a step list with every address known.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/program.h"
+#include "plan/tree.h"
+
+namespace irk {
+
+enum class Stage : int32_t {
+  value,      // the product (or its listed entries)
+  forward,    // the same, keeping what the wanted gradients need
+  backward,   // gradients from a cotangent and from what forward kept
+  gradients,  // gradients from a cotangent alone
+  loss,       // forward of a completion loss: prediction, cotangent of the loss, its value
+  train,      // loss and gradients of one training step
+};
+
+struct PlanRequest {
+  std::string equation;
+  std::vector<View> operands;
+  std::vector<bool> wanted;
+  Dtype dtype = Dtype::f32;
+  Stage stage = Stage::value;
+  int64_t nnz = -1;                    // listed coordinates, -1: dense
+  View cotangent;                      // backward, gradients: a dense cotangent's shape and strides
+  int64_t trials = 1;                  // train: trials outside the equation,
+  std::vector<int64_t> trial_strides;  //        and the operands' strides between them
+};
+
+struct Plan {
+  Product product;
+  Tree tree;
+  std::vector<bool> wanted;
+  Stage stage;
+  Dtype dtype;
+  std::vector<Step> steps;
+  std::vector<Loop> loops;
+  std::vector<TrialLoop> trial_loops;
+  std::vector<std::vector<int64_t>> trial_strides;  // [trial loops][buffers]
+  std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read
+  std::vector<int64_t> output_shape;
+  std::vector<int64_t> gradient_offsets;            // train: where each wanted gradient lies in the scratch, else -1
+  int64_t trials = 1;
+  int64_t saved = 0, scratch = 0;                   // compute elements of one trial
+  int64_t work = 0;                                 // multiply-adds of one trial
+
+  Program program() const;
+  std::string explain() const;
+};
+
+std::shared_ptr<const Plan> make_plan(const PlanRequest& request);
+
+}  // namespace irk

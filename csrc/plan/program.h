@@ -1,0 +1,104 @@
+// The step list: plain data that a plan hands to an executor. All strides and offsets count elements.
+// Everything below describes ONE trial; the trial axes are loops around the whole list.
+#pragma once
+#include <cstdint>
+
+namespace irk {
+
+enum class Dtype : int32_t { f32, f64, bf16, f16 };  // storage; half types are computed in f32
+
+enum class Op : int32_t {
+  contract,      // c[out] = sum over k of a[out, k] * b[out, k]
+  dot,           // the same when one trial has a single number per index of `outer`
+  widen,         // c = a, from storage to compute type
+  narrow,        // c = a, from compute to storage type
+  fill,          // c = 0
+  sampled_dot,   // c[n] = sum over k of a[at(n), k] * b[at(n), k]
+  sampled_axpy,  // c[at(n), k] = sum over the entries n of a group of a[n] * b[at(n), k]
+  loss,          // a = prediction -> c = cotangent in place, and one number per trial
+};
+
+// Buffers that a step may name. Operand i is kOperands + i, its gradient kOperands + n_operands + i.
+enum Buffer : int32_t { kScratch, kSaved, kOutput, kCotangent, kOne, kOperands };
+
+struct Ref {
+  int32_t buffer;
+  int64_t offset;
+};
+
+struct Loop {
+  int64_t extent;
+  int64_t a, b, c;  // strides in the step's three arrays, 0 where the letter is absent
+};
+
+struct Span {
+  int32_t first, count;  // into the plan's pool of loops
+};
+
+struct Step {
+  Op op;
+  Ref a, b, c;
+  Span outer;      // output letters that are neither lane nor row
+  Span k;          // contracted letters, the last one fastest: products are accumulated in this order
+  Span columns;    // sampled steps: column (in `extent`) and its strides
+  Loop row, lane;  // contract: the register tile. b never depends on row
+  int32_t order;   // sampled_axpy: which sorted order of the entries
+  int64_t count;   // fill, widen, narrow: elements; loss: scalars of the prediction
+  int64_t work;    // multiply-adds of one trial
+};
+
+struct TrialLoop {
+  int64_t extent;
+  const int64_t* strides;  // [n_buffers]
+};
+
+struct Program {
+  Dtype dtype;
+  int32_t n_operands;
+  const Step* steps;
+  int32_t n_steps;
+  const Loop* loops;
+  const TrialLoop* trials;
+  int32_t n_trials;
+  int64_t saved;    // compute elements of one trial
+  int64_t scratch;
+  int64_t work;     // multiply-adds of one trial
+  int32_t sampled;  // output and cotangent are listed entries, in compute type
+};
+
+enum class Loss : int32_t { mse, half_sse, l1, huber };
+
+// One sorted order of the observed entries: groups of entries that share the coordinates of some columns.
+struct Order {
+  const void* perm;     // [nnz] entry of the caller's order
+  const void* starts;   // [groups + 1]
+  const void* columns;  // [n_columns, nnz] coordinates in sorted order
+  int64_t groups;
+};
+
+struct Entries {
+  int64_t nnz;
+  int32_t wide;         // 1: indices are int64, 0: int32
+  const void* columns;  // [n_columns, nnz] coordinates in the caller's order
+  const Order* orders;
+};
+
+struct Target {
+  Loss kind;
+  double delta;             // huber's threshold
+  const void* values;       // [values_trials?, n]
+  const void* weights;      // [weights_trials?, n] or null
+  int64_t values_stride;    // between trials, 0 when shared
+  int64_t weights_stride;
+  void* loss;               // [trials], compute type
+};
+
+// What one call supplies: addresses, and how many threads may serve it.
+struct Call {
+  void* const* buffers;  // [kOperands + 2 * n_operands]
+  const Entries* entries;
+  const Target* target;
+  int32_t threads;
+};
+
+}  // namespace irk

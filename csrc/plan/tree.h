@@ -1,0 +1,33 @@
+// The contraction tree: which two tensors meet, in which order. Chosen for value and gradients together.
+#pragma once
+#include <vector>
+
+#include "plan/equation.h"
+
+namespace irk {
+
+struct Node {
+  int left = -1, right = -1;  // both -1: an operand. right -1: `left` with letters summed out or axes reordered
+  int operand = -1;
+  LetterSet letters;          // letters of the result
+  bool wanted = false;        // some operand below wants its gradient
+};
+
+struct Tree {
+  std::vector<Node> nodes;    // children before parents
+  int root = -1;              // its two sides make the output
+  double work = 0;            // multiply-adds of the value of one trial
+  bool sampled = false;       // the root is evaluated at listed coordinates only
+
+  bool is_operand(int node) const { return nodes[node].operand >= 0; }
+  bool is_pair(int node) const { return nodes[node].right >= 0; }
+};
+
+struct TreeRequest {
+  std::vector<bool> wanted;   // [operands]
+  int64_t nnz = -1;           // listed coordinates, -1 for a dense output
+};
+
+Tree find_tree(const Product& product, const TreeRequest& request);
+
+}  // namespace irk

@@ -1,0 +1,49 @@
+// One call of a plan: the step list over all trials, shared as share() says.
+#pragma once
+#include "plan/fit_program.h"
+#include "run/frame.h"
+
+namespace irk {
+
+constexpr int kMaxBuffers = 4096;
+
+// Addresses of trial `t`: the trial loops decide how far each buffer moves.
+template <class T>
+void seat(const Frame<T>& frame, const Program& program, void* const* buffers, int64_t t, char* scratch) {
+  const int n = kOperands + 2 * program.n_operands;
+  for (int b = 0; b < n; ++b) frame.base[b] = static_cast<char*>(buffers[b]);
+  for (int loop = 0; loop < program.n_trials; ++loop) {
+    const TrialLoop& trial = program.trials[loop];
+    const int64_t index = t % trial.extent;
+    t /= trial.extent;
+    if (!index) continue;
+    for (int b = 0; b < n; ++b)
+      if (trial.strides[b]) frame.base[b] += index * trial.strides[b] * frame.bytes(b);
+  }
+  frame.base[kScratch] = scratch;
+}
+
+inline int64_t trial_count(const Program& program) {
+  int64_t trials = 1;
+  for (int i = 0; i < program.n_trials; ++i) trials *= program.trials[i].extent;
+  return trials;
+}
+
+template <class T>
+void sweep(const Program& program, const Call& call, const Team& team, bool by_trial) {
+  char* base[kMaxBuffers];
+  const int64_t trials = trial_count(program);
+  const Team alone;
+  const Team& inner = by_trial ? alone : team;
+  char* scratch = static_cast<char*>(call.buffers[kScratch]) + (by_trial ? team.rank * program.scratch * int64_t(sizeof(T)) : 0);
+  for (int64_t t = by_trial ? team.begin(trials) : 0; t < (by_trial ? team.end(trials) : trials); ++t) {
+    const Frame<T> frame{program, call.entries, call.target, base, t};
+    seat(frame, program, call.buffers, t, scratch);
+    for (int s = 0; s < program.n_steps; ++s) {
+      frame.run(program.steps[s], inner);
+      inner.sync();
+    }
+  }
+}
+
+}  // namespace irk

@@ -1,0 +1,123 @@
+// The product at listed coordinates (a dot product an entry) and its pull-back (a sum of rows a group of entries).
+// Bound by loads: each multiply-add reads both of its terms. No atomics: a row belongs to one group, a group to one member.
+#pragma once
+#include "steps/dot.h"
+
+namespace irk {
+
+// Offsets of entry n in the two arrays, from its coordinates.
+template <class Index>
+struct Coordinates {
+  const Index* columns;  // [columns, nnz]
+  int64_t nnz;
+  const Loop* loops;     // one a column: its number in `extent`
+  int n;
+
+  int64_t a(int64_t entry) const { return sum<&Loop::a>(entry); }
+  int64_t b(int64_t entry) const { return sum<&Loop::b>(entry); }
+  int64_t c(int64_t entry) const { return sum<&Loop::c>(entry); }
+
+ private:
+  template <int64_t Loop::*kStride>
+  int64_t sum(int64_t entry) const {
+    int64_t at = 0;
+    for (int i = 0; i < n; ++i) at += int64_t(columns[loops[i].extent * nnz + entry]) * (loops[i].*kStride);
+    return at;
+  }
+};
+
+template <class T, class Index>
+void sampled_dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries, const Team& team) {
+  const Coordinates<Index> at{static_cast<const Index*>(entries.columns), entries.nnz, pool + step.columns.first, step.columns.count};
+  const int64_t first = team.begin(entries.nnz), last = team.end(entries.nnz);
+  Walk outer(pool, step.outer);
+  const int64_t repeats = outer.size();
+  for (int64_t r = 0; r < repeats; ++r, outer.next())
+    for (int64_t n = first; n < last; ++n)
+      c[outer.c + n] = dot(a + outer.a + at.a(n), b + outer.b + at.b(n), pool, step.k);
+}
+
+// c[0..width) = sum over the entries of one group, V packs of it held in registers; blocks of kBlock entries as in contract.
+template <class T, class Index, int V>
+void axpy_rows(const T* g, const Index* perm, const T* b, const Coordinates<Index>& at, int64_t first, int64_t last, T* c, int tail) {
+  constexpr int W = Pack<T>::kLanes;
+  for (int64_t block = first; block < last; block += kBlock) {
+    Pack<T> sum[V];
+    for (int v = 0; v < V; ++v) sum[v] = Pack<T>::zero();
+    for (int64_t i = block; i < std::min(last, block + kBlock); ++i) {
+      const T* row = b + at.b(i);
+      const Pack<T> x = Pack<T>::broadcast(g[perm[i]]);
+      for (int v = 0; v < V - 1; ++v) sum[v] = fma(x, Pack<T>::load(row + v * W), sum[v]);
+      sum[V - 1] = fma(x, Pack<T>::load(row + (V - 1) * W, tail), sum[V - 1]);
+    }
+    for (int v = 0; v < V - 1; ++v) (block > first ? Pack<T>::load(c + v * W) + sum[v] : sum[v]).store(c + v * W);
+    T* end = c + (V - 1) * W;
+    (block > first ? Pack<T>::load(end, tail) + sum[V - 1] : sum[V - 1]).store(end, tail);
+  }
+}
+
+template <class T, class Index>
+class SampledAxpy {
+ public:
+  SampledAxpy(const Step& step, const Loop* pool, const T* g, const T* b, T* c, const Entries& entries)
+      : step_(step), pool_(pool), g_(g), b_(b), c_(c), order_(entries.orders[step.order]),
+        at_{static_cast<const Index*>(order_.columns), entries.nnz, pool + step.columns.first, step.columns.count},
+        perm_(static_cast<const Index*>(order_.perm)), starts_(static_cast<const Index*>(order_.starts)) {}
+
+  void run(const Team& team) const {
+    // Groups are shared so that members get about the same number of entries.
+    const int64_t first = group_at(team.begin(at_.nnz)), last = team.rank == team.size - 1 ? order_.groups : group_at(team.end(at_.nnz));
+    Walk outer(pool_, step_.outer);
+    const int64_t repeats = outer.size();
+    for (int64_t r = 0; r < repeats; ++r, outer.next())
+      for (int64_t group = first; group < last; ++group)
+        rows(g_ + outer.a, b_ + outer.b, c_ + outer.c, starts_[group], starts_[group + 1]);
+  }
+
+ private:
+  int64_t group_at(int64_t entry) const {
+    return std::lower_bound(starts_, starts_ + order_.groups, Index(entry)) - starts_;
+  }
+
+  void rows(const T* g, const T* b, T* c, int64_t first, int64_t last) const {
+    if (first == last) return;
+    c += at_.c(first);
+    static constexpr Loop kSingle{1, 0, 1, 1};  // no contracted letter: rows of one number
+    const Loop* k = step_.k.count ? pool_ + step_.k.first : &kSingle;
+    if (step_.k.count > 1 || k->b != 1 || k->c != 1) return nested(g, b, c, first, last);
+    constexpr int W = Pack<T>::kLanes, kMost = 8;
+    for (int64_t j = 0; j < k->extent; j += kMost * W) {
+      const int64_t width = std::min<int64_t>(kMost * W, k->extent - j);
+      const int packs = int((width + W - 1) / W), tail = int(width - (packs - 1) * W);
+      constexpr decltype(&axpy_rows<T, Index, 1>) kernels[] = {
+          axpy_rows<T, Index, 1>, axpy_rows<T, Index, 2>, axpy_rows<T, Index, 3>, axpy_rows<T, Index, 4>,
+          axpy_rows<T, Index, 5>, axpy_rows<T, Index, 6>, axpy_rows<T, Index, 7>, axpy_rows<T, Index, 8>};
+      kernels[packs - 1](g, perm_, b + j, at_, first, last, c + j, tail);
+    }
+  }
+
+  // Contracted letters that no single run can walk (a constant side, a dense product read at the coordinates).
+  void nested(const T* g, const T* b, T* c, int64_t first, int64_t last) const {
+    Walk k(pool_, step_.k);
+    const int64_t n = k.size();
+    for (int64_t j = 0; j < n; ++j, k.next()) {
+      T total = T(0);
+      for (int64_t block = first; block < last; block += kBlock) {
+        T sum = T(0);
+        for (int64_t i = block; i < std::min(last, block + kBlock); ++i) sum = fma(g[perm_[i]], b[at_.b(i) + k.b], sum);
+        total = block > first ? total + sum : sum;
+      }
+      c[k.c] = total;
+    }
+  }
+
+  const Step& step_;
+  const Loop* pool_;
+  const T *g_, *b_;
+  T* c_;
+  const Order& order_;
+  Coordinates<Index> at_;
+  const Index *perm_, *starts_;
+};
+
+}  // namespace irk

@@ -1,0 +1,48 @@
+// Walking nested loops: an odometer over several extents that keeps the offsets of the step's three arrays.
+#pragma once
+#include <cstdint>
+
+#include "plan/program.h"
+
+namespace irk {
+
+constexpr int kMaxNest = 64;  // loops of one step that could not be joined
+
+struct Walk {
+  const Loop* loops;
+  int n;
+  int64_t index[kMaxNest];
+  int64_t a = 0, b = 0, c = 0;
+
+  Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) { seek(start); }
+
+  int64_t size() const {
+    int64_t total = 1;
+    for (int i = 0; i < n; ++i) total *= loops[i].extent;
+    return total;
+  }
+  void seek(int64_t linear) {
+    a = b = c = 0;
+    for (int i = n; i-- > 0;) {
+      index[i] = linear % loops[i].extent;
+      linear /= loops[i].extent;
+      a += index[i] * loops[i].a;
+      b += index[i] * loops[i].b;
+      c += index[i] * loops[i].c;
+    }
+  }
+  void next() {
+    for (int i = n; i-- > 0;) {
+      a += loops[i].a;
+      b += loops[i].b;
+      c += loops[i].c;
+      if (++index[i] < loops[i].extent) return;
+      index[i] = 0;
+      a -= loops[i].extent * loops[i].a;
+      b -= loops[i].extent * loops[i].b;
+      c -= loops[i].extent * loops[i].c;
+    }
+  }
+};
+
+}  // namespace irk

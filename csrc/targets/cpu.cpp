@@ -1,0 +1,76 @@
+// The CPU target: compiled once per instruction set from the same source, threads from the OpenMP pool that torch uses.
+#include "targets/target.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <memory>
+#include <vector>
+
+#include "run/fit.h"
+
+#ifndef IRK_TARGET_NAME
+#error "setup.py names the target"
+#endif
+
+namespace irk {
+namespace {
+
+// An OpenMP pool does not survive fork: a child computes with one thread.
+bool forked = false;
+const int at_fork = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+template <class Body>
+void parallel(int threads, Body&& body) {
+  if (threads <= 1 || forked) return body(Team{});
+  std::unique_ptr<Barrier> barrier;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp single
+    barrier = std::make_unique<Barrier>(omp_get_num_threads());
+    body(Team{omp_get_thread_num(), omp_get_num_threads(), barrier.get()});
+  }
+}
+
+template <class F>
+void with_compute_type(Dtype dtype, F&& f) {
+  if (dtype == Dtype::f64) f(double());
+  else f(float());
+}
+
+void run(const Program& program, const Call& call) {
+  const Shares shares = share(program.work, trial_count(program), call.threads);
+  with_compute_type(program.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    parallel(shares.threads, [&](const Team& team) { sweep<T>(program, call, team, shares.by_trial); });
+  });
+}
+
+template <class T>
+void fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
+  const int64_t trials = trial_count(program), blocks = square_blocks(fit);
+  std::vector<double> squares(size_t(blocks) * size_t(shares.threads));
+  TeamNotes common;
+  parallel(shares.threads, [&](const Team& team) {
+    std::vector<char*> base(size_t(kOperands + 2 * program.n_operands));
+    const Team alone;
+    TeamNotes own;
+    const int part = shares.by_trial ? team.rank : 0;
+    char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
+    Fit<T> loop(program, fit, shares.by_trial ? alone : team, shares.by_trial ? own : common, squares.data() + part * blocks);
+    const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
+    for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
+  });
+}
+
+void fit(const Program& program, const FitCall& fit) {
+  const Shares shares = share(program.work, trial_count(program), fit.call.threads);
+  with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
+}
+
+const TargetTable kTable{IRK_TARGET_NAME, run, fit};
+
+}  // namespace
+}  // namespace irk
+
+const irk::TargetTable* irk_target() { return &irk::kTable; }

@@ -1,0 +1,50 @@
+// Who computes one trial. The contract that every step is written against:
+//   * a team has `size` members, each calls every step with the same arguments and does its own share, range(n);
+//   * shares are contiguous and cover 0..n; what one member writes nobody else reads before the next sync();
+//   * how the work is shared never changes a result: each number is made by one member, in the order that
+//     steps/ prescribes (products accumulate in index order inside blocks of kBlock, fma only where it is written).
+#pragma once
+#include <sched.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/platform.h"
+
+namespace irk {
+
+constexpr int64_t kBlock = 256;  // contracted indices whose products share one running sum
+
+// Spins for at most 20 us, then yields: a waiting member must not keep a working one off its core.
+class Barrier {
+ public:
+  explicit Barrier(int size) : size_(size) {}
+  void wait() {
+    const int phase = phase_.load(std::memory_order_relaxed);
+    if (waiting_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
+      waiting_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+      return;
+    }
+    for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
+      if (spin < kSpins) IRK_RELAX();
+      else sched_yield();
+    }
+  }
+
+ private:
+  static constexpr int kSpins = 500;  // about 20 us at 40 ns a pause
+  const int size_;
+  std::atomic<int> waiting_{0}, phase_{0};
+};
+
+struct Team {
+  int rank = 0, size = 1;
+  Barrier* barrier = nullptr;
+
+  void sync() const { if (size > 1) barrier->wait(); }
+  int64_t begin(int64_t n) const { return n * rank / size; }
+  int64_t end(int64_t n) const { return n * (rank + 1) / size; }
+};
+
+}  // namespace irk
