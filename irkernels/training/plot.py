@@ -33,12 +33,17 @@ def draw(run: Trajectory, path: str | os.PathLike | None, metrics: list[str] | N
     figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     keep = run.steps > 0 if log_steps else torch.ones_like(run.steps, dtype=torch.bool)
+    named = False
     for name, panel in zip(names, axes):
         values = run.metrics[name][keep].double()
         values = values.unsqueeze(1) if run.trials is None else values
         _panel(panel, run.steps[keep], values.flatten(2) if values.dim() > 2 else values)
+        if values.dim() == 2 and values.shape[1] > 1 and not named:  # the lines mean the same in every panel
+            panel.legend(fontsize="x-small", frameon=False)
+            named = True
         panel.set_xlabel("step")
-        panel.set_ylabel(_LOSSES[run.loss] if name == "loss" else _LABELS.get(name, name))
+        label = _LOSSES[run.loss] if name == "loss" else _LABELS.get(name, name)
+        panel.set_ylabel(label + (", median and range" if values.dim() > 2 and values.shape[1] > 1 else ""))
         if log_steps:
             panel.set_xscale("log")
         else:
@@ -64,11 +69,8 @@ def _panel(panel: Any, steps: Tensor, values: Tensor) -> None:
     elif trials <= _FEW:
         for trial in range(trials):
             panel.plot(steps, values[:, trial], label=f"trial {trial}", linewidth=1.4)
-        if trials > 1:
-            panel.legend(fontsize="x-small", frameon=False)
     else:
-        _spread(panel, steps, values, "C0", f"median of {trials} trials")
-        panel.legend(fontsize="x-small", frameon=False)
+        _spread(panel, steps, values, "C0", f"median and range of {trials} trials")
 
 
 def _components(panel: Any, steps: Tensor, values: Tensor) -> None:
@@ -78,7 +80,7 @@ def _components(panel: Any, steps: Tensor, values: Tensor) -> None:
     count = values.shape[2]
     shades = matplotlib.colormaps["viridis"]
     for r in reversed(range(count)):
-        colour = shades(0.9 * r / max(count - 1, 1))
+        colour = shades(0.9 * (r / max(count - 1, 1)) ** 0.5)  # the first few are those that must be told apart
         if values.shape[1] == 1:
             panel.plot(steps, values[:, 0, r], color=colour, linewidth=1.4)
         else:
