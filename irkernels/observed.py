@@ -27,7 +27,7 @@ class Sorted:
 class Coordinates:
     """Checked coordinates of entries of a product, one column for each letter of the output, in output order.
 
-    at: integer tensor [nnz, order], duplicates allowed, nnz may be 0; copied.  shape: the extents of the output letters.
+    at: integer tensor [nnz, order], duplicates allowed, nnz may be 0; copied.  shape: extents of the output letters.
     Raises TypeError (not integer), ValueError (not [nnz, order]), IndexError (negative, or not below the extent).
     """
 
@@ -105,9 +105,9 @@ class Coordinates:
 class Observed:
     """Observed entries of a product: each listed entry counts once, duplicates included; results keep this order.
 
-    at: integer tensor [nnz, order] (or Coordinates), nnz >= 1.   values: [nnz] or [..., nnz] (one row a trial), finite, of
-    the factors' dtype (float16, bfloat16, float32, float64).   shape: the extents of the product.   weights: None (all 1),
-    or [nnz] or [..., nnz], finite and not negative, 0 where a trial has not observed the entry.  Everything is copied.
+    at: integer tensor [nnz, order] (or Coordinates), nnz >= 1.   values: [nnz] or [..., nnz] (one row a trial), finite,
+    of the factors' dtype (float16, bfloat16, float32, float64).   shape: the extents of the product.   weights: None
+    (all 1), or [nnz] or [..., nnz], finite and not negative, 0 where a trial has not observed the entry.  All is copied.
 
     Raises what Coordinates raises, TypeError for values of another dtype, ValueError for no entries, NaN or infinite
     values, values that require grad (`entries` is the differentiable route), and unfit weights.
@@ -127,7 +127,7 @@ class Observed:
 
     @classmethod
     def from_dense(cls, dense: Any, mask: Any = None) -> Observed:
-        """The entries of a dense tensor where mask (bool, same shape) is true; without a mask, those that are not NaN."""
+        """The entries of a dense tensor where mask (bool, same shape) is true; without one, those that are not NaN."""
         dense = torch.as_tensor(dense)
         mask = ~torch.isnan(dense) if mask is None else torch.as_tensor(mask, device=dense.device)
         if mask.dtype != torch.bool or mask.shape != dense.shape:
@@ -204,7 +204,7 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
         raise TypeError(f"coordinates: at must be an integer tensor [nnz, {len(shape)}], got dtype {at.dtype}")
     if at.dim() != 2 or at.shape[1] != len(shape):
         raise ValueError(
-            f"coordinates: at must be [nnz, {len(shape)}], one column for each axis of shape {shape}, got {list(at.shape)}"
+            f"coordinates: at must be [nnz, {len(shape)}], one column for each axis of {shape}, got {list(at.shape)}"
         )
     at = at.to(torch.int64, copy=True, memory_format=torch.contiguous_format)
     outside = (at < 0) | (at >= at.new_tensor(shape))

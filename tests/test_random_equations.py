@@ -48,7 +48,9 @@ def compare(found: Tensor, expected: Tensor, scale: Tensor, case: Product, what:
         found = torch.where(inside, found, expected.to(found.dtype))
         expected = torch.where(inside, expected, found.to(torch.float64))
     ratio = worst_ratio(found, expected, scale)
-    assert ratio <= ROUNDINGS[case.dtypes[0]], f"{what}: error {ratio:.2e} of the absolute product, {case}, {case.dtypes}"
+    assert ratio <= ROUNDINGS[case.dtypes[0]], (
+        f"{what}: error {ratio:.2e} of the absolute product, {case}, {case.dtypes}"
+    )
 
 
 def second_derivatives(einsum, equation: str, operands: list[Tensor], cotangent: Tensor) -> tuple[Tensor, ...]:

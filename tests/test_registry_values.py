@@ -48,7 +48,9 @@ def test_value_and_gradients(product: Product) -> None:
         expected_gradients = factor_gradients(case.equation, operands, cotangent)
         scales = factor_gradients(case.equation, [operand.abs() for operand in operands], cotangent.abs())
         for p, gradient in enumerate(by_verb):
-            assert worst_ratio(gradient.detach(), expected_gradients[p], scales[p]) <= RELATIVE, f"operand {p} of {case}"
+            assert worst_ratio(gradient.detach(), expected_gradients[p], scales[p]) <= RELATIVE, (
+                f"operand {p} of {case}"
+            )
         for p, gradient in by_autograd.items():
             assert worst_ratio(gradient, expected_gradients[p], scales[p]) <= RELATIVE, f"operand {p} of {case}"
 
@@ -69,7 +71,9 @@ def test_powers_of_two_are_exact(product: Product) -> None:
 @each_product
 def test_trials_are_independent_copies(product: Product) -> None:
     if "..." in product.equation:
-        product = Product(product.name, product.equation.replace("...", ""), per_trial(product), trainable=product.trainable)
+        product = Product(
+            product.name, product.equation.replace("...", ""), per_trial(product), trainable=product.trainable
+        )
     for trials in (1, 3):
         case = product.with_trials(trials)
         operands = case.operands()

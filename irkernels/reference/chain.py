@@ -8,12 +8,15 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from irkernels.reference.equation import check_operands
+
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, as torch.linalg.multi_dot, leading dimensions broadcast.
 
-    tensors: [..., n_k, n_{k+1}]; the first may be [n_1] (a row) and the last [n_N] (a column), and the result then lacks
-    that axis.  Differentiable to any order.  Raises ValueError (fewer than two, dimensions, extents) and TypeError (dtypes).
+    tensors: [..., n_k, n_{k+1}]; the first may be [n_1] (a row) and the last [n_N] (a column), and the result then
+    lacks that axis.  Differentiable to any order.  Raises ValueError (fewer than two, dimensions, extents, devices)
+    and TypeError (no tensor, dtypes).
     """
     tensors = tuple(tensors)
     _check(tensors)
@@ -31,12 +34,21 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 def _check(tensors: tuple[Tensor, ...]) -> None:
     if len(tensors) < 2:
         raise ValueError(f"multi_dot needs at least two tensors, got {len(tensors)}")
+    check_operands(tensors)
     last = len(tensors) - 1
+    trials: tuple[int, ...] = ()
     for position, tensor in enumerate(tensors):
-        if tensor.dtype != tensors[0].dtype:
-            raise TypeError(f"operand {position} is {tensor.dtype}, but operand 0 is {tensors[0].dtype}")
         if tensor.dim() < (1 if position in (0, last) else 2):
-            raise ValueError(f"operand {position} has {tensor.dim()} dimensions, but a factor of a chain has at least 2")
+            raise ValueError(
+                f"operand {position} has {tensor.dim()} dimensions, but a factor of a chain has at least 2"
+            )
+        try:
+            trials = tuple(torch.broadcast_shapes(trials, tensor.shape[:-2]))
+        except RuntimeError:
+            raise ValueError(
+                f"operand {position} has leading dimensions {list(tensor.shape[:-2])}, which do not broadcast with"
+                f" {list(trials)}"
+            ) from None
         if position == 0:
             continue
         before = tensors[position - 1].shape[-1]

@@ -47,7 +47,9 @@ def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
     (malformed, unbound or repeated output letters, number of operands or dimensions, extents, devices).
     """
     terms, output = _split(equation)
-    _check_operands(terms, operands)
+    if len(terms) != len(operands):
+        raise ValueError(f"the equation has {len(terms)} operands, but {len(operands)} were given")
+    check_operands(operands)
     extents: dict[str, int] = {}
     owner: dict[str, int] = {}
     dense: tuple[int, ...] = ()
@@ -57,14 +59,17 @@ def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
             known = extents.get(letter, 1)
             if 1 not in (known, extent) and known != extent:
                 raise ValueError(
-                    f"letter {letter!r} has extent {extent} in operand {position}, but {known} in operand {owner[letter]}"
+                    f"letter {letter!r} has extent {extent} in operand {position},"
+                    f" but {known} in operand {owner[letter]}"
                 )
             if letter not in extents or known == 1:
                 extents[letter], owner[letter] = extent, position
         try:
             dense = tuple(torch.broadcast_shapes(dense, spread))
         except RuntimeError:
-            raise ValueError(f"`...` of operand {position} is {spread}, which does not broadcast with {dense}") from None
+            raise ValueError(
+                f"`...` of operand {position} is {spread}, which does not broadcast with {dense}"
+            ) from None
     output = _implicit(terms) if output is None else output
     for letter in output:
         if letter != ELLIPSIS and letter not in extents:
@@ -92,8 +97,8 @@ def _letters(equation: str, term: str) -> tuple[str, ...]:
     for letter in named:
         if letter not in string.ascii_letters:
             raise ValueError(
-                f"malformed equation {equation!r}: {letter!r} in term {term.strip()!r}; a term is letters a-z, A-Z and at"
-                " most one `...`, terms are separated by commas, `->` precedes the output"
+                f"malformed equation {equation!r}: {letter!r} in term {term.strip()!r}; a term is letters a-z, A-Z"
+                " and at most one `...`, terms are separated by commas, `->` precedes the output"
             )
     split = len(before.replace(" ", ""))
     return (*named[:split], *((ELLIPSIS,) if dots else ()), *named[split:])
@@ -105,9 +110,8 @@ def _implicit(terms: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return (*((ELLIPSIS,) if ELLIPSIS in everywhere else ()), *once)
 
 
-def _check_operands(terms: tuple[tuple[str, ...], ...], operands: tuple[Any, ...]) -> None:
-    if len(terms) != len(operands):
-        raise ValueError(f"the equation has {len(terms)} operands, but {len(operands)} were given")
+def check_operands(operands: tuple[Any, ...]) -> None:
+    """Tensors of one supported dtype and one device, or an error that names the operand."""
     for position, operand in enumerate(operands):
         if not isinstance(operand, Tensor):
             raise TypeError(f"operand {position} must be a torch.Tensor, got {type(operand).__name__}")

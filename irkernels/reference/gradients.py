@@ -1,4 +1,4 @@
-"""All factor gradients from the end-to-end gradient G = dL/dW (science.md (1), (8), (10), (11)), by automatic derivation."""
+"""All factor gradients from the end-to-end G = dL/dW (science.md (1), (8), (10), (11)): a vector-Jacobian product."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor,
     """One gradient for each operand position (tied operands included): the pullback of the product at `cotangent`.
 
     cotangent: tensor of the output's shape; or an Observed, whose values stand at its entries (duplicates add, weights
-    play no part); or a pair (at, values [..., nnz]).  Operands that do not matter get zeros.  Differentiable to any order
-    in the operands and in the cotangent's values.  Raises what einsum and entries raise, ValueError for a cotangent of
-    another shape and TypeError for one of another dtype.
+    play no part); or a pair (at, values [..., nnz]).  Operands that do not matter get zeros.  Differentiable to any
+    order in the operands and in the cotangent's values.  Raises what einsum and entries raise, ValueError for a
+    cotangent of another shape and TypeError for one of another dtype.
     """
     read = read_equation(equation, operands)
     if isinstance(cotangent, Tensor):

@@ -30,8 +30,8 @@ def completion_loss(
     """The loss of the product at its observed entries, W never formed: the shape of the output's `...`, else a scalar.
 
     operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz].
-    Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or of
-    another dtype, ValueError for an unknown loss, a delta that is not positive, and values or weights of unfit shape.
+    Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or
+    of another dtype, ValueError for an unknown loss, a delta that is not positive, and values or weights of unfit shape.
     """
     read = read_equation(equation, operands)
     _check(read.dense, operands[0], observed, loss, delta)
@@ -56,7 +56,9 @@ def _check(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, de
     if not delta > 0:
         raise ValueError(f"delta must be positive, got {delta}")
     if observed.dtype != operand.dtype:
-        raise TypeError(f"observed values are {observed.dtype}, but the operands are {operand.dtype}; convert with .to()")
+        raise TypeError(
+            f"observed values are {observed.dtype}, but the operands are {operand.dtype}; convert with .to()"
+        )
     for name, tensor in (("values", observed.values), ("weights", observed.weights)):
         if tensor is None:
             continue

@@ -1,4 +1,4 @@
-"""What the verbs are held to: torch.einsum on the dense product, in float64, and the scale that errors are judged by."""
+"""What the verbs are held to: torch.einsum on the dense product, and the scale that errors are judged by."""
 
 from __future__ import annotations
 

@@ -30,18 +30,18 @@ FAMILIES: tuple[Product, ...] = (
     Product("tensor_train_3", "aib,bjc,ckd->aijkd", ((1, 4, 3), (3, 5, 2), (2, 3, 1))),
     Product("tensor_train_ring", "aib,bjc,cka->ijk", ((2, 3, 3), (3, 4, 2), (2, 2, 2))),
     # hierarchical, paper 20 (2.5)
-    Product(
-        "hierarchical_4", "ap,bp,px,cq,dq,qx,x->abcd", ((3, 2), (2, 2), (2, 3), (2, 2), (3, 2), (2, 3), (3,))
-    ),
+    Product("hierarchical_4", "ap,bp,px,cq,dq,qx,x->abcd", ((3, 2), (2, 2), (2, 3), (2, 2), (3, 2), (2, 3), (3,))),
     # products on data, paper 3's sensing variant, regression, paper 10's tangent kernel (20)
     Product("sensing", "ij,jk,mik->m", ((4, 3), (3, 5), (7, 4, 5)), trainable=(0, 1)),
     Product("regression", "ij,jk,kx->ix", ((3, 4), (4, 5), (5, 9)), trainable=(0, 1)),
     Product(
-        "tangent_kernel", "mi,ki,kj,nj,pa,qa->mnpq", ((3, 4), (2, 4), (2, 4), (3, 4), (2, 3), (2, 3)),
+        "tangent_kernel",
+        "mi,ki,kj,nj,pa,qa->mnpq",
+        ((3, 4), (2, 4), (2, 4), (3, 4), (2, 3), (2, 3)),
         trainable=(1, 2, 4, 5),
     ),
     Product("quadratic_form", "i,ij,j->", ((4,), (4, 5), (5,))),
-)  # fmt: skip
+)
 
 SHAPES_AND_SYNTAX: tuple[Product, ...] = (
     # diagonals, traces, letters summed out

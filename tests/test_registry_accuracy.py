@@ -1,0 +1,91 @@
+"""Every dtype over the registry: no less accurate than torch in the same dtype, values and gradients.
+
+One rule: the geometric mean of error ratios over the cases is at most 1.05, and no case is worse than twice torch's
+error plus one rounding of the result.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import irkernels as irk
+from irkernels.testing import PRODUCTS, Product, factor_gradients
+
+SEEDS = 13  # of each product: about 1,000 cases a dtype
+MEAN, WORST = 1.05, 2.0
+
+
+def error(found: Tensor, exact: Tensor) -> float:
+    """Frobenius error relative to the exact result."""
+    norm = exact.norm().item()
+    return (found.to(torch.float64) - exact).norm().item() / norm if norm else float(found.abs().sum())
+
+
+def of_torch(equation: str, operands: list[Tensor], cotangent: Tensor) -> list[Tensor]:
+    return [torch.einsum(equation, *operands), *factor_gradients(equation, operands, cotangent)]
+
+
+def of_irkernels(equation: str, operands: list[Tensor], cotangent: Tensor) -> list[Tensor]:
+    factors = [operand.detach().clone().requires_grad_() for operand in operands]
+    value = irk.einsum(equation, *factors)
+    return [value.detach(), *torch.autograd.grad(value, factors, cotangent, materialize_grads=True, allow_unused=True)]
+
+
+def cases(product: Product, dtype: torch.dtype):
+    for seed in range(SEEDS):
+        operands = product.operands(seed, dtype)
+        exact = [operand.to(torch.float64) for operand in operands]
+        shape = torch.einsum(product.equation, *exact).shape
+        cotangent = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+        yield seed, operands, cotangent, of_torch(product.equation, exact, cotangent.to(torch.float64))
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
+def test_no_less_accurate_than_torch(dtype: torch.dtype) -> None:
+    rounding = torch.finfo(dtype).eps / 2
+    logs: list[float] = []
+    for product in PRODUCTS:
+        if dtype not in product.dtypes:
+            continue
+        for seed, operands, cotangent, exact in cases(product, dtype):
+            ours, theirs = (
+                of_irkernels(product.equation, operands, cotangent),
+                of_torch(product.equation, operands, cotangent),
+            )
+            for which, (a, b, truth) in enumerate(zip(ours, theirs, exact, strict=True)):
+                assert a.dtype == dtype and a.shape == truth.shape
+                found, peer = error(a, truth), error(b, truth)
+                what = "value" if which == 0 else f"gradient of operand {which - 1}"
+                assert found <= WORST * peer + rounding, (
+                    f"{what}: error {found:.2e}, torch {peer:.2e}, seed {seed}, {product}"
+                )
+                # results that both round once compare as equal; the floor keeps exact ones out of the logarithm
+                floor = rounding / 8
+                logs.append(math.log((found + floor) / (peer + floor)))
+    assert len(logs) >= 1000
+    mean = math.exp(math.fsum(logs) / len(logs))
+    assert mean <= MEAN, f"geometric mean of error ratios {mean:.3f} over {len(logs)} results"
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
+def test_sampled_results_keep_the_dtype_and_its_accuracy(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    operands = [torch.randn(shape, generator=generator).to(dtype) for shape in ((9, 6), (6, 5), (5, 8))]
+    at = torch.stack((torch.randint(9, (40,), generator=generator), torch.randint(8, (40,), generator=generator)), 1)
+    observed = irk.Observed(at, torch.randn(40, generator=generator).to(dtype), (9, 8))
+    factors = [operand.clone().requires_grad_() for operand in operands]
+    loss = irk.completion_loss("ij,jk,kl->il", *factors, observed=observed)
+    gradients = torch.autograd.grad(loss, factors)
+    exact = [operand.to(torch.float64).requires_grad_() for operand in operands]
+    exact_loss = irk.reference.completion_loss("ij,jk,kl->il", *exact, observed=observed.to(torch.float64))
+    entries = irk.entries("ij,jk,kl->il", *operands, at=at)
+    assert {loss.dtype, entries.dtype, *(gradient.dtype for gradient in gradients)} == {dtype}
+    bound = 8 * torch.finfo(dtype).eps
+    assert error(loss.detach(), exact_loss.detach()) <= bound
+    assert error(entries, irk.reference.entries("ij,jk,kl->il", *exact, at=at).detach()) <= bound
+    for found, truth in zip(gradients, torch.autograd.grad(exact_loss, exact), strict=True):
+        assert error(found, truth) <= bound
