@@ -107,7 +107,7 @@ class Observed:
 
     at: integer tensor [nnz, order] (or Coordinates), nnz >= 1.   values: [nnz] or [..., nnz] (one row a trial), finite,
     of the factors' dtype (float16, bfloat16, float32, float64).   shape: the extents of the product.   weights: None
-    (all 1), or [nnz] or [..., nnz], finite and not negative, 0 where a trial has not observed the entry.  All is copied.
+    (all 1), or [nnz] or [..., nnz], finite and not negative, 0 where a trial has not observed the entry.  Copied.
 
     Raises what Coordinates raises, TypeError for values of another dtype, ValueError for no entries, NaN or infinite
     values, values that require grad (`entries` is the differentiable route), and unfit weights.

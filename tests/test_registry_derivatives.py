@@ -12,7 +12,7 @@ from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
 import irkernels as irk
 from irkernels.reference.equation import read_equation
-from irkernels.testing import SMALL, Product
+from irkernels.testing import SMALL, Product, sample_coordinates
 
 each_product = pytest.mark.parametrize("product", SMALL, ids=lambda product: product.name)
 THOROUGH = 60  # elements up to which every element of the Jacobian is compared, not random projections of it
@@ -32,16 +32,6 @@ def hold(function: Callable, inputs: list[Tensor], product: Product, second: boo
                 raise AssertionError(f"{check.__name__} of {product}: {error}") from error
 
 
-def sampled_at(product: Product, operands: list[Tensor]) -> Tensor:
-    """Up to five coordinates, the first twice."""
-    shape = read_equation(product.equation, tuple(operands)).shape
-    nnz = 0 if 0 in shape else 4
-    generator = torch.Generator().manual_seed(5)
-    columns = [torch.randint(max(extent, 1), (nnz,), generator=generator) for extent in shape]
-    at = torch.stack(columns, 1) if columns else torch.zeros(nnz, 0, dtype=torch.int64)
-    return torch.cat((at, at[:1]))
-
-
 def small(product: Product) -> list[Tensor]:
     """Operands without stride 0, which finite differences cannot move."""
     return [operand.clone(memory_format=torch.contiguous_format) for operand in product.operands(seed=2)]
@@ -55,14 +45,14 @@ def test_einsum(product: Product) -> None:
 @each_product
 def test_entries(product: Product) -> None:
     operands = small(product)
-    at = sampled_at(product, operands)
+    at = sample_coordinates(product, 5, seed=5)
     hold(lambda *factors: irk.entries(product.equation, *factors, at=at), operands, product)
 
 
 @each_product
 def test_completion_loss(product: Product) -> None:
     operands = small(product)
-    at = sampled_at(product, operands)
+    at = sample_coordinates(product, 5, seed=5)
     if len(at) == 0:
         return
     shape = read_equation(product.equation, tuple(operands)).shape
@@ -94,7 +84,7 @@ def test_gradients(product: Product) -> None:
 def test_gradients_of_sampled_cotangents(product: Product) -> None:
     operands = small(product)
     read = read_equation(product.equation, tuple(operands))
-    at = sampled_at(product, operands)
+    at = sample_coordinates(product, 5, seed=5)
     values = torch.randn(*read.dense, len(at), dtype=torch.float64, generator=torch.Generator().manual_seed(8))
     hold(
         lambda values, *factors: irk.gradients(product.equation, *factors, cotangent=(at, values)),

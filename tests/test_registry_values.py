@@ -15,6 +15,7 @@ from irkernels.testing import (
     dense_completion_loss,
     dense_entries,
     factor_gradients,
+    sample_coordinates,
     worst_ratio,
 )
 
@@ -100,17 +101,15 @@ def test_entries_and_completion_loss(product: Product) -> None:
     for case in layouts(product):
         operands = case.operands(seed=1)
         read = read_equation(case.equation, tuple(operands))
-        generator = torch.Generator().manual_seed(11)
-        nnz = 0 if 0 in read.shape else 9
-        columns = [torch.randint(max(extent, 1), (nnz,), generator=generator) for extent in read.shape]
-        at = torch.stack(columns, 1) if columns else torch.zeros(nnz, 0, dtype=torch.int64)
+        at = sample_coordinates(case, 9, seed=11)
+        nnz = len(at)
         expected = dense_entries(case.equation, *operands, at=at)
         scale = dense_entries(case.equation, *(operand.abs() for operand in operands), at=at)
         found = irk.entries(case.equation, *operands, at=at)
         assert worst_ratio(found, expected, scale) <= RELATIVE, str(case)
         if nnz == 0:
             continue
-        values = torch.randn(nnz, generator=generator, dtype=torch.float64)
+        values = torch.randn(nnz, generator=torch.Generator().manual_seed(12), dtype=torch.float64)
         observed = irk.Observed(at, values, read.shape)
         for loss in ("mse", "half_sse", "l1", "huber"):
             wanted = dense_completion_loss(

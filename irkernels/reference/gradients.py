@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels.observed import Observed
+from irkernels.observed import Coordinates, Observed
 from irkernels.reference.einsum import einsum
 from irkernels.reference.entries import entries, read_coordinates
-from irkernels.reference.equation import read_equation
+from irkernels.reference.equation import Equation, read_equation
 
 
 def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor, ...]:
@@ -26,11 +26,17 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor,
         _check("cotangent", cotangent, read.output_shape, operands)
         _, pullback = torch.func.vjp(lambda *factors: einsum(equation, *factors), *operands)
         return pullback(cotangent)
+    coordinates, values = read_listed(cotangent, read, operands)
+    _, pullback = torch.func.vjp(lambda *factors: entries(equation, *factors, at=coordinates), *operands)
+    return pullback(values)
+
+
+def read_listed(cotangent: Any, read: Equation, operands: tuple[Tensor, ...]) -> tuple[Coordinates, Tensor]:
+    """A cotangent given at listed entries, checked: its coordinates and its values [..., nnz]."""
     at, values = _sampled(cotangent)
     coordinates = read_coordinates(at, read)
     _check("values of the cotangent", values, (*read.dense, coordinates.nnz), operands, broadcasts=True)
-    _, pullback = torch.func.vjp(lambda *factors: entries(equation, *factors, at=coordinates), *operands)
-    return pullback(values.expand(*read.dense, coordinates.nnz))
+    return coordinates, values.expand(*read.dense, coordinates.nnz)
 
 
 def _sampled(cotangent: Any) -> tuple[Any, Tensor]:

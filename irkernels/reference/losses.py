@@ -31,10 +31,10 @@ def completion_loss(
 
     operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz].
     Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or
-    of another dtype, ValueError for an unknown loss, a delta that is not positive, and values or weights of unfit shape.
+    of another dtype, ValueError for an unknown loss, a delta that is not positive, values or weights of unfit shape.
     """
     read = read_equation(equation, operands)
-    _check(read.dense, operands[0], observed, loss, delta)
+    check_loss(read.dense, operands[0], observed, loss, delta)
     prediction = entries(equation, *operands, at=observed)
     return observed_loss(prediction, observed, loss, delta)
 
@@ -48,7 +48,8 @@ def observed_loss(prediction: Tensor, observed: Observed, loss: str, delta: floa
     return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / observed.weights.sum(-1)
 
 
-def _check(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, delta: float) -> None:
+def check_loss(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, delta: float) -> None:
+    """Raises what completion_loss says of its observed, loss and delta; dense: the extents of the output's `...`."""
     if not isinstance(observed, Observed):
         raise TypeError(f"observed must be an irkernels.Observed, got {type(observed).__name__}")
     if loss not in LOSSES:

@@ -10,6 +10,7 @@ from irkernels.testing.oracle import (
 from irkernels.testing.product import Product
 from irkernels.testing.random_products import random_product
 from irkernels.testing.registry import FAMILIES, PRODUCTS, SHAPES_AND_SYNTAX, SMALL
+from irkernels.testing.sampling import sample_coordinates
 from irkernels.testing.strides import STRIDES
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "dense_entries",
     "factor_gradients",
     "random_product",
+    "sample_coordinates",
     "worst_ratio",
 ]
