@@ -1,0 +1,258 @@
+"""The command line: `irkernels complete FILE`, `irkernels reproduce E3`, `irkernels info`.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a criterion failed, 2 bad input,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_DTYPES = ("float32", "float64")
+_COMPLETE = """\
+Complete an incomplete matrix or tensor by deep matrix chains that are trained from small initial factors, with classical
+completions beside them, and report the error on entries that were held out.
+
+FILE is .tns (FROSTT coordinates, from 1), .csv or .tsv (coordinate columns, numbers or labels, and a value column), .npy or
+.npz (NaN = missing), an image (transparent = missing), MovieLens' u.data or RecBole's .inter, or one of
+tensorly:kinetic, tensorly:il2, tensorly:covid19, tensorly:indian-pines, sklearn:china."""
+_PROTOCOL = """\
+protocol: a share --heldout of the known entries is set aside and only reported; a share --validation of the rest chooses
+depth, trial, stopping step, and the baselines' rank and lambda; the others are fitted, centred and scaled by their own mean
+and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as they are and the
+chain's values elsewhere; where every entry is known, the held-out ones are filled instead."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        if getattr(options, "threads", None) is not None:
+            import torch
+
+            torch.set_num_threads(options.threads)
+        return options.command(options)
+    except (ValueError, TypeError, IndexError, OSError, ImportError, MemoryError) as error:
+        print(f"irkernels: {str(error) or type(error).__name__}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("irkernels: interrupted", file=sys.stderr)
+        return 130
+
+
+def _complete(options: argparse.Namespace) -> int:
+    import torch
+
+    from irkernels.complete import Options, complete, output, picture, report
+    from irkernels.io import read
+
+    start = time.perf_counter()
+    out = options.out or Path(f"{output.stem(options.file)}-completed.npy")
+    drawn = options.picture or Path(f"{output.stem(options.file)}-report.png")
+    output.check_output(out)
+    output.check_picture(drawn)
+    array = read(options.file, mask=options.mask, value=options.value)
+    for note in array.notes:
+        _say(f"note: {note}")
+    with _Status() as status:
+        done = complete(
+            array,
+            Options(
+                depths=tuple(options.depth),
+                steps=options.steps,
+                patience=options.patience,
+                heldout=options.heldout,
+                validation=options.validation,
+                seed=options.seed,
+                unfold=options.unfold,
+                hidden=options.hidden,
+                init_scales=tuple(options.init_scale),
+                lr=options.lr,
+                dtype=getattr(torch, options.dtype),
+            ),
+            status,
+        )
+    picture.draw(done, drawn)
+    written = output.write(done, out)
+    seconds = time.perf_counter() - start
+    if options.json:
+        _print_json(report.summary(done, str(out), str(drawn), seconds))
+    else:
+        print(report.table(done))
+        print(f"wrote {', '.join(map(str, [*written, drawn]))} in {seconds:.1f} s")
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    import torch
+
+    from irkernels.experiments import EXPERIMENTS
+    from irkernels.experiments.criteria import table
+
+    experiment = EXPERIMENTS[options.experiment]
+    options.out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    outcome = experiment.run(options.trials, options.seed, options.steps, getattr(torch, options.dtype), progress=True)
+    drawn = options.out / f"{options.experiment}.png"
+    experiment.draw(outcome, drawn)
+    seconds = time.perf_counter() - start
+    passed = all(criterion.passed for criterion in outcome.criteria)
+    if options.json:
+        _print_json(
+            {
+                "experiment": options.experiment,
+                "criteria": [criterion.summary() for criterion in outcome.criteria],
+                "pass": passed,
+                "trials": options.trials,
+                "seed": options.seed,
+                "steps": options.steps,
+                "dtype": options.dtype,
+                "picture": str(drawn),
+                "seconds": round(seconds, 3),
+            }
+        )
+    else:
+        print(table(outcome.criteria))
+        print(f"{options.experiment} {'passes' if passed else 'FAILS'}; wrote {drawn} in {seconds:.1f} s")
+    return 0 if passed else 1
+
+
+def _info(options: argparse.Namespace) -> int:
+    import irkernels
+
+    facts = irkernels.build_info()
+    if options.json:
+        _print_json(facts)
+        return 0
+    width = max(len(name) for name in facts)
+    for name, fact in facts.items():
+        print(f"{name.replace('_', ' '):{width}}  {_plain(fact)}")
+    return 0
+
+
+def _plain(fact: object) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {_plain(value)}" for name, value in fact.items()) or "none"
+    if isinstance(fact, (list, tuple, set)):
+        return ", ".join(map(_plain, fact)) or "none"
+    return "none" if fact is None else str(fact)
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, allow_nan=False, default=str))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+class _Status:
+    """What goes on, as one line written over on a terminal, and as one line for each new task elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._task = ""
+        self._width = 0
+
+    def __enter__(self) -> _Status:
+        return self
+
+    def __call__(self, text: str) -> None:
+        if self._terminal:
+            print("\r" + text.ljust(self._width), end="", file=sys.stderr, flush=True)
+            self._width = len(text)
+        elif (task := text.split(": step")[0]) != self._task:
+            self._task = task
+            _say(task)
+
+    def __exit__(self, *_: object) -> None:
+        if self._terminal and self._width:
+            print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="irkernels", description="End-to-end products of factors and their training.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_complete(commands)
+    _add_reproduce(commands)
+    info = commands.add_parser("info", help="version, compiler, instruction sets, torch, threads")
+    info.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    info.set_defaults(command=_info)
+    return parser
+
+
+def _add_complete(commands) -> None:
+    complete = commands.add_parser(
+        "complete",
+        help="complete an incomplete matrix, tensor or image",
+        description=_COMPLETE,
+        epilog=_PROTOCOL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = complete.add_argument
+    add("file", metavar="FILE")
+    add("--depth", type=_count, nargs="+", default=[2, 3], metavar="N", help="depths to try (default: 2 3)")
+    add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
+    add("--patience", type=_count, default=1000, help="end a depth after so many steps without a better validation error (1000)")
+    add("--heldout", type=_share, default=0.2, help="share of the known entries held out (default: 0.2)")
+    add("--validation", type=_share, default=0.1, help="share of the others that chooses (default: 0.1)")
+    add("--unfold", metavar="AXES", help="axes of a tensor that become rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)")
+    add("--hidden", type=_count, help="inner size of the chain (default: rows or columns, at most 128)")
+    add("--init-scale", type=_positive, nargs="+", default=[1e-2, 1e-3, 1e-4], help="initial scales, a trial each (0.01 0.001 0.0001)")
+    add("--lr", type=_positive, help="step length of GroupRMSprop (default: from the size of the matrix)")
+    add("--seed", type=_whole, default=0, help="of the split and of the initial factors (default: 0)")
+    add("--dtype", choices=_DTYPES, default="float32")
+    add("--threads", type=_count, help="CPU threads (default: torch's)")
+    add("--mask", type=Path, metavar="FILE", help="for .npy, .npz, images: an array or image, nonzero where an entry is missing")
+    add("--value", metavar="COLUMN", help="for .csv, .tsv: the value column, a name or a number from 1 (default: the last)")
+    add("--out", type=Path, help="completed array, .npy or .npz (default: NAME-completed.npy); an image also as .png")
+    add("--picture", type=Path, help=".png, .pdf or .svg (default: NAME-report.png)")
+    add("--json", action="store_true", help="one JSON object on standard output")
+    complete.set_defaults(command=_complete)
+
+
+def _add_reproduce(commands) -> None:
+    reproduce = commands.add_parser("reproduce", help="repeat a published experiment and check its criteria")
+    add = reproduce.add_argument
+    add("experiment", metavar="NAME", choices=["E3"], help="E3: singular values learned one at a time")
+    add("--trials", type=_count, default=2, help="independent problems, all at once (default: 2)")
+    add("--steps", type=_count, default=20_000, help="gradient descent steps (default: 20000, which the criteria are for)")
+    add("--seed", type=_whole, default=0)
+    add("--dtype", choices=_DTYPES, default="float64")
+    add("--threads", type=_count, help="CPU threads (default: torch's)")
+    add("--out", type=Path, default=Path("."), metavar="DIR", help="folder of the picture (default: here)")
+    add("--json", action="store_true", help="one JSON object on standard output")
+    reproduce.set_defaults(command=_reproduce)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not negative, got {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, got {text}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value

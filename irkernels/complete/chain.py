@@ -1,0 +1,149 @@
+"""Deep matrix chains fitted to known entries from small initial factors; validation entries say when to stop.
+
+Nothing but depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit Regularization in
+Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors; the
+best trial, and its best step, are those with the smallest validation error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from irkernels.complete.entries import Entries, Scale, Split
+from irkernels.nn import MatrixChain
+from irkernels.observed import Coordinates, Observed
+from irkernels.optim import GroupRMSprop
+from irkernels.training import Progress, fit
+
+_LOOKS = 25  # steps between looks at the validation error
+_GAIN = 1e-4  # an error counts as better if it is smaller by this share
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    """How every depth is fitted. init_scales: one trial each, the scale of the end-to-end product (its data have spread 1)."""
+
+    hidden: int
+    steps: int
+    patience: int  # steps without a better validation error after which a depth ends
+    lr: float
+    init_scales: tuple[float, ...]
+    seed: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class ChainFit:
+    """The best trial of one depth at its best step. curve: steps, train, validation, heldout (RMSE), each [records]."""
+
+    depth: int
+    matrix: np.ndarray
+    init_scale: float
+    step: int
+    steps: int
+    seconds: float
+    interrupted: bool  # by Ctrl-C: the steps until then stand
+    curve: dict[str, np.ndarray]
+
+
+def default_lr(shape: tuple[int, int]) -> float:
+    """A step length for GroupRMSprop, which moves the factors by about `lr` a step whatever the gradient.
+
+    Data of spread 1 have the norm sqrt(rows * columns), the factors of two about its square root: so this gets there in
+    a few hundred steps.
+    """
+    return (shape[0] * shape[1]) ** 0.25 / 350
+
+
+def fit_chain(
+    shape: tuple[int, int], parts: Split, depth: int, settings: ChainSettings, progress: Callable[[str], None] = lambda text: None
+) -> ChainFit:
+    """Fit a chain of `depth` factors to parts.train. The held-out error is recorded for the curve and decides nothing."""
+    start = time.perf_counter()
+    scale = Scale.of(parts.train)
+    trials = len(settings.init_scales)
+    model = MatrixChain(
+        *shape, depth, hidden=settings.hidden, trials=trials, init_scale=settings.init_scales, dtype=settings.dtype, seed=settings.seed
+    )
+    train = scale.reduced(parts.train)
+    observed = Observed(torch.from_numpy(train.at), torch.from_numpy(train.values).to(settings.dtype), shape)
+    optimizer = GroupRMSprop(model.parameters(), lr=settings.lr)
+    looked = {name: _Looked(scale.reduced(getattr(parts, name)), shape) for name in ("train", "validation", "heldout")}
+    best = _Best(model, looked["validation"])
+    patience = _Patience(best, settings.patience, lambda step: progress(_line(depth, step, best, scale)))
+    record = {"train": looked["train"].rmse, "validation": best.look, "heldout": looked["heldout"].rmse}
+    run = fit(model, observed, optimizer, steps=settings.steps, record=record, record_every=_LOOKS, progress=patience)
+    trial = int(np.argmin(best.error))
+    return ChainFit(
+        depth=depth,
+        matrix=scale.restored(best.product(trial)),
+        init_scale=settings.init_scales[trial],
+        step=int(run.steps[best.record[trial]]),
+        steps=int(run.steps[-1]),
+        seconds=time.perf_counter() - start,
+        interrupted="interrupted" in run.reason and not patience.ended,
+        curve={"steps": run.steps.numpy()}
+        | {name: run.metrics[name][:, trial].double().numpy() * scale.spread for name in looked},
+    )
+
+
+def _line(depth: int, step: int, best: _Best, scale: Scale) -> str:
+    return f"depth {depth}: step {step:,}, best validation RMSE {best.error.min() * scale.spread:.5g}"
+
+
+class _Looked:
+    """Entries at which all trials are compared with the data."""
+
+    def __init__(self, entries: Entries, shape: tuple[int, int]) -> None:
+        self._coordinates = Coordinates(torch.from_numpy(entries.at), shape)
+        self._values = torch.from_numpy(entries.values)
+
+    @torch.no_grad()
+    def rmse(self, model: MatrixChain) -> torch.Tensor:
+        """[trials], in double precision."""
+        return (model.entries(self._coordinates).double() - self._values).square().mean(-1).sqrt()
+
+
+class _Best:
+    """The factors of every trial at the recorded step of its smallest validation error."""
+
+    def __init__(self, model: MatrixChain, validation: _Looked) -> None:
+        self._kept = [factor.detach().clone() for factor in model.parameters()]
+        self._validation = validation
+        self._records = 0
+        self.error = np.full(model.trials, np.inf)
+        self.record = np.zeros(model.trials, dtype=int)
+
+    def look(self, model: MatrixChain) -> torch.Tensor:
+        """The validation error [trials] of a model; its factors are kept where it is the smallest so far."""
+        errors = self._validation.rmse(model)
+        better = errors.numpy() < self.error * (1 - _GAIN)
+        for kept, factor in zip(self._kept, model.parameters(), strict=True):
+            kept[torch.from_numpy(better)] = factor.detach()[torch.from_numpy(better)]
+        self.error[better], self.record[better] = errors.numpy()[better], self._records
+        self._records += 1
+        return errors
+
+    def product(self, trial: int) -> np.ndarray:
+        """W of one trial, in double precision."""
+        factors = [kept[trial].double() for kept in self._kept]
+        return (torch.linalg.multi_dot(factors) if len(factors) > 1 else factors[0]).numpy()
+
+
+class _Patience:
+    """Ends a fit once no trial's validation error has become better for so many steps."""
+
+    def __init__(self, best: _Best, patience: int, tell: Callable[[int], None]) -> None:
+        self._best, self._patience, self._tell = best, patience, tell
+        self.ended = False
+
+    def __call__(self, progress: Progress) -> None:
+        self._tell(progress.step)
+        if progress.step - _LOOKS * self._best.record.max() >= self._patience:
+            self.ended = True
+            raise KeyboardInterrupt  # how a progress callable asks `fit` to return what was reached
