@@ -1,0 +1,134 @@
+"""The command line: exit codes, what goes to which stream, and the shape of --json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import irkernels
+from irkernels import cli
+
+pytest.importorskip("matplotlib")
+
+_QUICK = ["--depth", "1", "2", "--steps", "50", "--init-scale", "0.01", "--heldout", "0.3"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((15, 2)) @ generator.standard_normal((2, 12))
+    matrix[2, 3] = np.nan
+    np.save(tmp_path / "small.npy", matrix)
+    return tmp_path
+
+
+def test_complete_writes_its_files_and_a_table(folder, capsys):
+    assert cli.main(["complete", "small.npy", *_QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert "15 x 12, 179 of 180 entries known" in out and "chain, depth 2" in out and "held-out RMSE" in out
+    assert "baseline: soft-impute" in err and "depth 2" in err
+    completed, given = np.load("small-completed.npy"), np.load("small.npy")
+    assert np.isfinite(completed).all() and completed.shape == given.shape
+    np.testing.assert_array_equal(completed[~np.isnan(given)], given[~np.isnan(given)])
+    assert (folder / "small-report.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_complete_json_is_one_object_and_alone_on_stdout(folder, capfd):
+    assert cli.main(["complete", "small.npy", *_QUICK, "--json", "--out", "a.npz", "--picture", "b.svg", "--threads", "1"]) == 0
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1
+    got = json.loads(out)
+    assert list(got) == ["rmse_train", "rmse_heldout", "baselines", "model", "output", "picture", "seconds"]
+    assert got["output"] == "a.npz" and got["picture"] == "b.svg" and got["seconds"] > 0
+    assert set(np.load("a.npz").files) == {"completed", "prediction", "heldout"}
+    assert (folder / "b.svg").stat().st_size > 1000
+    assert err
+
+
+def test_complete_a_labelled_tensor_with_a_chosen_unfolding(folder, capsys):
+    rows = [f"{who},{when},{dose},{value + when * dose}" for value, who in enumerate(["a", "b", "c"]) for when in range(4) for dose in range(5)]
+    (folder / "t.csv").write_text("who,when,dose,response\n" + "\n".join(rows) + "\n")
+    assert cli.main(["complete", "t.csv", *_QUICK, "--unfold", "0,1", "--json", "--out", "t.npz"]) == 0
+    model = json.loads(capsys.readouterr().out)["model"]
+    assert (model["rows"], model["columns"], model["unfold"]) == (12, 5, "0,1|2")
+    archive = np.load("t.npz")
+    assert archive["completed"].shape == (3, 4, 5) and archive["labels_0"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["complete", "none.npy"], "none.npy: no such file"),
+        (["complete", "bad.tns"], "bad.tns, line 2: expected 3 columns as in line 1, got 2: '1 2'"),
+        (["complete", "tensorly:none"], "no data set 'tensorly:none'"),
+        (["complete", "small.npy", "--out", "a.txt"], "--out a.txt: expected a name that ends in .npy or .npz"),
+        (["complete", "small.npy", "--picture", "none/a.png"], "the folder none does not exist"),
+        (["complete", "small.npy", "--unfold", "5"], "--unfold 5: the array has the axes 0 to 1"),
+        (["complete", "small.npy", "--value", "2"], "--value does not apply"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(folder, capsys, arguments, message):
+    (folder / "bad.tns").write_text("1 1 2.0\n1 2\n")
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and message in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nothing"], ["complete"], ["complete", "a", "--steps", "0"], ["complete", "a", "--heldout", "1"],
+     ["complete", "a", "--init-scale", "-1"], ["complete", "a", "--seed", "x"], ["reproduce", "E99"]],
+)  # fmt: skip
+def test_bad_options_are_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2 and capsys.readouterr().out == ""
+
+
+def test_reproduce_tells_failure_from_success(folder, capsys, monkeypatch):
+    arguments = ["reproduce", "E3", "--steps", "10", "--trials", "1", "--dtype", "float32", "--out", "results", "--json"]
+    assert cli.main(arguments) == 1  # ten steps cannot pass
+    got = json.loads(capsys.readouterr().out)
+    assert got["experiment"] == "E3" and got["pass"] is False and got["seconds"] > 0
+    assert all(list(criterion) == ["name", "value", "bound", "pass"] for criterion in got["criteria"]) and len(got["criteria"]) == 6
+    assert (folder / "results" / "E3.png").stat().st_size > 10_000
+
+    from irkernels.experiments import e3
+    from irkernels.experiments.criteria import Criterion
+
+    monkeypatch.setattr(e3, "criteria", lambda runs: [Criterion("always", 1.0, high=2.0)])
+    assert cli.main(arguments[:-1]) == 0
+    out = capsys.readouterr().out
+    assert "always" in out and "E3 passes" in out
+
+
+def test_info_is_a_table_or_one_object(capsys, monkeypatch):
+    facts = {"version": "1.2", "targets": ["a", "b"], "torch": {"version": "2"}, "cuda_architectures": []}
+    monkeypatch.setattr(irkernels, "build_info", lambda: facts, raising=False)
+    assert cli.main(["info"]) == 0
+    assert "targets             a, b\n" in capsys.readouterr().out
+    assert cli.main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == facts
+
+
+def test_an_interrupt_is_exit_code_130(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("irkernels.complete.output.check_output", interrupted)
+    assert cli.main(["complete", "small.npy"]) == 130
+    assert capsys.readouterr().err == "irkernels: interrupted\n"
+
+
+def test_python_dash_m(folder):
+    environment = {**os.environ, "PYTHONPATH": str(Path(irkernels.__file__).parents[1])}
+    command = [sys.executable, "-m", "irkernels", "complete", "none.tns"]
+    got = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert got.returncode == 2 and got.stdout == "" and "no such file" in got.stderr and "Traceback" not in got.stderr

@@ -1,0 +1,76 @@
+"""Reproductions: their problems, their criteria, and that the verdict can go either way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from irkernels.experiments import EXPERIMENTS, e3
+from irkernels.experiments.criteria import Criterion, table, worst
+
+
+def test_e3_problem_is_the_papers():
+    truth, observed = e3.problem(trials=3, seed=1)
+    assert truth.shape == (3, 100, 100) and observed.nnz == 2000 and observed.values.shape == (3, 2000)
+    np.testing.assert_allclose(torch.linalg.matrix_norm(truth), 100.0)
+    assert torch.linalg.matrix_rank(truth).tolist() == [5, 5, 5]
+    rows, columns = observed.at.T
+    assert len(torch.unique(rows * 100 + columns)) == 2000
+    torch.testing.assert_close(observed.values, truth[:, rows, columns])
+    assert not torch.equal(truth[0], truth[1])
+
+
+def test_e3_runs_all_depths_and_draws_them(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    outcome = e3.run(trials=2, steps=20, dtype=torch.float32)
+    assert list(outcome.runs) == [1, 2, 3] and outcome.seconds > 0
+    for run in outcome.runs.values():
+        assert run.metrics["singular_values"].shape == (21, 2, 100)
+        assert run.metrics["loss"][-1].lt(run.metrics["loss"][0]).all()
+    assert not all(criterion.passed for criterion in outcome.criteria)  # twenty steps learn nothing
+    e3.draw(outcome, tmp_path / "e3.png")
+    pixels = np.asarray(image.open(tmp_path / "e3.png").convert("RGB"))
+    assert min(pixels.shape[:2]) > 700 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+class _Recorded:
+    """A run as the criteria see it: one trial, two records."""
+
+    def __init__(self, error, rank, sixth):
+        spectrum = torch.zeros(2, 1, 100)
+        spectrum[-1, 0, 5] = sixth
+        self.metrics = {
+            "error": torch.tensor([[1.0], [error]]),
+            "effective_rank": torch.tensor([[100.0], [rank]]),
+            "singular_values": spectrum,
+        }
+
+
+def test_e3_criteria_are_those_of_the_reproduction():
+    good = {1: _Recorded(0.81, 60.0, 9.0), 2: _Recorded(0.09, 8.8, 6.0), 3: _Recorded(0.008, 5.05, 0.15)}
+    assert all(criterion.passed for criterion in e3.criteria(good))
+    for depth, changed in [(1, (0.85, 60, 9)), (2, (0.25, 8.8, 6)), (2, (0.09, 6.0, 6)), (3, (0.03, 5.05, 0.15)), (3, (0.008, 5.4, 0.15)), (3, (0.008, 5.05, 1.2))]:
+        verdicts = [criterion.passed for criterion in e3.criteria({**good, depth: _Recorded(*changed)})]
+        assert verdicts.count(False) == 1
+
+
+def test_criteria_judge_the_worst_trial():
+    assert worst("a", [0.79, 0.76, 0.81], 0.77, 0.83).value == 0.76
+    assert worst("a", torch.tensor([0.01, 0.03]), high=0.02).value == pytest.approx(0.03)
+    assert worst("a", [8.0, 9.0], low=7).value == 8.0
+    assert not worst("a", [1.0, math.nan], high=2.0).passed
+
+
+def test_a_criterion_says_its_bound_and_is_plain():
+    assert Criterion("a", 1.0, 0.5, 2.0).summary() == {"name": "a", "value": 1.0, "bound": "0.5 to 2", "pass": True}
+    assert Criterion("a", math.nan, high=2.0).summary() == {"name": "a", "value": None, "bound": "< 2", "pass": False}
+    assert Criterion("a", 1.0, low=2.0).bound == "> 2"
+    assert "FAIL" in table([Criterion("a", 3.0, high=2.0)]) and "pass" in table([Criterion("a", 1.0, high=2.0)])
+
+
+def test_every_experiment_can_be_run_and_drawn():
+    for experiment in EXPERIMENTS.values():
+        assert callable(experiment.run) and callable(experiment.draw) and experiment.__doc__
