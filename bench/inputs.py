@@ -1,0 +1,40 @@
+"""Fresh random inputs, as NumPy arrays, the same for every peer given the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.workloads import Completion, Product
+
+LEARNING_RATE = 0.01  # stable on every row: no peer's run may leave the finite numbers
+
+
+def operands(row: Product, dtype: str, seed: int) -> tuple[list[NDArray], NDArray]:
+    """Operands and a cotangent of the product's shape, all standard normal."""
+    draw = np.random.default_rng(seed)
+    arrays = [np.asarray(draw.standard_normal(shape, dtype=dtype)) for shape in [*row.shapes, row.output_shape]]
+    return arrays[:-1], arrays[-1]
+
+
+@dataclass(frozen=True)
+class Completing:
+    """A completion problem: entries of a random product of rank at most 5, and initial factors near it in scale."""
+
+    at: NDArray  # [nnz, 2] int64, distinct
+    values: NDArray  # [nnz]
+    factors: list[NDArray]  # each [n, n], or [trials, n, n]
+
+
+def completing(row: Completion, dtype: str, seed: int, trials: int | None = None) -> Completing:
+    draw = np.random.default_rng(seed)
+    flat = draw.choice(row.n * row.n, size=row.observed, replace=False)
+    rank = min(5, row.n)
+    left, right = draw.standard_normal((row.n, rank)), draw.standard_normal((rank, row.n))
+    truth = left @ right / rank**0.5
+    shape = (row.n, row.n) if trials is None else (trials, row.n, row.n)
+    factors = [(draw.standard_normal(shape) / row.n**0.5).astype(dtype) for _ in range(row.depth)]
+    at = np.stack([flat // row.n, flat % row.n], axis=1)
+    return Completing(at, truth.reshape(-1)[flat].astype(dtype), factors)

@@ -1,0 +1,66 @@
+"""Measures tables of ratios against other packages, side by side in one run, and prints them with their targets.
+
+A: operators (and what a call costs).  B: whole training steps.  sweep: every size from 1 to 128.  gradients: what all
+gradients cost beside the value.  Progress goes to standard error, tables to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import gradient_cost, limits, machine, operators, report, sweep, training
+from bench.measure import FULL, QUICK
+from bench.session import Session
+from bench.workers import Workers
+
+TABLES = {
+    "A": operators.table_a,
+    "B": training.table_b,
+    "sweep": sweep.sweep,
+    "gradients": gradient_cost.gradient_cost,
+}
+
+_QUIET = 0.1  # cores' worth of other work that still leaves a fair picture
+
+
+def main(arguments: list[str] | None = None) -> None:
+    import torch
+
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; default A and B")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer and shorter samples, for a look: under a minute a table"
+    )
+    parser.add_argument(
+        "--rows", default="*", metavar="PATTERN", help="only rows whose name contains this shell pattern"
+    )
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="the same for every peer")
+    parser.add_argument("--json", metavar="FILE", help="also write every figure with quartiles, machine and commit")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.tables) - set(TABLES):
+        parser.error(f"unknown table {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
+    if options.threads < 1:
+        parser.error(f"--threads must be at least 1, got {options.threads}")
+    about = machine.environment(options.threads)
+    print(machine.header(options.threads))
+    others = machine.OtherLoad()
+    found = limits.measure(options.dtype, options.threads)
+    print(f"limits measured: {limits.describe(found)}")
+    with Workers(options.threads) as workers:
+        effort = QUICK if options.quick else FULL
+        session = Session(workers, found, options.dtype, effort, options.quick, options.rows, about)
+        for name in options.tables or ["A", "B"]:
+            TABLES[name](session)
+    if (load := others.cores()) is not None:
+        warning = "; times with several threads are not to be trusted" if load > _QUIET else ""
+        print(f"\nOther processes kept {load:.2f} cores busy during the run{warning}")
+    if session.targets:
+        print("\nTargets")
+        print("\n".join(target.line() for target in session.targets))
+    if options.json:
+        report.write_json(options.json, about, session.json_rows, session.targets)
+
+
+if __name__ == "__main__":
+    main()

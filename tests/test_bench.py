@@ -1,0 +1,171 @@
+"""Every case of the benchmarks once, at tiny size and untimed: all peers of a row compute the same thing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import irkernels as irk
+
+# last on the path: the checkout's own source tree must not hide an installed irkernels
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+opt_einsum = pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsum")
+
+from bench import cost, families, inputs, report, table  # noqa: E402
+from bench.measure import Measurement  # noqa: E402
+from bench.peer import Absent, Peer  # noqa: E402
+from bench.peers import CALL_PEERS, COMPILED  # noqa: E402
+from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
+from bench.workloads import CALLS, HIGH_ORDER, OPERATORS, TRAINING, Completion, Product, chain, cp  # noqa: E402
+
+# performance.md's arithmetic limits at 117 GFLOP/s on each of two cores, microseconds
+_LIMITS = {
+    "chain 3 x (100x100)": 51, "64 chains of 3 x (100x100)": 3280, "chain 6 x (32x32)": 4.2,
+    "2000x16, 16x16, 16x2000": 1654, "CP order 4, 10, R 1000": 260, "Tucker 100^3, rank 10": 285,
+    "TT order 4, 10, rank 8": 2.4, "HT order 4, 8, widths 64": 20,
+}  # fmt: skip
+
+
+def _case(peer: Peer, row: object, mode: str):
+    try:
+        return peer.case(row, "float64", mode)
+    except Absent as reason:
+        pytest.skip(str(reason))
+
+
+def _compiles(row: Product) -> bool:
+    return row.family in ("ht", "chain") and row in (OPERATORS[0], OPERATORS[-1])
+
+
+@pytest.mark.parametrize("peer", CALL_PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("row", [*CALLS[:1], *OPERATORS], ids=lambda row: row.name)
+def test_operator_peers_agree_with_the_reference(row: Product, peer: Peer) -> None:
+    if peer is COMPILED and not _compiles(row):
+        pytest.skip("compiling takes seconds: one row with and one without a chain stand for all")
+    row = row.tiny()
+    case = _case(peer, row, "gradients")
+    case.fresh(5)
+    results = case.results(case.run())
+    arrays, cotangent = inputs.operands(row, "float64", 5)
+    operands = [torch.from_numpy(array) for array in arrays]
+    expected = [irk.reference.einsum(row.subscripts, *operands)]
+    expected += irk.reference.gradients(row.subscripts, *operands, cotangent=torch.from_numpy(cotangent))
+    assert len(results) == len(expected)
+    for found, wanted in zip(results, expected):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-10, atol=1e-12)
+    value = _case(peer, row, "value")
+    value.fresh(5)
+    np.testing.assert_allclose(value.results(value.run())[0], expected[0].numpy(), rtol=1e-10, atol=1e-12)
+
+
+def _gradient_descent(row: Completion, factors: list, steps: int, at: np.ndarray, values: np.ndarray) -> list:
+    """By the formula: dL/dF_j = (F_0..F_{j-1})^T G (F_{j+1}..)^T with G = 2 (W - values) / nnz at observed entries."""
+    eye = np.eye(row.n)
+    for _ in range(steps):
+        G = np.zeros((row.n, row.n))
+        residual = np.linalg.multi_dot(factors)[at[:, 0], at[:, 1]] - values
+        np.add.at(G, (at[:, 0], at[:, 1]), 2 * residual / len(values))
+        left = [np.linalg.multi_dot([eye, eye, *factors[:j]]) for j in range(row.depth)]
+        right = [np.linalg.multi_dot([*factors[j + 1 :], eye, eye]) for j in range(row.depth)]
+        factors = [f - LEARNING_RATE * left[j].T @ G @ right[j].T for j, f in enumerate(factors)]
+    return factors
+
+
+@pytest.mark.parametrize("peer", TRAINING_PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("row", TRAINING, ids=lambda row: row.name)
+def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None:
+    if peer.name == "torch.compile" and row != TRAINING[0]:
+        pytest.skip("compiling takes seconds: one row stands for all")
+    row = row.tiny()
+    case = _case(peer, row, "training")
+    case.fresh(5)
+    results = case.results(case.run())
+    assert len(results) == row.depth
+    trials = case.units // row.given_steps
+    problem = inputs.completing(row, "float64", 5, trials if trials > 1 else None)
+    factors = [factor.reshape(trials, row.n, row.n) for factor in problem.factors]
+    for trial in range(trials):
+        given = [factor[trial] for factor in factors]
+        expected = _gradient_descent(row, given, row.given_steps, problem.at, problem.values)
+        for found, wanted, start in zip(results, expected, given):
+            found = found.reshape(trials, row.n, row.n)[trial]
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
+            assert not np.array_equal(found, start)
+
+
+@pytest.mark.parametrize("name", _LIMITS)
+def test_arithmetic_is_counted_as_the_workloads_page_does(name: str) -> None:
+    row = next(row for row in OPERATORS if row.name == name)
+    assert 2 * row.multiply_adds / 234e3 == pytest.approx(_LIMITS[name], rel=0.03)
+
+
+def test_the_pairwise_order_is_the_cheapest() -> None:
+    # (2000 x 2) (2 x 2000) (2000 x 2): from the right 2 * 2000 * 2 twice, from the left 2000 * 2000 * 2 twice
+    assert cost.multiply_adds("ab,bc,cd->ad", {"a": 2000, "b": 2, "c": 2000, "d": 2}) == 16_000
+    assert cp(3, 5, 7).value_multiply_adds == 25 * 7 + 125 * 7
+    assert chain([3] * 4, trials=10).multiply_adds == 10 * 3 * 2 * 27
+
+
+def test_bytes_count_every_tensor_twice() -> None:
+    assert chain([10, 20, 30]).bytes(4) == 2 * 4 * (10 * 20 + 20 * 30 + 10 * 30)
+
+
+@pytest.mark.parametrize("row", [*families.registered_families(), *HIGH_ORDER], ids=lambda row: row.name)
+def test_families_are_large_enough_to_time_and_small_enough_to_run(row: Product) -> None:
+    elements = sum(int(np.prod(shape)) for shape in [*row.shapes, row.output_shape])
+    assert row.value_multiply_adds >= 500_000 and elements <= 6_000_000
+    small = row.tiny()
+    arrays, _ = inputs.operands(small, "float64", 0)
+    expected = opt_einsum.contract(small.subscripts, *arrays, optimize="dp")
+    found = irk.einsum(small.subscripts, *map(torch.from_numpy, arrays))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-12 * np.abs(expected).max())
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    done = Measurement(None, {"peer": [1.0, 20.0, 3.0], "own": [1.0, 10.0, 1.0]})
+    assert done.ratio("peer", "own")[1] == 2.0
+    assert done.best(["peer", "absent"]) == "peer" and done.best(["absent"]) is None
+
+
+def test_a_target_knows_its_good_side() -> None:
+    assert report.Target("share", 0.8, 0.75).met and not report.Target("share", 0.7, 0.75).met
+    assert report.Target("us", 3.0, 4.0, at_least=False).met and not report.Target("us", 5.0, 4.0, at_least=False).met
+
+
+def test_figures_have_three_significant_digits() -> None:
+    assert [report.figure(value) for value in (0.01234, 1.0, 12.34, 123.4, 71900.0)] == [
+        "0.0123",
+        "1.00",
+        "12.3",
+        "123",
+        "71900",
+    ]
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "rows.json"
+    table.main(["A", "--quick", "--rows", "3 x (4x4)", "--threads", "1", "--json", str(out)])
+    printed = capsys.readouterr().out
+    assert "| chain 3 x (4x4)" in printed and "geometric mean" in printed and "Targets" in printed
+    rows = json.loads(out.read_text())["rows"]
+    own = [row for row in rows if row["table"] == "A" and row["peer"] == "irkernels"]
+    assert len(own) == 1 and 0 < own[0]["q25"] <= own[0]["median"] <= own[0]["q75"]
+    assert {"machine", "threads", "commit", "date", "multiply_adds", "limit", "bound_by"} <= set(own[0])
+    named = {row["peer"] for row in rows if row["table"] == "A"}
+    assert {"torch.einsum", "multi_dot", "matmul"} <= named
+    assert ("JAX" in named) == (importlib.util.find_spec("jax") is not None)
+
+
+@pytest.mark.parametrize(
+    "arguments, message", [(["C"], "unknown table 'C'"), (["--threads", "0"], "at least 1, got 0")]
+)
+def test_wrong_arguments_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        table.main(arguments)
+    assert message in capsys.readouterr().err
