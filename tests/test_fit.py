@@ -17,6 +17,7 @@ from irkernels.nn import MatrixChain, Product
 from irkernels.optim import GroupRMSprop
 from irkernels.training import Stop, engines, fit
 from irkernels.training.interrupt import answer_interrupts
+from irkernels.training.stopping import Running
 
 F64 = torch.float64
 
@@ -102,9 +103,9 @@ def test_a_thousand_steps_equal_a_thousand_eager_steps(kind, trials):
 def test_native_and_ordinary_steps_interchange(kind):
     ours, theirs, data = chain(2), chain(2), observed()
     mine, other = OPTIMIZERS[kind](ours.parameters()), OPTIMIZERS[kind](theirs.parameters())
-    for taken in (quiet, eager, quiet):
+    for taken in (quiet, eager, quiet, eager):
         taken(ours, data, mine, steps=7)
-    eager(theirs, data, other, 21)
+    eager(theirs, data, other, 28)
     assert_same(ours, theirs, 1e-12)
 
 
@@ -249,6 +250,23 @@ def test_a_run_whose_only_trial_diverges_ends_there():
     run = quiet(model, data, torch.optim.SGD(model.parameters(), lr=1e3), steps=10**6, record="loss", record_every=1000)
     assert run.reason == "diverged" and 0 < run.stopped_at < 50
     assert run.steps.tolist() == [0, run.stopped_at]
+
+
+def test_a_gradient_that_overflows_stops_its_trial_before_the_step():
+    def factor(*entries):
+        return torch.tensor([[e] for e in entries], dtype=torch.float32)
+
+    model = Product("i,i->i", factor(1.0, 1e-20), factor(1.0, 1e30), trials=2)  # loss 1e20, gradient 2e40
+    run = quiet(model, torch.zeros(1), torch.optim.SGD(model.parameters(), lr=1e-30, momentum=0.5), steps=3)
+    assert run.reason == ["steps", "diverged"] and run.stopped_at.tolist() == [3, 0]
+    assert model.factors[0][1].item() == pytest.approx(1e-20) and model.factors[1][1].item() == pytest.approx(1e30)
+
+
+def test_patience_counts_consecutive_checks():
+    running = Running(1, torch.device("cpu"))
+    for step, loss in enumerate([0.5, 2.0, 0.5, 0.5, 0.5]):
+        running.check(Stop(1.0, patience=2), torch.tensor([loss]), step)
+    assert running.stopped_at.tolist() == [3] and not running.active.any()
 
 
 def test_ctrl_c_returns_what_was_reached():

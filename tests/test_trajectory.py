@@ -84,6 +84,14 @@ def test_truth_may_be_held_out_entries():
     torch.testing.assert_close(run.metrics["error"][-1], model.completion_loss(held).detach())
 
 
+def test_a_stopped_trial_repeats_its_last_metrics():
+    clock = iter(range(100))
+    model = MatrixChain(4, 5, 2, trials=2, init_scale=[0.5, 1e160], seed=0, dtype=F64)
+    run, _ = run_fit(model, 30, record={"time": lambda m: torch.full((2,), float(next(clock)))}, record_every=10)
+    assert run.reason == ["steps", "diverged"] and run.stopped_at.tolist() == [30, 0]
+    assert run.metrics["time"].tolist() == [[0, 0], [1, 0], [2, 0], [3, 0]]
+
+
 def test_defaults_record_about_a_thousand_times_and_nothing_unasked():
     run, _ = run_fit(chain(), 2500, record="loss")
     assert run.steps.tolist() == list(range(0, 2500, 2)) + [2500]
