@@ -198,8 +198,15 @@ def _checked_shape(shape: Iterable[int]) -> tuple[int, ...]:
     return extents
 
 
+def _tensor(name: str, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (RuntimeError, TypeError):
+        raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
+
+
 def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
-    at = torch.as_tensor(at).detach()
+    at = _tensor("coordinates: at", at).detach()
     if at.dtype not in _INTEGERS:
         raise TypeError(f"coordinates: at must be an integer tensor [nnz, {len(shape)}], got dtype {at.dtype}")
     if at.dim() != 2 or at.shape[1] != len(shape):
@@ -224,7 +231,7 @@ def _unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
 
 
 def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
-    values = torch.as_tensor(values)
+    values = _tensor("observed: values", values)
     if values.dtype not in _FLOATS:
         raise TypeError(
             f"observed: values must be float16, bfloat16, float32 or float64 (the factors' dtype), got {values.dtype}"
@@ -245,7 +252,7 @@ def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
 
 
 def _checked_weights(weights: Any, values: Tensor) -> Tensor:
-    weights = torch.as_tensor(weights).detach()
+    weights = _tensor("observed: weights", weights).detach()
     if weights.is_complex():
         raise TypeError(f"observed: weights must be real, got {weights.dtype}")
     if weights.device != values.device:

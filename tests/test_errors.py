@@ -58,7 +58,7 @@ EQUATIONS: tuple[Row, ...] = (
     ),
     ("too few operands", lambda v: v.einsum(CHAIN, A), ValueError, ("2", "1", "operands")),
     ("too many operands", lambda v: v.einsum(CHAIN, A, B, C), ValueError, ("2", "3", "operands")),
-    ("no operands", lambda v: v.einsum("ij->ij"), ValueError, ("1", "0", "operands")),
+    ("no operands", lambda v: v.einsum("ij->ij"), ValueError, ("operands?",)),
     ("no arrow head", lambda v: v.einsum("ij,jk>ik", A, B), ValueError, ("ij,jk>ik",)),
     ("two arrows", lambda v: v.einsum("ij->i->j", A), ValueError, ("ij->i->j",)),
     ("digit as a letter", lambda v: v.einsum("1j,jk->1k", A, B), ValueError, ("1",)),
@@ -236,27 +236,38 @@ TABLE = [
 def test_names_what_is_wrong(verbs, call: Call, errors, words: tuple[str, ...]) -> None:
     with pytest.raises(errors) as raised:
         call(verbs)
-    message = str(raised.value)
+    hold(str(raised.value), words)
+
+
+def hold(message: str, words: tuple[str, ...]) -> None:
+    """Every word stands in the message, words and numbers whole."""
     for word in words:
         pattern = rf"(?<!\w)(?:{word})(?!\w)" if re.fullmatch(r"[\w ]+", word) else word
         assert re.search(pattern, message), f"{word!r} is not in {message!r}"
 
 
-def test_every_verb_checks_its_operands_alike(verbs) -> None:
-    """The same fault gives the same message whichever verb meets it."""
-    calls = {
-        "einsum": lambda *f: verbs.einsum(CHAIN, *f),
-        "entries": lambda *f: verbs.entries(CHAIN, *f, at=AT),
-        "gradients": lambda *f: verbs.gradients(CHAIN, *f, cotangent=torch.ones(2, 4)),
-        "completion_loss": lambda *f: verbs.completion_loss(CHAIN, *f, observed=observed()),
-    }
-    for operands in ((A,), (A, C), (A, B.double()), (A.long(), B.long()), (A, torch.ones(3)), (A, None)):
-        messages = set()
-        for call in calls.values():
-            with pytest.raises((TypeError, ValueError)) as raised:
-                call(*operands)
-            messages.add(str(raised.value))
-        assert len(messages) == 1, messages
+@pytest.mark.parametrize(
+    "operands, words",
+    [
+        ((A,), ("2", "1", "operands")),
+        ((A, C), ("operand 1", "j", "3", "4")),
+        ((A, B.double()), ("operand 1", "float32", "float64")),
+        ((A.long(), B.long()), ("operand 0", "int64", "float32")),
+        ((A, torch.ones(3)), ("operand 1", "1", "2")),
+        ((A, None), ("operand 1", "NoneType")),
+    ],
+)
+def test_every_verb_checks_its_operands(verbs, operands, words) -> None:
+    for call in (
+        lambda: verbs.einsum(CHAIN, *operands),
+        lambda: verbs.entries(CHAIN, *operands, at=AT),
+        lambda: verbs.gradients(CHAIN, *operands, cotangent=torch.ones(2, 4)),
+        lambda: verbs.gradients(CHAIN, *operands, cotangent=(AT, VALUES)),
+        lambda: verbs.completion_loss(CHAIN, *operands, observed=observed()),
+    ):
+        with pytest.raises((TypeError, ValueError)) as raised:
+            call()
+        hold(str(raised.value), words)
 
 
 def test_a_failed_call_changes_nothing(verbs) -> None:

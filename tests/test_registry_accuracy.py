@@ -1,12 +1,14 @@
 """Every dtype over the registry: no less accurate than torch in the same dtype, values and gradients.
 
-One rule: the geometric mean of error ratios over the cases is at most 1.05, and no case is worse than twice torch's
-error plus one rounding of the result.
+One rule: the geometric mean of error ratios over all results is at most 1.05, and no result of a product is worse than
+twice torch's error plus one rounding of the result. The second is taken over a product's draws together: a single small
+result of torch may be exact by luck, which no other order of the same roundings can be held to.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 import irkernels as irk
 from irkernels.testing import PRODUCTS, Product, factor_gradients
 
-SEEDS = 13  # of each product: about 1,000 cases a dtype
+SEEDS = 13  # draws of each product: about 1,000 products and 4,000 results a dtype
 MEAN, WORST = 1.05, 2.0
 
 
@@ -35,40 +37,43 @@ def of_irkernels(equation: str, operands: list[Tensor], cotangent: Tensor) -> li
     return [value.detach(), *torch.autograd.grad(value, factors, cotangent, materialize_grads=True, allow_unused=True)]
 
 
-def cases(product: Product, dtype: torch.dtype):
+def draws(product: Product, dtype: torch.dtype) -> Iterator[tuple[list[Tensor], Tensor, list[Tensor]]]:
+    """Operands, a cotangent, and the exact results."""
     for seed in range(SEEDS):
         operands = product.operands(seed, dtype)
         exact = [operand.to(torch.float64) for operand in operands]
         shape = torch.einsum(product.equation, *exact).shape
         cotangent = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-        yield seed, operands, cotangent, of_torch(product.equation, exact, cotangent.to(torch.float64))
+        yield operands, cotangent, of_torch(product.equation, exact, cotangent.to(torch.float64))
 
 
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
 def test_no_less_accurate_than_torch(dtype: torch.dtype) -> None:
     rounding = torch.finfo(dtype).eps / 2
+    floor = rounding / 8  # keeps results that are exact in both out of the logarithm
     logs: list[float] = []
     for product in PRODUCTS:
         if dtype not in product.dtypes:
             continue
-        for seed, operands, cotangent, exact in cases(product, dtype):
-            ours, theirs = (
-                of_irkernels(product.equation, operands, cotangent),
-                of_torch(product.equation, operands, cotangent),
-            )
-            for which, (a, b, truth) in enumerate(zip(ours, theirs, exact, strict=True)):
-                assert a.dtype == dtype and a.shape == truth.shape
-                found, peer = error(a, truth), error(b, truth)
-                what = "value" if which == 0 else f"gradient of operand {which - 1}"
-                assert found <= WORST * peer + rounding, (
-                    f"{what}: error {found:.2e}, torch {peer:.2e}, seed {seed}, {product}"
-                )
-                # results that both round once compare as equal; the floor keeps exact ones out of the logarithm
-                floor = rounding / 8
-                logs.append(math.log((found + floor) / (peer + floor)))
+        ours, theirs = [], []
+        for operands, cotangent, exact in draws(product, dtype):
+            found = of_irkernels(product.equation, operands, cotangent)
+            assert [(each.dtype, each.shape) for each in found] == [(dtype, each.shape) for each in exact], str(product)
+            peers = of_torch(product.equation, operands, cotangent)
+            ours.append([error(a, truth) for a, truth in zip(found, exact, strict=True)])
+            theirs.append([error(a, truth) for a, truth in zip(peers, exact, strict=True)])
+        logs += [math.log((a + floor) / (b + floor)) for a, b in zip(sum(ours, []), sum(theirs, []), strict=True)]
+        for which, (a, b) in enumerate(zip(zip(*ours), zip(*theirs), strict=True)):
+            found, peer = root_mean_square(a), root_mean_square(b)
+            what = "value" if which == 0 else f"gradient of operand {which - 1}"
+            assert found <= WORST * peer + rounding, f"{what}: error {found:.2e}, torch {peer:.2e}, {product}"
     assert len(logs) >= 1000
     mean = math.exp(math.fsum(logs) / len(logs))
     assert mean <= MEAN, f"geometric mean of error ratios {mean:.3f} over {len(logs)} results"
+
+
+def root_mean_square(errors: tuple[float, ...]) -> float:
+    return math.sqrt(math.fsum(each**2 for each in errors) / len(errors))
 
 
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)

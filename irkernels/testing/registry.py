@@ -16,6 +16,8 @@ FAMILIES: tuple[Product, ...] = (
     Product("chain_3_of_trials", "...ij,...jk,...kl->...il", ((3, 5, 4), (3, 4, 4), (3, 4, 6)), trials=3),
     Product("chain_6", "ab,bc,cd,de,ef,fg->ag", ((2, 3), (3, 5), (5, 2), (2, 4), (4, 3), (3, 2))),
     Product("chain_2_wide", "ij,jk->ik", ((65, 130), (130, 67))),
+    Product("chain_3_of_papers", "ij,jk,kl->il", ((100, 100),) * 3),
+    Product("chain_2_of_many_trials", "...ij,...jk->...ik", ((257, 9, 8), (257, 8, 7)), trials=257),
     Product("chain_3_2x2_of_trials", "...ij,...jk,...kl->...il", ((37, 2, 2),) * 3, trials=37),
     # Hadamard chains, papers 8, 16 (2.2)
     Product("hadamard_2", "i,i->i", ((7,), (7,))),
