@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <unordered_map>
@@ -34,16 +35,39 @@ std::string load_target(const std::string& path) {
   return target->name;
 }
 
+// Kernel targets that a build may hold, best first.
+std::vector<std::string> target_names() {
+#if defined(__x86_64__)
+  return {"x86-64-v4", "x86-64-v3", "x86-64"};
+#elif defined(__aarch64__)
+  return {"aarch64", "arm64"};
+#else
+  return {"generic"};
+#endif
+}
+
+bool can_run(const std::string& target_name) {
+#if defined(__x86_64__)
+  if (target_name == "x86-64-v4") return __builtin_cpu_supports("x86-64-v4");
+  if (target_name == "x86-64-v3") return __builtin_cpu_supports("x86-64-v3");
+#endif
+  const auto names = target_names();
+  return std::find(names.begin(), names.end(), target_name) != names.end();
+}
+
 const char* name(Scalar s) {
   constexpr const char* names[] = {"float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8 or bool", "another dtype"};
   return names[int(s)];
 }
 
-Dtype dtype_of(const TensorView& v, const std::string& what) {
+Dtype dtype_of(const TensorView& v, py::handle tensor, const std::string& what) {
   if (int(v.scalar) > int(Scalar::f16))
-    throw py::type_error(what + " has an unsupported dtype (" + name(v.scalar) + "); supported are float32, float64, bfloat16 and float16");
+    throw py::type_error(what + " is " + py::str(tensor.attr("dtype")).cast<std::string>() +
+                         "; supported are float16, bfloat16, float32 and float64");
   return Dtype(int(v.scalar));
 }
+
+std::string device(py::handle tensor) { return py::str(tensor.attr("device")).cast<std::string>(); }
 
 View view_of(const TensorView& v, int skip = 0) {
   return {{v.shape + skip, v.shape + v.ndim}, {v.strides + skip, v.strides + v.ndim}};
@@ -55,10 +79,11 @@ std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
   for (size_t i = 0; i < operands.size(); ++i) {
     views.push_back(reader.read(operands[i]));
     const std::string what = "operand " + std::to_string(i);
-    const Dtype own = dtype_of(views[i], what);
-    if (!views[i].cpu) throw py::value_error(what + " is not on the CPU, and this build has no kernels for its device");
+    const Dtype own = dtype_of(views[i], operands[i], what);
+    if (views[i].cpu != views[0].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
+    if (!views[i].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels for the CPU only");
     if (i && own != dtype)
-      throw py::type_error(what + " has dtype " + name(views[i].scalar) + ", operand 0 has " + name(views[0].scalar) + " (they must be equal)");
+      throw py::type_error(what + " is torch." + name(views[i].scalar) + ", operand 0 is torch." + name(views[0].scalar) + " (dtypes must be equal)");
     dtype = own;
   }
   return views;
@@ -117,9 +142,9 @@ PlanPointer plan(const std::string& equation, int stage, const py::object& wante
   TensorView g;
   if (!cotangent.is_none()) {
     g = reader.read(cotangent);
-    if (!g.cpu) throw py::value_error("the cotangent is not on the CPU, and this build has no kernels for its device");
-    if (nnz < 0 && dtype_of(g, "the cotangent") != dtype)
-      throw py::type_error(std::string("the cotangent has dtype ") + name(g.scalar) + ", the operands have " + name(views[0].scalar));
+    if (!g.cpu) throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on the CPU");
+    if (nnz < 0 && dtype_of(g, cotangent, "the cotangent") != dtype)
+      throw py::type_error(std::string("the cotangent is torch.") + name(g.scalar) + ", the operands are torch." + name(views[0].scalar));
     key.add(g);
   }
   key.add(equation);
@@ -203,7 +228,7 @@ class EntriesArgument {
       n *= v.shape[i];
     }
     const bool integer = v.scalar == Scalar::i32 || v.scalar == Scalar::i64;
-    if (!contiguous || !integer || (elements >= 0 && n != elements) || (given_scalar_ && v.scalar != scalar_))
+    if ((n && !contiguous) || !integer || (elements >= 0 && n != elements) || (given_scalar_ && v.scalar != scalar_))
       throw py::value_error("coordinates must be contiguous, of one integer dtype, and as many as the entries");
     scalar_ = v.scalar;
     given_scalar_ = true;
@@ -236,7 +261,25 @@ std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const
   return buffers;
 }
 
-void run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
+// Whether every number of a contiguous tensor is finite.
+bool all_finite(const TensorView& v) {
+  int64_t n = 1;
+  for (int i = 0; i < v.ndim; ++i) n *= v.shape[i];
+  bool finite = true;
+  if (v.scalar == Scalar::f64)
+    for (int64_t i = 0; i < n; ++i) finite &= (static_cast<const uint64_t*>(v.data)[i] >> 52 & 0x7ff) != 0x7ff;
+  else if (v.scalar == Scalar::f32)
+    for (int64_t i = 0; i < n; ++i) finite &= (static_cast<const uint32_t*>(v.data)[i] >> 23 & 0xff) != 0xff;
+  else
+    for (int64_t i = 0; i < n; ++i) {
+      const uint16_t mask = v.scalar == Scalar::f16 ? 0x7c00 : 0x7f80;
+      finite &= (static_cast<const uint16_t*>(v.data)[i] & mask) != mask;
+    }
+  return finite;
+}
+
+// Returns whether the gradients of listed entries are finite: a NaN in a factor may have met an entry that is not listed.
+bool run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
          const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
          const py::object& loss, int threads) {
   auto buffers = buffers_of(plan, operands, gradients);
@@ -249,9 +292,17 @@ void run(const Plan& plan, const py::tuple& operands, const py::object& output, 
   const EntriesArgument entries(plan, nnz, columns, orders);
   const Target t = loss.is_none() ? Target{} : target_of(loss.cast<py::tuple>());
   const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads};
-  if (plan.work * plan.trials < kReleaseWork) return target->run(plan.program(), call);
-  const py::gil_scoped_release release;
-  target->run(plan.program(), call);
+  if (plan.work * plan.trials < kReleaseWork) {
+    target->run(plan.program(), call);
+  } else {
+    const py::gil_scoped_release release;
+    target->run(plan.program(), call);
+  }
+  bool finite = true;
+  if (plan.tree.sampled && !gradients.is_none())
+    for (const auto& g : gradients.cast<py::tuple>())
+      if (!g.is_none()) finite &= all_finite(reader.read(g));
+  return finite;
 }
 
 // factors: (tensor, momentum or None, operand position); rule: see Rule.
@@ -291,12 +342,16 @@ PYBIND11_MODULE(_bind, m) {
       .def_readonly("orders", &Plan::orders)
       .def_readonly("trials", &Plan::trials)
       .def_readonly("work", &Plan::work)
+      .def_readonly("gather", &Plan::gather)
       .def_property_readonly("saved", [](const Plan& p) { return p.saved * p.trials; })
       .def_property_readonly("sampled_root", [](const Plan& p) { return p.tree.sampled && p.tree.is_pair(p.tree.root); })
       .def_property_readonly("value_work", [](const Plan& p) { return p.tree.work; })
       .def("scratch_bytes", &scratch_bytes, py::arg("threads"))
       .def("explain", &Plan::explain);
   m.attr("STACK_SCRATCH") = kStackScratch;
+  m.attr("COMPILER") = "g++ " __VERSION__;
+  m.def("target_names", &target_names);
+  m.def("can_run", &can_run);
   m.def("set_exchange_table", [](const py::object& table) { reader.set_table(table); });
   m.def("load_target", &load_target);
   m.def("plan", [](const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz, const py::object& cotangent) {

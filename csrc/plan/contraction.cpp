@@ -65,10 +65,10 @@ Contraction arrange(const Product& product, const LetterSet& local, const Tensor
   for (const Loop& loop : out.k) k *= double(loop.extent);
 
   double best = -1;
-  size_t best_lane = 0, best_row = 0;
+  size_t best_lane = 0, best_row = loops.size();
   for (int swapped = 0; swapped < 2; ++swapped) {
     for (size_t lane = 0; lane < loops.size(); ++lane) {
-      size_t row;
+      size_t row = loops.size();
       const double s = score(loops, lane, k, row);
       if (s > best) { best = s; best_lane = lane; best_row = row; out.swapped = swapped; }
     }

@@ -9,8 +9,6 @@ constexpr double kWrite = 4;            // writing one element of an intermediat
 constexpr double kSampledWork = 2.0;    // one multiply-add of a sampled dot or axpy: two loads each, no reuse
 constexpr double kSampledEntry = 60;    // one entry of one sampled step: coordinates, reduction
 
-inline double sampled_cost(double nnz, double k, bool gradients) {
-  return nnz * (kSampledEntry + kSampledWork * k) * (gradients ? 3 : 1);
-}
+constexpr double kGathered = 8;         // one number of a gathered row: read, written, read again, its gradient scattered
 
 }  // namespace irk

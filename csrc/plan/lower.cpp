@@ -255,11 +255,20 @@ class Lowering {
     plan_.steps.push_back(step);
   }
 
-  void fill(Ref c, int64_t count) {
+  void fill(Ref c, int64_t count) { fill(c, std::vector<Loop>{{count, 0, 0, 1}}); }
+
+  // Zeros over a nest of loops, outermost first.
+  void fill(Ref c, std::vector<Loop> loops) {
+    merge_loops(loops);
     Step step{};
     step.op = Op::fill;
     step.c = c;
-    step.count = count;
+    step.count = 1;
+    if (!loops.empty() && loops.back().c == 1) {
+      step.count = loops.back().extent;
+      loops.pop_back();
+    }
+    step.outer = pool(loops);
     plan_.steps.push_back(step);
   }
 
@@ -396,7 +405,9 @@ class Lowering {
 
   // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.
   void sampled_axpy(const Tensor& g, const Tensor& other, const Tensor& into) {
-    fill(into.ref, elements(into.letters));
+    std::vector<Loop> all;
+    for (int l : layout_of(into)) all.push_back({product_.extent(l), 0, 0, into.strides[l]});
+    fill(into.ref, all);
     std::vector<int> columns;
     int column = 0;
     for (int l : product_.output) {
@@ -445,25 +456,25 @@ class Lowering {
     if (node.operand < 0) return make(layout_of(values_[i]));
     const Operand& operand = product_.operands[node.operand];
     Tensor t;
+    std::vector<int64_t> strides = contiguous(operand.shape);
     if (is_half(request_.dtype) || request_.stage == Stage::train) {
       t = widened_tensor(operand.axes, operand.shape);
+      strides = local_contiguous(operand.axes, operand.shape);
       if (request_.stage == Stage::train) arena_.keep(t.ref.offset);
     } else {
-      t = tensor_of({gradient_buffer(node.operand), 0}, operand.axes, contiguous(operand.shape));
+      t = tensor_of({gradient_buffer(node.operand), 0}, operand.axes, strides);
       t.letters = values_[i].letters;
       for (size_t axis = 0; axis < operand.axes.size(); ++axis)  // an axis of extent 1 does not broadcast backwards
         if (operand.shape[axis] == 1 && !operand.letters[operand.axes[axis]]) t.strides[operand.axes[axis]] = 0;
     }
-    if (operand.diagonal) fill(t.ref, local_elements(operand));
+    if (operand.diagonal) {
+      std::vector<Loop> loops;
+      for (size_t axis = 0; axis < operand.axes.size(); ++axis)
+        if (local_[operand.axes[axis]]) loops.push_back({operand.shape[axis], 0, 0, strides[axis]});
+      fill(t.ref, loops);
+    }
     gradients_[node.operand] = t;
     return t;
-  }
-
-  int64_t local_elements(const Operand& operand) const {
-    int64_t n = 1;
-    for (size_t axis = 0; axis < operand.axes.size(); ++axis)
-      if (local_[operand.axes[axis]]) n *= operand.shape[axis];
-    return n;
   }
 
   void finish_gradient(int i) {
@@ -519,7 +530,15 @@ class Lowering {
 
   // Some extent is 0: sums over nothing.
   void fill_everything(bool root, bool down) {
-    if (root) fill({kOutput, 0}, sampled() ? 0 : checked_elements(plan_.output_shape));
+    if (request_.stage == Stage::train) throw std::invalid_argument("a product with an extent of 0 has nothing to train");
+    if (request_.stage == Stage::loss) {
+      prediction_ = output_;
+      fill(prediction_.ref, request_.nnz);
+      lower_loss();
+      plan_.scratch = arena_.resolve(plan_.steps);
+      return;
+    }
+    if (root) fill({kOutput, 0}, checked_elements(plan_.output_shape));
     for (size_t i = 0; down && i < product_.operands.size(); ++i)
       if (plan_.wanted[i]) fill({gradient_buffer(i), 0}, checked_elements(product_.operands[i].shape));
     plan_.trial_loops.clear();
@@ -553,7 +572,10 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   } else {
     plan->output_shape = plan->product.output_shape();
   }
-  plan->tree = find_tree(plan->product, {request.wanted, request.nnz});
+  const TreeRequest wanted{request.wanted, request.nnz};
+  plan->tree = find_tree(plan->product, wanted);
+  plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, wanted, plan->tree);
+  if (plan->gather) return plan;
   Lowering(request, *plan).run();
   for (size_t i = 0; i < plan->trial_loops.size(); ++i) {
     plan->trial_strides[i][kSaved] *= plan->saved;

@@ -43,6 +43,7 @@ struct Plan {
   std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read
   std::vector<int64_t> output_shape;
   std::vector<int64_t> gradient_offsets;            // train: where each wanted gradient lies in the scratch, else -1
+  bool gather = false;                              // listed entries want gathered rows instead: there are no steps
   int64_t trials = 1;
   int64_t saved = 0, scratch = 0;                   // compute elements of one trial
   int64_t work = 0;                                 // multiply-adds of one trial

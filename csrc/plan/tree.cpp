@@ -251,6 +251,7 @@ class Search {
         tree_.root = add_fold(tree_.root, letters);
       }
     }
+    tree_.cost = cost(tree_, request_);
     for (size_t i = 0; i < tree_.nodes.size(); ++i) tree_.work += int(i) == tree_.root && tree_.sampled ? 0 : node_work(i);
     return tree_;
   }
@@ -290,5 +291,31 @@ class Search {
 }  // namespace
 
 Tree find_tree(const Product& product, const TreeRequest& request) { return Search(product, request).run(); }
+
+bool prefers_gather(const Product& product, const TreeRequest& request, const Tree& tree) {
+  if (product.operands.size() < 3 || product.empty) return false;
+  Product rows = product;  // every output letter of an operand becomes one letter: the entry
+  const int entry = int(rows.letters.size());
+  rows.letters.push_back({"entry", request.nnz, false});
+  double gathered = 0;
+  for (Operand& operand : rows.operands) {
+    double row = 1;
+    bool listed = false;
+    for (size_t l = 0; l < product.letters.size(); ++l) {
+      if (!operand.letters[l]) continue;
+      const bool output = std::count(product.output.begin(), product.output.end(), int(l)) && !product.letters[l].ellipsis;
+      if (output) operand.letters.reset(l);
+      else row *= double(product.letters[l].extent);
+      listed |= output;
+    }
+    operand.letters[size_t(entry)] = listed;
+    gathered += listed ? row * double(request.nnz) : 0;
+  }
+  rows.output = {entry};
+  for (int l : product.output)
+    if (product.letters[size_t(l)].ellipsis) rows.output.push_back(l);
+  const TreeRequest dense{request.wanted, -1};
+  return find_tree(rows, dense).cost + kGathered * gathered < tree.cost;
+}
 
 }  // namespace irk

@@ -17,6 +17,7 @@ struct Tree {
   std::vector<Node> nodes;    // children before parents
   int root = -1;              // its two sides make the output
   double work = 0;            // multiply-adds of the value of one trial
+  double cost = 0;            // of the wanted sweeps, as plan/cost.h counts
   bool sampled = false;       // the root is evaluated at listed coordinates only
 
   bool is_operand(int node) const { return nodes[node].operand >= 0; }
@@ -29,5 +30,8 @@ struct TreeRequest {
 };
 
 Tree find_tree(const Product& product, const TreeRequest& request);
+
+// Whether listed entries are cheaper from gathered rows of every operand than from any tensor of the tree.
+bool prefers_gather(const Product& product, const TreeRequest& request, const Tree& tree);
 
 }  // namespace irk

@@ -46,8 +46,8 @@ struct Frame {
            (buffer >= kOperands || (!program.sampled && (buffer == kOutput || buffer == kCotangent)));
   }
   void fill(const Step& step, const Team& team) const {
-    if (holds_half(step.c.buffer)) fill_step(step, half<uint16_t>(step.c), team);
-    else fill_step(step, at(step.c), team);
+    if (holds_half(step.c.buffer)) fill_step(step, program.loops, half<uint16_t>(step.c), team);
+    else fill_step(step, program.loops, at(step.c), team);
   }
   void convert(const Step& step, const Team& team) const {
     if constexpr (sizeof(T) == 4) {

@@ -24,9 +24,18 @@ void narrow_step(const Step& step, const Loop* pool, const float* a, Half* c, co
   for (int64_t i = first; i < last; ++i, walk.next()) c[walk.c] = Half::narrow(a[walk.a]);
 }
 
+// Runs of `count` zeros at every index of `outer`.
 template <class T>
-void fill_step(const Step& step, T* c, const Team& team) {
-  std::fill(c + team.begin(step.count), c + team.end(step.count), T{});
+void fill_step(const Step& step, const Loop* pool, T* c, const Team& team) {
+  Walk outer(pool, step.outer);
+  const int64_t runs = outer.size(), total = runs * step.count, last = team.end(total);
+  if (!total) return;
+  outer.seek(team.begin(total) / step.count);
+  for (int64_t i = team.begin(total); i < last; outer.next()) {
+    const int64_t at = i % step.count, n = std::min(step.count - at, last - i);
+    std::fill(c + outer.c + at, c + outer.c + at + n, T{});
+    i += n;
+  }
 }
 
 }  // namespace irk

@@ -39,7 +39,8 @@ void sampled_dot_step(const Step& step, const Loop* pool, const T* a, const T* b
 
 // c[0..width) = sum over the entries of one group, V packs of it held in registers; blocks of kBlock entries as in contract.
 template <class T, class Index, int V>
-void axpy_rows(const T* g, const Index* perm, const T* b, const Coordinates<Index>& at, int64_t first, int64_t last, T* c, int tail) {
+void axpy_rows(const T* g, const Index* perm, const T* b, const Coordinates<Index>& at, int64_t first, int64_t last, T* c, int tail,
+               bool add) {
   constexpr int W = Pack<T>::kLanes;
   for (int64_t block = first; block < last; block += kBlock) {
     Pack<T> sum[V];
@@ -50,9 +51,10 @@ void axpy_rows(const T* g, const Index* perm, const T* b, const Coordinates<Inde
       for (int v = 0; v < V - 1; ++v) sum[v] = fma(x, Pack<T>::load(row + v * W), sum[v]);
       sum[V - 1] = fma(x, Pack<T>::load(row + (V - 1) * W, tail), sum[V - 1]);
     }
-    for (int v = 0; v < V - 1; ++v) (block > first ? Pack<T>::load(c + v * W) + sum[v] : sum[v]).store(c + v * W);
+    const bool more = add || block > first;
+    for (int v = 0; v < V - 1; ++v) (more ? Pack<T>::load(c + v * W) + sum[v] : sum[v]).store(c + v * W);
     T* end = c + (V - 1) * W;
-    (block > first ? Pack<T>::load(end, tail) + sum[V - 1] : sum[V - 1]).store(end, tail);
+    (more ? Pack<T>::load(end, tail) + sum[V - 1] : sum[V - 1]).store(end, tail);
   }
 }
 
@@ -69,9 +71,12 @@ class SampledAxpy {
     const int64_t first = group_at(team.begin(at_.nnz)), last = team.rank == team.size - 1 ? order_.groups : group_at(team.end(at_.nnz));
     Walk outer(pool_, step_.outer);
     const int64_t repeats = outer.size();
-    for (int64_t r = 0; r < repeats; ++r, outer.next())
+    for (int64_t r = 0; r < repeats; ++r, outer.next()) {
+      bool add = false;  // a '...' letter that c lacks is summed over
+      for (int i = 0; i < outer.n; ++i) add |= outer.loops[i].c == 0 && outer.index[i] > 0;
       for (int64_t group = first; group < last; ++group)
-        rows(g_ + outer.a, b_ + outer.b, c_ + outer.c, starts_[group], starts_[group + 1]);
+        rows(g_ + outer.a, b_ + outer.b, c_ + outer.c, starts_[group], starts_[group + 1], add);
+    }
   }
 
  private:
@@ -79,12 +84,12 @@ class SampledAxpy {
     return std::lower_bound(starts_, starts_ + order_.groups, Index(entry)) - starts_;
   }
 
-  void rows(const T* g, const T* b, T* c, int64_t first, int64_t last) const {
+  void rows(const T* g, const T* b, T* c, int64_t first, int64_t last, bool add) const {
     if (first == last) return;
     c += at_.c(first);
     static constexpr Loop kSingle{1, 0, 1, 1};  // no contracted letter: rows of one number
     const Loop* k = step_.k.count ? pool_ + step_.k.first : &kSingle;
-    if (step_.k.count > 1 || k->b != 1 || k->c != 1) return nested(g, b, c, first, last);
+    if (step_.k.count > 1 || k->b != 1 || k->c != 1) return nested(g, b, c, first, last, add);
     constexpr int W = Pack<T>::kLanes, kMost = 8;
     for (int64_t j = 0; j < k->extent; j += kMost * W) {
       const int64_t width = std::min<int64_t>(kMost * W, k->extent - j);
@@ -92,20 +97,20 @@ class SampledAxpy {
       constexpr decltype(&axpy_rows<T, Index, 1>) kernels[] = {
           axpy_rows<T, Index, 1>, axpy_rows<T, Index, 2>, axpy_rows<T, Index, 3>, axpy_rows<T, Index, 4>,
           axpy_rows<T, Index, 5>, axpy_rows<T, Index, 6>, axpy_rows<T, Index, 7>, axpy_rows<T, Index, 8>};
-      kernels[packs - 1](g, perm_, b + j, at_, first, last, c + j, tail);
+      kernels[packs - 1](g, perm_, b + j, at_, first, last, c + j, tail, add);
     }
   }
 
   // Contracted letters that no single run can walk (a constant side, a dense product read at the coordinates).
-  void nested(const T* g, const T* b, T* c, int64_t first, int64_t last) const {
+  void nested(const T* g, const T* b, T* c, int64_t first, int64_t last, bool add) const {
     Walk k(pool_, step_.k);
     const int64_t n = k.size();
     for (int64_t j = 0; j < n; ++j, k.next()) {
-      T total = T(0);
+      T total = add ? c[k.c] : T(0);
       for (int64_t block = first; block < last; block += kBlock) {
         T sum = T(0);
         for (int64_t i = block; i < std::min(last, block + kBlock); ++i) sum = fma(g[perm_[i]], b[at_.b(i) + k.b], sum);
-        total = block > first ? total + sum : sum;
+        total = add || block > first ? total + sum : sum;
       }
       c[k.c] = total;
     }

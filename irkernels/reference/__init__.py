@@ -5,6 +5,6 @@ from irkernels.reference.einsum import einsum
 from irkernels.reference.entries import entries
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.gradients import gradients
-from irkernels.reference.losses import completion_loss
+from irkernels.reference.losses import completion_loss, observed_loss
 
-__all__ = ["completion_loss", "einsum", "entries", "fit_steps", "gradients", "multi_dot"]
+__all__ = ["completion_loss", "einsum", "entries", "fit_steps", "gradients", "multi_dot", "observed_loss"]

@@ -12,7 +12,7 @@ from irkernels._problem import Problem
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
-from irkernels.reference.fit import fit_steps as _engine
+from irkernels._launch import fit_steps as _engine
 from irkernels.training.data import model_loss
 from irkernels.training.rules import read_rule, write_rule
 

@@ -1,0 +1,42 @@
+"""Loads the compiled modules: the binding, and the best kernel target that this machine can run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch  # first: its OpenMP runtime is the one that the kernels share
+
+from irkernels import _bind
+
+_PREFIX = "_target_"
+
+
+def _built() -> dict[str, Path]:
+    """Targets in the package, by name; `x86-64-v3` is the file _target_x86_64_v3.so."""
+    files = sorted(Path(__file__).parent.glob(f"{_PREFIX}*.so"))
+    return {name: file for file in files for name in _bind.target_names() if file.stem == _PREFIX + name.replace("-", "_")}
+
+
+def available() -> list[str]:
+    """Targets that are built and that this machine can run, best first."""
+    return [name for name in _bind.target_names() if name in _built() and _bind.can_run(name)]
+
+
+def _choose() -> str:
+    forced, names = os.environ.get("IRKERNELS_TARGET"), available()
+    if not names:
+        raise ImportError(f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}")
+    if forced and forced not in names:
+        raise ImportError(f"IRKERNELS_TARGET={forced}: not among the targets that this machine can run: {', '.join(names)}")
+    return forced or names[0]
+
+
+_bind.set_exchange_table(getattr(torch.Tensor, "__dlpack_c_exchange_api__", None))
+TARGET = _choose()
+_bind.load_target(str(_built()[TARGET]))
+
+Plan = _bind.Plan
+plan, train_plan, run, fit = _bind.plan, _bind.train_plan, _bind.run, _bind.fit
+COMPILER = _bind.COMPILER
+STACK_SCRATCH = _bind.STACK_SCRATCH

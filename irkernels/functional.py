@@ -1,0 +1,146 @@
+"""The public verbs: checks of what a user may get wrong, then autograd.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from irkernels import autograd
+from irkernels._launch import trials_everywhere
+from irkernels.observed import Coordinates, Observed
+from irkernels.reference.entries import read_coordinates
+from irkernels.reference.equation import read_equation
+from irkernels.reference.gradients import read_listed
+from irkernels.reference.losses import check_loss
+
+
+_MOST_FACTORS = 128  # of one plan; a longer chain is a chain of chains
+
+
+def einsum(equation: str, *operands: Tensor) -> Tensor:
+    """The end-to-end product that an equation names: a drop-in for torch.einsum.
+
+    equation: torch.einsum's syntax (implicit or explicit output, `...`, repeated and summed letters).
+    operands: tensors of one dtype (float16, bfloat16, float32, float64), any strides, extents 0 and 1 included.
+    Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once.
+    Differentiable to any order: all gradients come from one sweep down the contraction tree.
+
+    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices), naming the operand.
+
+    >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
+    torch.Size([2, 4])
+    """
+    _check_operands(equation, operands)
+    return autograd.product(equation, operands)
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of two or more matrices in their cheapest order: a drop-in for torch.linalg.multi_dot, batched.
+
+    tensors: [..., n_k, n_{k+1}], leading dimensions broadcast; the first may be [n_1] and the last [n_N], and the result
+    then lacks that axis. Raises ValueError and TypeError as einsum does.
+    """
+    tensors = tuple(tensors)
+    if len(tensors) < 2:
+        raise ValueError(f"multi_dot needs at least two tensors, got {len(tensors)}")
+    _check_operands("", tensors)
+    if len(tensors) > _MOST_FACTORS:
+        parts = [tensors[i : i + _MOST_FACTORS] for i in range(0, len(tensors), _MOST_FACTORS)]
+        return multi_dot([multi_dot(part) if len(part) > 1 else part[0] for part in parts])
+    last = len(tensors) - 1
+    for position, tensor in enumerate(tensors):
+        if tensor.dim() < (1 if position in (0, last) else 2):
+            raise ValueError(f"operand {position} has {tensor.dim()} dimensions, but a factor of a chain has at least 2")
+        if position:
+            before, rows = tensors[position - 1].shape[-1], tensor.shape[0 if tensor.dim() == 1 else -2]
+            if before != rows:
+                raise ValueError(f"operand {position} has {rows} rows, but operand {position - 1} has {before} columns")
+    return autograd.product(_chain_equation(len(tensors), tensors[0].dim() == 1, tensors[last].dim() == 1), tensors)
+
+
+def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observed) -> Tensor:
+    """The product at listed coordinates only, W[at]: [..., nnz] in the caller's order, W never formed.
+
+    at: integer tensor [nnz, letters of the output], Coordinates or Observed; the output's `...` axes stay dense, first.
+    Differentiable in the operands to any order, without atomics: two runs give the same bits.
+    Raises what einsum raises, TypeError, ValueError and IndexError for unfit coordinates.
+    """
+    _check_operands(equation, operands)
+    return autograd.product(equation, operands, read_coordinates(at, read_equation(equation, operands)))
+
+
+def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor, ...]:
+    """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: one tensor an operand position.
+
+    cotangent: G, of the product's shape and the operands' dtype; or an Observed (its values at its entries, duplicates
+    add), or a pair (at, values [..., nnz]). Differentiable in operands and cotangent. Raises what einsum and entries raise.
+    """
+    _check_operands(equation, operands)
+    at = None
+    if not isinstance(cotangent, Tensor):
+        at, cotangent = read_listed(cotangent, read_equation(equation, operands), operands)
+    return autograd.gradients(equation, (True,) * len(operands), operands, cotangent, at)
+
+
+def completion_loss(
+    equation: str, *operands: Tensor, observed: Observed, loss: str = "mse", delta: float = 1.0
+) -> Tensor:
+    """The loss of the product at its observed entries, W never formed: the shape of the output's `...`, else a scalar.
+
+    With residuals r and weights w (1 without): mse sum w r^2 / sum w, half_sse sum w r^2 / 2, l1 sum w |r| / sum w,
+    huber sum w h(r) / sum w with h as torch.nn.functional.huber_loss.
+    observed: values of the operands' dtype, [nnz] or [..., nnz]. Each listed entry counts once, duplicates included.
+    Raises what entries raises, TypeError (observed, dtype) and ValueError (unknown loss, delta, shapes).
+    """
+    _check_operands(equation, operands)
+    read = read_equation(equation, operands)
+    check_loss(read.dense, operands[0], observed, loss, delta)
+    read_coordinates(observed, read)
+    if read.dense and not trials_everywhere(equation, operands, observed.coordinates):
+        operands = _with_every_trial_axis(equation, operands, read.dense)
+        equation = _spread(equation)
+    return autograd.completion_loss(equation, operands, observed, loss, float(delta))
+
+
+def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
+    if not isinstance(equation, str):
+        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
+    for position, operand in enumerate(operands):
+        if not isinstance(operand, Tensor):
+            raise TypeError(f"operand {position} must be a torch.Tensor, got {type(operand).__name__}")
+        if operand.layout != torch.strided:
+            raise TypeError(f"operand {position} is {operand.layout}; supported is torch.strided")
+
+
+def _spread(equation: str) -> str:
+    """The equation with `...` first in every term and in the output."""
+    terms, arrow, output = equation.partition("->")
+    dotted = ",".join("..." + term.replace("...", "").strip() for term in terms.split(","))
+    return f"{dotted}->...{output.replace('...', '').strip()}" if arrow else dotted
+
+
+def _with_every_trial_axis(equation: str, operands: tuple[Tensor, ...], dense: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Views of the operands that all have the product's `...` axes, first: losses are one a trial."""
+    views = []
+    for term, operand in zip(equation.partition("->")[0].split(","), operands):
+        before, dots, after = term.replace(" ", "").partition("...")
+        n = operand.dim() - len(before) - len(after) if dots else 0
+        moved = operand.movedim(tuple(range(len(before), len(before) + n)), tuple(range(n)))
+        views.append(moved.reshape(*[1] * (len(dense) - n), *moved.shape).expand(*dense, *moved.shape[n:]))
+    return tuple(views)
+
+
+def _chain_equation(length: int, row: bool, column: bool) -> str:
+    """`...ab,...bc->...ac`; the letters are code points, so that a chain may be of any length."""
+    letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(length + 1)]
+    terms = [letters[i : i + 2] for i in range(length)]
+    spread = ["..."] * length
+    if row:
+        terms[0], spread[0] = terms[0][1:], ""
+    if column:
+        terms[-1], spread[-1] = terms[-1][:1], ""
+    output = ("" if row else letters[0]) + ("" if column else letters[-1])
+    return ",".join(s + "".join(t) for s, t in zip(spread, terms)) + "->..." + output
