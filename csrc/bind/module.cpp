@@ -79,9 +79,9 @@ std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
   for (size_t i = 0; i < operands.size(); ++i) {
     views.push_back(reader.read(operands[i]));
     const std::string what = "operand " + std::to_string(i);
-    const Dtype own = dtype_of(views[i], operands[i], what);
     if (views[i].cpu != views[0].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
     if (!views[i].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels for the CPU only");
+    const Dtype own = dtype_of(views[i], operands[i], what);
     if (i && own != dtype)
       throw py::type_error(what + " is torch." + name(views[i].scalar) + ", operand 0 is torch." + name(views[0].scalar) + " (dtypes must be equal)");
     dtype = own;

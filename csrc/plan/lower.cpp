@@ -572,10 +572,9 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   } else {
     plan->output_shape = plan->product.output_shape();
   }
-  const TreeRequest wanted{request.wanted, request.nnz};
-  plan->tree = find_tree(plan->product, wanted);
-  plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, wanted, plan->tree);
+  plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, request.nnz);
   if (plan->gather) return plan;
+  plan->tree = find_tree(plan->product, {request.wanted, request.nnz});
   Lowering(request, *plan).run();
   for (size_t i = 0; i < plan->trial_loops.size(); ++i) {
     plan->trial_strides[i][kSaved] *= plan->saved;

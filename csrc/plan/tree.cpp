@@ -292,11 +292,12 @@ class Search {
 
 Tree find_tree(const Product& product, const TreeRequest& request) { return Search(product, request).run(); }
 
-bool prefers_gather(const Product& product, const TreeRequest& request, const Tree& tree) {
+bool prefers_gather(const Product& product, int64_t nnz) {
+  const std::vector<bool> all(product.operands.size(), true);
   if (product.operands.size() < 3 || product.empty) return false;
   Product rows = product;  // every output letter of an operand becomes one letter: the entry
   const int entry = int(rows.letters.size());
-  rows.letters.push_back({"entry", request.nnz, false});
+  rows.letters.push_back({"entry", nnz, false});
   double gathered = 0;
   for (Operand& operand : rows.operands) {
     double row = 1;
@@ -309,13 +310,12 @@ bool prefers_gather(const Product& product, const TreeRequest& request, const Tr
       listed |= output;
     }
     operand.letters[size_t(entry)] = listed;
-    gathered += listed ? row * double(request.nnz) : 0;
+    gathered += listed ? row * double(nnz) : 0;
   }
   rows.output = {entry};
   for (int l : product.output)
     if (product.letters[size_t(l)].ellipsis) rows.output.push_back(l);
-  const TreeRequest dense{request.wanted, -1};
-  return find_tree(rows, dense).cost + kGathered * gathered < tree.cost;
+  return find_tree(rows, {all, -1}).cost + kGathered * gathered < find_tree(product, {all, nnz}).cost;
 }
 
 }  // namespace irk

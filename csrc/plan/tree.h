@@ -31,7 +31,8 @@ struct TreeRequest {
 
 Tree find_tree(const Product& product, const TreeRequest& request);
 
-// Whether listed entries are cheaper from gathered rows of every operand than from any tensor of the tree.
-bool prefers_gather(const Product& product, const TreeRequest& request, const Tree& tree);
+// Whether listed entries are cheaper from gathered rows of every operand than from any tensor of the tree. One answer for
+// every stage and every subset of wanted gradients.
+bool prefers_gather(const Product& product, int64_t nnz);
 
 }  // namespace irk
