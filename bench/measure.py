@@ -58,10 +58,10 @@ def side_by_side(
         worker, key = workers.of(peer), f"{table}/{peer.name}"
         try:
             note = worker.ask("prepare", key, row, dtype, mode)
-            start = time.perf_counter()
             worker.ask("calibrate", key, effort.sample)
+            start = time.perf_counter()
             worker.ask("sample", key, 0)
-            one_round += (time.perf_counter() - start) / 2
+            one_round += time.perf_counter() - start
         except Failed as reason:
             done.notes[peer.name] = str(reason)
             continue

@@ -179,6 +179,8 @@ def _jax(row: Product, dtype: str, mode: str) -> Case:
 
 
 OWN = Peer("irkernels", _irkernels, "torch", needs="irkernels")
+# whatever the row's mode is: to be measured beside OWN in the same rounds
+OWN_VALUE = Peer("irkernels, value", lambda row, dtype, mode: _irkernels(row, dtype, "value"), "torch", "irkernels")
 EINSUM = Peer("torch.einsum", _einsum, "torch")
 COMPILED = Peer("torch.compile", _compiled, "torch")
 MM = Peer("torch.mm", _mm, "torch")
@@ -193,3 +195,4 @@ OPERATOR_PEERS = [
     OWN,
 ]
 CALL_PEERS = [MM, *OPERATOR_PEERS]
+ALL_PEERS = [*CALL_PEERS, OWN_VALUE]

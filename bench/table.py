@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; default A and B")
     parser.add_argument(
-        "--quick", action="store_true", help="fewer and shorter samples, for a look: under a minute a table"
+        "--quick", action="store_true", help="for a look: fewer and shorter samples, the largest rows left out"
     )
     parser.add_argument(
         "--rows", default="*", metavar="PATTERN", help="only rows whose name contains this shell pattern"

@@ -113,7 +113,7 @@ def _jax(row: Completion, dtype: str, mode: str, trials: int | None = None) -> C
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", dtype == "float64")
-    steps = row.steps if trials is None or row.given_steps else max(20, row.steps // trials)
+    steps = row.steps if trials is None or row.given_steps else max(4, row.steps // trials)
 
     def gather(factors: list, flat: Any, values: Any, mask: Any, target: Any) -> Any:
         return jnp.mean((functools.reduce(jnp.matmul, factors).reshape(-1)[flat] - values) ** 2)
@@ -184,11 +184,11 @@ def _irkernels(row: Completion, dtype: str, mode: str, trials: int | None = None
 
 def _steps_for(run: Callable[[int], object]) -> int:
     """Steps that take about _OWN_SECONDS: grown until the start of a run no longer counts."""
-    steps = 20
+    steps = 8
     while steps < 10_000_000:
         seconds = seconds_per_call(functools.partial(run, steps), 1)
         if seconds > _OWN_SECONDS / 2:
-            return max(20, round(steps * _OWN_SECONDS / seconds))
+            return max(8, round(steps * _OWN_SECONDS / seconds))
         steps *= 4
     return steps
 

@@ -23,10 +23,10 @@ class Failed(Exception):
 
 
 def _peers() -> dict[str, Peer]:
-    from bench.peers import CALL_PEERS
+    from bench.peers import ALL_PEERS
     from bench.training_peers import TRAINING_PEERS
 
-    return {f"operators/{peer.name}": peer for peer in CALL_PEERS} | {
+    return {f"operators/{peer.name}": peer for peer in ALL_PEERS} | {
         f"training/{peer.name}": peer for peer in TRAINING_PEERS
     }
 
@@ -53,12 +53,10 @@ class _Bench:
         self.cases[key] = case
         return case.note
 
-    def calibrate(self, key: str, seconds: float) -> float:
-        from bench.timing import calls_for, seconds_per_call
+    def calibrate(self, key: str, seconds: float) -> None:
+        from bench.timing import calls_for
 
-        run = self.cases[key].run
-        self.calls[key] = calls_for(run, seconds)
-        return seconds_per_call(run, self.calls[key]) * self.calls[key]
+        self.calls[key] = calls_for(self.cases[key].run, seconds)
 
     def sample(self, key: str, seed: int) -> float:
         """Seconds for one unit, on inputs fresh from `seed`, after one warm call."""

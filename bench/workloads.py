@@ -164,7 +164,7 @@ class Completion:
         """Steps in one compiled run, about 20 ms of work."""
         if self.given_steps is not None:
             return self.given_steps
-        return max(20, min(1_000_000, int(2e-2 / (3e-8 + self.multiply_adds / 3e10))))
+        return max(8, min(1_000_000, int(2e-2 / (3e-8 + self.multiply_adds / 3e10))))
 
     def tiny(self) -> Completion:
         return replace(self, n=min(self.n, 4), observed=min(self.observed, 7), given_steps=5)
