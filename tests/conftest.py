@@ -11,6 +11,12 @@ import torch
 import irkernels as irk
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same draws whichever tests run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=["irkernels", "irkernels.reference"])
 def verbs(request: pytest.FixtureRequest) -> ModuleType:
     """The package's verbs, and the same verbs in plain torch."""
