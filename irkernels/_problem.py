@@ -25,7 +25,7 @@ class Rule:
     weight_decay: float = 0.0
     nesterov: bool = False
     maximize: bool = False
-    momentum_buffers: list[Tensor] | None = None  # like the factors; None: not begun, the first update copies the gradient
+    momentum_buffers: list[Tensor] | None = None  # like the factors; None: the first update copies the gradient
     alpha: float = 0.99
     eps: float = 1e-6
     v: Tensor | None = None  # [T] float64, running mean of the squared gradient norm
@@ -62,7 +62,7 @@ class Problem:
 
 
 def with_trials(equation: str, constants: object = ()) -> str:
-    """`ij,jk->ik` -> `...ij,...jk->...ik`; operands at the positions in `constants` (a container) have no trial axis."""
+    """`ij,jk->ik` -> `...ij,...jk->...ik`; operands at the positions in `constants` have no trial axis."""
     terms, output = equation.split("->")
     spread = (term if p in constants else f"...{term}" for p, term in enumerate(terms.split(",")))
     return f"{','.join(spread)}->...{output}"

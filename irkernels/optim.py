@@ -18,14 +18,15 @@ class GroupRMSprop(Optimizer):
 
         v <- alpha v + (1 - alpha) sum_p ||g_p||^2;   p <- p - lr / (sqrt(v / (1 - alpha^step)) + eps) g_p
 
-    params: as for any torch optimizer; the sum runs over one parameter group.  trials: where parameters carry a leading
-    axis of independent copies, its length: the sum is then taken per trial, so that trials never couple.  By default the
-    parameters say so themselves (those of irkernels' modules do).  lr: a number, or a tensor [trials].  v [trials] (a scalar
-    without trials) is float64 whatever the parameters are; it and `step` (int64) are the first parameter's state.
+    params: as for any torch optimizer; the sum runs over one parameter group.  trials: where parameters carry a
+    leading axis of independent copies, its length: the sum is then taken per trial, so that trials never couple.  By
+    default the parameters say so themselves (those of irkernels' modules do).  lr: a number, or a tensor [trials].  v
+    [trials] (a scalar without trials) is float64 whatever the parameters are; it and `step` (int64) are the first
+    parameter's state.
 
     Because the step is a common scalar it only rescales time: balancedness is conserved as under gradient descent.
-    Source: Arora, Cohen, Hu, Luo, Implicit Regularization in Deep Matrix Factorization (2019), `opt.py` of their code, with
-    eps 1e-4; 1e-6 in Razin, Cohen (2020) and Razin, Maman, Cohen (2021, 2022).
+    Source: Arora, Cohen, Hu, Luo, Implicit Regularization in Deep Matrix Factorization (2019), `opt.py` of their
+    code, with eps 1e-4; 1e-6 in Razin, Cohen (2020) and Razin, Maman, Cohen (2021, 2022).
     Raises ValueError and TypeError naming the argument or the parameter by position.
     """
 
@@ -49,7 +50,7 @@ class GroupRMSprop(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One update of every parameter that has a gradient; closure, if given, reevaluates the loss and is returned."""
+        """One update of every parameter that has a gradient; closure, if given, reevaluates the loss, returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -106,9 +107,13 @@ def _check_group(group: dict[str, Any]) -> None:
         if not p.is_floating_point():
             raise TypeError(f"parameter {position} must be real floating-point, got {p.dtype}")
         if p.device != group["params"][0].device:
-            raise ValueError(f"parameter {position} is on {p.device}, but parameter 0 is on {group['params'][0].device}")
+            raise ValueError(
+                f"parameter {position} is on {p.device}, but parameter 0 is on {group['params'][0].device}"
+            )
         if trials is not None and (p.dim() == 0 or p.shape[0] != trials):
-            raise ValueError(f"parameter {position} must be [{trials}, ...], one copy for each trial, got {list(p.shape)}")
+            raise ValueError(
+                f"parameter {position} must be [{trials}, ...], one copy for each trial, got {list(p.shape)}"
+            )
     per_trial("lr", group["lr"], trials)
     if not 0 <= group["alpha"] < 1:
         raise ValueError(f"alpha must be in [0, 1), got {group['alpha']}")

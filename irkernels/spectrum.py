@@ -24,7 +24,7 @@ def singular_values(W: Tensor) -> Tensor:
 
 
 def effective_rank(W: Tensor) -> Tensor:
-    """exp(-sum p log p), p = s / sum(s) over the singular values s of W [..., rows, cols]: shape [...] (Arora et al. 2019).
+    """exp(-sum p log p), p = s / sum(s), s the singular values of W [..., rows, cols]: shape [...] (Arora et al. 2019).
 
     Between 1 and min(rows, cols); 0 for W = 0, NaN for a W that is not finite.  Raises what singular_values raises.
     """

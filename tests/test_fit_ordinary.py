@@ -74,7 +74,10 @@ def test_tied_factors_move_as_one():
 
 def test_parameter_groups_that_differ_keep_their_own_rates():
     ours, theirs = chain(), chain()
-    made = [torch.optim.SGD([{"params": [m.factors[0]]}, {"params": [m.factors[1]], "lr": 0.3}], lr=0.1) for m in (ours, theirs)]
+    made = [
+        torch.optim.SGD([{"params": [m.factors[0]]}, {"params": [m.factors[1]], "lr": 0.3}], lr=0.1)
+        for m in (ours, theirs)
+    ]
     ordinary(ours, DATA, made[0], steps=20)
     eager(theirs, made[1], 20)
     same(ours, theirs)
@@ -136,24 +139,48 @@ def _foreign():
         (lambda: _call(loss="huber", delta=0.0), ValueError, "delta must be positive, got 0.0"),
         (lambda: fit(torch.nn.Linear(2, 2), DATA, _foreign(), steps=1), TypeError, "model must be .* got Linear"),
         (lambda: _call(data=[1.0]), TypeError, r"data must be an irkernels\.Observed or a tensor .* got list"),
-        (lambda: _call(data=DATA.to(torch.float32)), TypeError, "values are torch.float32, but the factors are torch.float64"),
+        (
+            lambda: _call(data=DATA.to(torch.float32)),
+            TypeError,
+            "values are torch.float32, but the factors are torch.float64",
+        ),
         (lambda: _call(data=torch.zeros(4, 4)), TypeError, "target are torch.float32"),
-        (lambda: _call(data=Observed(AT, DATA.values, (4, 5))), ValueError, r"shape \(4, 5\), but the model's product is \(4, 4\)"),
+        (
+            lambda: _call(data=Observed(AT, DATA.values, (4, 5))),
+            ValueError,
+            r"shape \(4, 5\), but the model's product is \(4, 4\)",
+        ),
         (lambda: _call(data=torch.zeros(4, 5, dtype=F64)), ValueError, r"data must be \[4, 4\], got \[4, 5\]"),
-        (lambda: _call(chain(3), torch.zeros(2, 4, 4, dtype=F64)), ValueError, r"\[4, 4\] or \[3, 4, 4\], got \[2, 4, 4\]"),
-        (lambda: _call(data=Observed(AT, torch.zeros(1, 8, dtype=F64), (4, 4))), ValueError, r"values must be \[8\], got \[1, 8\]"),
+        (
+            lambda: _call(chain(3), torch.zeros(2, 4, 4, dtype=F64)),
+            ValueError,
+            r"\[4, 4\] or \[3, 4, 4\], got \[2, 4, 4\]",
+        ),
+        (
+            lambda: _call(data=Observed(AT, torch.zeros(1, 8, dtype=F64), (4, 4))),
+            ValueError,
+            r"values must be \[8\], got \[1, 8\]",
+        ),
         (lambda: _call(data=torch.full((4, 4), torch.nan, dtype=F64)), ValueError, "NaN or infinite.*from_dense"),
         (lambda: _call(data=torch.zeros(4, 4, dtype=F64, requires_grad=True)), ValueError, "must not require grad"),
         (lambda: _call(truth=torch.zeros(3, 4, dtype=F64)), ValueError, r"truth must be \[4, 4\]"),
         (lambda: _call(optimizer="sgd"), TypeError, r"torch\.optim\.Optimizer, got str"),
-        (lambda: _call(optimizer=_foreign()), ValueError, "factor 0 of the model is not among the optimizer's parameters"),
+        (
+            lambda: _call(optimizer=_foreign()),
+            ValueError,
+            "factor 0 of the model is not among the optimizer's parameters",
+        ),
         (lambda: _call(lr=[0.1, 0.2]), ValueError, r"lr must be a number, got shape \[2\]"),
         (lambda: _call(lr=-0.1), ValueError, "lr must be finite and not negative"),
         (lambda: _call(record=["losses"]), ValueError, "unknown metric 'losses'; known are loss, error"),
         (lambda: _call(record={"a": 1}), TypeError, r"expected {name: f\(model\)}, got {'a': 1}"),
         (lambda: _call(record=3), TypeError, "record must be names"),
         (lambda: _call(record="error"), ValueError, "error is the distance to truth=, which was not given"),
-        (lambda: _call(chain(3), record={"a": lambda m: 1.0}), ValueError, r"a must be \[3, \.\.\.\], one for each trial"),
+        (
+            lambda: _call(chain(3), record={"a": lambda m: 1.0}),
+            ValueError,
+            r"a must be \[3, \.\.\.\], one for each trial",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, error, says):

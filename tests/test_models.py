@@ -24,7 +24,9 @@ def _normal(*shape: int) -> torch.Tensor:
 def _sensing(trials: int | None) -> Product:
     """A constant in the middle of the operands."""
     lead = () if trials is None else (trials,)
-    return Product("ij,mik,jk->m", _normal(*lead, 3, 4), _normal(*lead, 4, 5), constants={1: _normal(7, 3, 5)}, trials=trials)
+    return Product(
+        "ij,mik,jk->m", _normal(*lead, 3, 4), _normal(*lead, 4, 5), constants={1: _normal(7, 3, 5)}, trials=trials
+    )
 
 
 @pytest.mark.parametrize("trials", [None, 1, 3])
@@ -121,9 +123,19 @@ def test_repr_tells_equation_and_shapes():
     "arguments, kinds, error, says",
     [
         (("...ij,jk->ik", _normal(2, 2), _normal(2, 2)), {}, ValueError, r"contains `\.\.\.`; trials="),
-        (("ij,jk->ik", _normal(2, 3), _normal(2, 3)), {}, ValueError, "letter 'j' has extent 2 in operand 1, but 3 in operand 0"),
+        (
+            ("ij,jk->ik", _normal(2, 3), _normal(2, 3)),
+            {},
+            ValueError,
+            "letter 'j' has extent 2 in operand 1, but 3 in operand 0",
+        ),
         (("ij,jk->ik", _normal(2, 2)), {}, ValueError, "2 operands, but 1"),
-        (("ij->ij", _normal(2, 2, 3)), {"trials": 4}, ValueError, r"operand 0 must be \[4, \.\.\.\], .* got \[2, 2, 3\]"),
+        (
+            ("ij->ij", _normal(2, 2, 3)),
+            {"trials": 4},
+            ValueError,
+            r"operand 0 must be \[4, \.\.\.\], .* got \[2, 2, 3\]",
+        ),
         (("ij->ij", _normal(2, 2)), {"trials": 0}, ValueError, "trials must be at least 1, got 0"),
         (("ij->ij", _normal(2, 2)), {"trials": 1.5}, TypeError, "trials must be an integer, got 1.5"),
         (("ij,jk->ik", _normal(2, 2)), {"constants": {2: _normal(2, 2)}}, ValueError, "position 2 is not one of the 2"),
@@ -193,7 +205,11 @@ def test_balanced_factors_are_balanced(hidden):
 
 def test_balanced_product_is_distributed_as_the_gaussian_product():
     norms = [
-        MatrixChain(6, 6, 3, trials=400, init=init, init_scale=1.0, seed=seed, dtype=F64)().square().sum((1, 2)).mean().item()
+        MatrixChain(6, 6, 3, trials=400, init=init, init_scale=1.0, seed=seed, dtype=F64)()
+        .square()
+        .sum((1, 2))
+        .mean()
+        .item()
         for init, seed in (("gaussian", 0), ("balanced", 1))
     ]
     assert norms[0] == pytest.approx(6.0, rel=0.1) and norms[1] == pytest.approx(6.0, rel=0.1)
@@ -261,7 +277,11 @@ def test_drawn_in_float64_then_cast(dtype):
         ({"init_scale": 1.0, "init_std": 1.0}, ValueError, "both given"),
         ({"init_std": 1.0, "init": "identity"}, ValueError, "init_std: the entries of"),
         ({"init_scale": [1.0, 2.0]}, ValueError, r"init_scale must be a number, got shape \[2\]"),
-        ({"init_scale": [1.0, 2.0], "trials": 3}, ValueError, r"a number or \[3\], one for each trial, got shape \[2\]"),
+        (
+            {"init_scale": [1.0, 2.0], "trials": 3},
+            ValueError,
+            r"a number or \[3\], one for each trial, got shape \[2\]",
+        ),
         ({"init_scale": -1.0}, ValueError, "init_scale must be finite and not negative, got -1.0"),
         ({"init_scale": "small"}, TypeError, "init_scale must be a number, got 'small'"),
         ({"seed": 0, "generator": torch.Generator()}, ValueError, "generator and seed were both given"),

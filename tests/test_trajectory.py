@@ -24,7 +24,15 @@ F64 = torch.float64
 AT = torch.cartesian_prod(torch.arange(4), torch.arange(5))[::2]
 DATA = Observed(AT, torch.linspace(-1, 1, len(AT), dtype=F64), (4, 5))
 TRUTH = torch.arange(20, dtype=F64).view(4, 5) / 10
-EVERYTHING = ["loss", "error", "gradient_norm", "singular_values", "effective_rank", "product", {"corner": lambda m: m()[..., 0, 0]}]
+EVERYTHING = [
+    "loss",
+    "error",
+    "gradient_norm",
+    "singular_values",
+    "effective_rank",
+    "product",
+    {"corner": lambda m: m()[..., 0, 0]},
+]
 
 
 def chain(trials=None, seed=0, dtype=F64):
@@ -119,7 +127,9 @@ def test_effective_rank_of_known_spectra():
 @pytest.mark.parametrize("trials, dtype", [(None, F64), (3, torch.float32)])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, kind, trials, dtype):
     file, data = tmp_path / "run.pt", DATA.to(dtype)
-    options = dict(data=data, record=["loss", "singular_values"], record_every=30, stop=Stop(0.02, patience=2, every=20))
+    options = dict(
+        data=data, record=["loss", "singular_values"], record_every=30, stop=Stop(0.02, patience=2, every=20)
+    )
     whole = chain(trials, dtype=dtype)
     expected, optimizer = run_fit(whole, 400, kind, **options)
     # stopped off the record grid, twice
@@ -179,7 +189,10 @@ def test_another_stop_lets_converged_trials_run_on(tmp_path):
         (dict(record_every=7), "was written with record_every 20, but now it is 7"),
         (dict(kind="group_rmsprop"), "was written with optimizer kind SGD, but now it is GroupRMSprop"),
         (dict(data=TRUTH), "was written with data observed 10 of"),
-        (dict(model=MatrixChain(4, 5, 3, dtype=F64)), "was written with equation ab,bc->ac, but now it is ab,bc,cd->ad"),
+        (
+            dict(model=MatrixChain(4, 5, 3, dtype=F64)),
+            "was written with equation ab,bc->ac, but now it is ab,bc,cd->ad",
+        ),
         (dict(model=MatrixChain(4, 5, 2, hidden=3, dtype=F64)), "was written with shapes"),
         (dict(model=chain(2)), "was written with shapes|trials"),
     ],
@@ -244,7 +257,9 @@ run_fit(chain(2), 10**7, record=["loss"], record_every=10, checkpoint={file!r}, 
 def test_a_killed_run_leaves_a_checkpoint_that_continues(tmp_path):
     file = tmp_path / "run.pt"
     script = _KILLED.format(tests=os.path.dirname(__file__), file=os.fspath(file))
-    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
     try:
         deadline = time.monotonic() + 120
         while not file.exists() or files.read(file, "Checkpoint")["reached"] < 20:

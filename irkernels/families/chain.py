@@ -29,8 +29,8 @@ class MatrixChain(Product):
     seed: an integer, trial t then draws from stream (seed, t); `trials=None, seed=(seed, t)` is that trial alone.
     Drawn in float64 on the CPU, then cast to dtype (default torch.get_default_dtype()) and device.
 
-    Sources: Arora, Cohen, Hu, Luo, Implicit Regularization in Deep Matrix Factorization (2019), section 4; Razin, Cohen,
-    Implicit Regularization in Deep Learning May Not Be Explainable by Norms (2020), balanced initialisation.
+    Sources: Arora, Cohen, Hu, Luo, Implicit Regularization in Deep Matrix Factorization (2019), section 4; Razin,
+    Cohen, Implicit Regularization in Deep Learning May Not Be Explainable by Norms (2020), balanced initialisation.
     Raises ValueError and TypeError naming the argument.
     """
 
@@ -66,7 +66,9 @@ def chain_equation(depth: int) -> str:
     """`ab,bc,cd->ad` for depth 3.  Raises ValueError above 51 factors, where letters run out."""
     letters = string.ascii_letters[: depth + 1]
     if len(letters) <= depth:
-        raise ValueError(f"depth must be at most {len(string.ascii_letters) - 1}, the letters of an equation, got {depth}")
+        raise ValueError(
+            f"depth must be at most {len(string.ascii_letters) - 1}, the letters of an equation, got {depth}"
+        )
     return ",".join(letters[j : j + 2] for j in range(depth)) + f"->{letters[0]}{letters[depth]}"
 
 

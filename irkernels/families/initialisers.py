@@ -26,7 +26,7 @@ class Size:
 
 
 def gaussian(sizes: list[int], size: Size, generator: Generator | None) -> list[Tensor]:
-    """Independent normal entries of std alpha^{1/N}/sqrt(n), n the factor's columns, so that W's have std alpha/sqrt(cols)."""
+    """Independent normal entries of std alpha^{1/N}/sqrt(n), n the factor's columns; W's have std alpha/sqrt(cols)."""
     depth = len(sizes) - 1
     return [
         _normal(rows, cols, generator) * (size.std if size.scale is None else size.gain(depth) / math.sqrt(cols))
@@ -55,8 +55,9 @@ def identity(sizes: list[int], size: Size, generator: Generator | None) -> list[
 def balanced(sizes: list[int], size: Size, generator: Generator | None) -> list[Tensor]:
     """Factors with F_j^T F_j = F_{j+1} F_{j+1}^T whose product is distributed as the Gaussian factors' product.
 
-    W = U S V^T is drawn as that product; F_0 = U S^{1/N} Q_1^T, F_j = Q_j S^{1/N} Q_{j+1}^T, F_{N-1} = Q_{N-1} S^{1/N} V^T
-    with uniform orthonormal hidden frames Q_j.  In the papers' order W_{j+1}^T W_{j+1} = W_j W_j^T.
+    W = U S V^T is drawn as that product; F_0 = U S^{1/N} Q_1^T, F_j = Q_j S^{1/N} Q_{j+1}^T,
+    F_{N-1} = Q_{N-1} S^{1/N} V^T with uniform orthonormal hidden frames Q_j.  In the papers' order
+    W_{j+1}^T W_{j+1} = W_j W_j^T.
     """
     depth = len(sizes) - 1
     W = gaussian(sizes, size, generator)

@@ -15,8 +15,8 @@ def trial_generators(trials: int | None, generator: Any, seed: Any) -> list[torc
     """One generator for each trial (one in all without trials); None stands for torch's global generator.
 
     generator: a CPU torch.Generator shared by all trials, drawn from trial by trial, or one for each trial.
-    seed: an integer s, trial t then draws from stream (s, t); or a pair (s, first), trial t then draws from (s, first + t).
-    So `trials=None, seed=(s, t)` is trial t of a model with seed s, bit for bit.
+    seed: an integer s, trial t then draws from stream (s, t); or a pair (s, first), trial t then draws from
+    (s, first + t). So `trials=None, seed=(s, t)` is trial t of a model with seed s, bit for bit.
     Raises ValueError (both given, number of generators, another device) and TypeError.
     """
     count = 1 if trials is None else trials

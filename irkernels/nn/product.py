@@ -18,10 +18,10 @@ from irkernels.reference.equation import ELLIPSIS, read_equation
 class Product(nn.Module):
     """W = equation(factors, constants): a multilinear product whose factors are trained.
 
-    equation: torch.einsum's syntax without `...`, for one trial.  factors: the trainable operands in operand order, each
-    [*extents], or [trials, *extents] where `trials` is given; a nn.Parameter is taken as it is (the same one twice ties
-    two operands), any other tensor is copied.  constants: operand position -> tensor without a trial axis, kept as a
-    buffer.  All of one dtype (float16, bfloat16, float32, float64) and device.
+    equation: torch.einsum's syntax without `...`, for one trial.  factors: the trainable operands in operand order,
+    each [*extents], or [trials, *extents] where `trials` is given; a nn.Parameter is taken as it is (the same one
+    twice ties two operands), any other tensor is copied.  constants: operand position -> tensor without a trial axis,
+    kept as a buffer.  All of one dtype (float16, bfloat16, float32, float64) and device.
 
     Called, it gives W, [*output] or [trials, *output].  `parameters()` yields the factors in operand order.
     Raises ValueError or TypeError naming the operand by position.
@@ -138,9 +138,7 @@ def _explicit(equation: str, operands: tuple[Tensor, ...], constants: dict[int, 
                 raise ValueError(
                     f"operand {position} must be [{trials}, ...], one copy for each trial, got {list(operand.shape)}"
                 )
-        samples = tuple(
-            o if p in constants or not isinstance(o, Tensor) else o[0] for p, o in enumerate(operands)
-        )
+        samples = tuple(o if p in constants or not isinstance(o, Tensor) else o[0] for p, o in enumerate(operands))
     read = read_equation(equation, samples)
     return ",".join("".join(term) for term in read.terms) + "->" + "".join(read.output)
 

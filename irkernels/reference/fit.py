@@ -1,7 +1,7 @@
 """Optimizer steps of many trials at once, in plain torch: what every native step loop must equal.
 
-Trials never meet: losses are one a trial, so the gradient of their sum is each trial's own gradient, and a trial that has
-stopped is masked out of every update.
+Trials never meet: losses are one a trial, so the gradient of their sum is each trial's own gradient, and a trial that
+has stopped is masked out of every update.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     """Up to `steps` updates of every active trial, in place: (losses [T], done [T] int64).
 
-    losses[t] is the loss at the start of the last step that trial t attempted (NaN where it attempted none) and done[t] the
-    updates it made; a trial whose loss or gradient is not finite stops there, its factors as they are.
+    losses[t] is the loss at the start of the last step that trial t attempted (NaN where it attempted none) and
+    done[t] the updates it made; a trial whose loss or gradient is not finite stops there, its factors as they are.
     """
     active = problem.active.clone()
     losses = torch.full(active.shape, torch.nan, dtype=problem.factors[0].dtype, device=active.device)
@@ -50,9 +50,7 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
         ]
         equation = problem.trial_equation
         if isinstance(problem.data, Observed):
-            losses = completion_loss(
-                equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta
-            )
+            losses = completion_loss(equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta)
         else:
             losses = dense_loss(einsum(equation, *operands), problem.data, problem.loss, problem.delta, trials=True)
         gradients = torch.autograd.grad(losses.sum(), leaves)

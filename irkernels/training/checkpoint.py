@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, loaded without running code, and checked before anything is taken from them."""
+"""Checkpoints: written whole or not at all, loaded without running code, checked before anything is taken."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
             found, version, expected = content["format"], content["version"], content["digest"]
             actual = digest(content["body"])
         except Exception as error:  # a damaged file fails in as many ways as it has bytes
-            raise CheckpointError(f"{os.fspath(path)!r} is damaged or not written by irkernels: {error!r:.200}") from error
+            raise CheckpointError(
+                f"{os.fspath(path)!r} is damaged or not written by irkernels: {error!r:.200}"
+            ) from error
     if found != f"irkernels.{kind}" or version != _VERSION:
         raise CheckpointError(
             f"{os.fspath(path)!r} is a {found} of version {version}, expected irkernels.{kind} of version {_VERSION}"

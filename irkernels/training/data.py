@@ -28,11 +28,9 @@ def checked_loss(loss: Any, delta: Any) -> None:
 
 
 def checked_data(name: str, data: Any, model: Product) -> Observed | Tensor:
-    """data, where it fits the model. Raises TypeError (kind, dtype) and ValueError (shape, device, not finite, grad)."""
+    """data that fits the model. Raises TypeError (kind, dtype) and ValueError (shape, device, not finite, grad)."""
     if not isinstance(data, (Observed, Tensor)):
-        raise TypeError(
-            f"{name} must be an irkernels.Observed or a tensor (dense target), got {type(data).__name__}"
-        )
+        raise TypeError(f"{name} must be an irkernels.Observed or a tensor (dense target), got {type(data).__name__}")
     factor = model.factors[0]
     given, said = (data.values, "values") if isinstance(data, Observed) else (data, "target")
     if given.dtype != factor.dtype:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
+from irkernels._launch import fit_steps as _engine
 from irkernels._problem import Problem
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
-from irkernels._launch import fit_steps as _engine
+from irkernels.reference.fit import fit_steps
 from irkernels.training.data import model_loss
 from irkernels.training.rules import read_rule, write_rule
 
@@ -40,9 +42,15 @@ class NativeSteps:
     def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial."""
         self.problem.active = active
-        losses, done = _engine(self.problem, steps)
+        losses, done = self._engine()(self.problem, steps)
         self._publish()
         return losses, done
+
+    def _engine(self) -> Callable[[Problem, int], tuple[Tensor, Tensor]]:
+        """Native code knows factors in float32 and float64 on the CPU; plain torch all others."""
+        factor = self.problem.factors[0]
+        native = factor.device.type == "cpu" and factor.dtype in (torch.float32, torch.float64)
+        return _engine if native else fit_steps
 
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor
@@ -52,7 +60,7 @@ class NativeSteps:
                     parameter.copy_(factor.view(parameter.shape))
 
     def write_back(self) -> None:
-        """The optimizer as its own steps would have left it; graphs that saved the old parameters learn of the change."""
+        """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
         write_rule(self.problem.rule, self._optimizer, self._model)
         for parameter in self._model.parameters():
             torch.autograd.graph.increment_version(parameter)

@@ -49,19 +49,22 @@ def fit(
 
     model: irk.nn.Product or a family.  data: Observed (values [nnz] or [trials, nnz]) or a dense target ([*output] or
     [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD or irk.optim.GroupRMSprop over the model's
-    parameters run natively; another one runs in an ordinary Python loop, with a warning.  Parameters and optimizer state
-    are updated in place, as so many optimizer.step() calls would; `.grad` is not touched.
+    parameters run natively (half types and other devices than the CPU: the same steps in plain torch); another one
+    runs in an ordinary Python loop, with a warning.  Parameters and optimizer state are updated in place, as so many
+    optimizer.step() calls would; `.grad` is not touched.
 
     loss: mse, half_sse, l1 or huber (with delta).  lr: in place of the optimizer's, a number or [trials].
-    record: names of metrics, and {name: f(model)}: loss; error (mean squared error against `truth`, over all its entries,
-    or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and effective_rank of a
-    matrix; product (the whole W).  They are taken at step 0, every record_every steps (default steps / 1000) and at the
-    end.  stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
+    stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
-    progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run after
-    the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start, every
-    checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit for bit as if
-    it had not been interrupted, in its recordings too.
+    record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
+    its entries, or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and
+    effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every steps (default
+    steps / 1000) and at the end.
+
+    progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
+    after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
+    every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
+    for bit as if it had not been interrupted, in its recordings too.
 
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """

@@ -18,7 +18,12 @@ _LABELS = {
     "effective_rank": "effective rank of W",
     "product": "entries of W",
 }
-_LOSSES = {"mse": "loss (mean squared)", "half_sse": "loss (half sum of squares)", "l1": "loss (l1)", "huber": "loss (Huber)"}
+_LOSSES = {
+    "mse": "loss (mean squared)",
+    "half_sse": "loss (half sum of squares)",
+    "l1": "loss (l1)",
+    "huber": "loss (Huber)",
+}
 _LOGARITHMIC = ("loss", "error", "gradient_norm")
 _FEW = 8  # lines that an eye still tells apart
 _MOST = 400  # values of a metric that are drawn at all

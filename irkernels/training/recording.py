@@ -125,7 +125,9 @@ class Recorder:
     def _checked(self, name: str, value: Any) -> Tensor:
         value = torch.as_tensor(value).detach().to("cpu", copy=True)
         if self._trials is not None and (value.dim() == 0 or value.shape[0] != self._trials):
-            raise ValueError(f"record: {name} must be [{self._trials}, ...], one for each trial, got {list(value.shape)}")
+            raise ValueError(
+                f"record: {name} must be [{self._trials}, ...], one for each trial, got {list(value.shape)}"
+            )
         if self._values[name] and self._values[name][-1].shape != value.shape:
             before = list(self._values[name][-1].shape)
             raise ValueError(f"record: {name} was {before} at step {self.steps[-1]}, now it is {list(value.shape)}")

@@ -16,7 +16,7 @@ _SGD_OPTIONS = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 
 
 def check_optimizer(optimizer: Any, model: Product) -> None:
-    """Raises TypeError (not an optimizer) and ValueError (a trained factor that it does not hold, another trial axis)."""
+    """Raises TypeError (not an optimizer) and ValueError (a trained factor it does not hold, another trial axis)."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}

@@ -13,6 +13,7 @@ from irkernels.training import checkpoint as files
 
 _ENDED = {"steps": "completed"}
 
+
 @dataclass(frozen=True, repr=False)
 class Trajectory:
     """One fit of one model, all its trials.
@@ -33,11 +34,13 @@ class Trajectory:
     optimizer: str
     metrics: dict[str, Tensor] = field(default_factory=dict)
 
-    def plot(self, path: str | os.PathLike | None = None, metrics: list[str] | None = None, log_steps: bool = False) -> Any:
+    def plot(
+        self, path: str | os.PathLike | None = None, metrics: list[str] | None = None, log_steps: bool = False
+    ) -> Any:
         """A figure with one panel for each metric against steps, all of them or those named; written to path if given.
 
-        A line is a trial (up to eight of them) or else the median, with the range of the trials behind it; a metric with
-        several values (singular values) has a line for each.  log_steps: a logarithmic axis, step 0 left out.
+        A line is a trial (up to eight of them) or else the median, with the range of the trials behind it; a metric
+        with several values (singular values) has a line for each.  log_steps: a logarithmic axis, step 0 left out.
         Returns the matplotlib figure.  Raises ValueError (nothing recorded, unknown metric, nothing to draw) and
         ImportError where matplotlib is missing.
         """
@@ -56,7 +59,9 @@ class Trajectory:
 
     def __repr__(self) -> str:
         trials = "one trial" if self.trials is None else f"{self.trials} trials"
-        lines = [f"Trajectory of {self.equation} ({'x'.join(map(str, self.shape))}), {trials}, {self.optimizer}, {self.loss}"]
+        lines = [
+            f"Trajectory of {self.equation} ({'x'.join(map(str, self.shape))}), {trials}, {self.optimizer}, {self.loss}"
+        ]
         lines.append(f"  ended: {self._ends()}")
         if len(self.steps):
             lines.append(f"  {len(self.steps)} records, steps {self.steps[0]} to {self.steps[-1]}")
