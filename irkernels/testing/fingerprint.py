@@ -29,7 +29,7 @@ def every_result(product: Product, operands: list[Tensor]) -> dict[str, Tensor]:
     cotangent = _cotangent(product, value)
     results = {"value": value.detach()}
     results |= _named("gradient", product, torch.autograd.grad(value, trained, cotangent, materialize_grads=True))
-    at = sample_coordinates(product, 13 if product.elements < 5000 else 3000, seed=1)
+    at = sample_coordinates(product, 3000 if product.elements > 5000 and product.trials is None else 13, seed=1)
     results["entries"] = irk.entries(product.equation, *factors, at=at).detach()
     if len(at) == 0:
         return results
