@@ -33,7 +33,7 @@ def draw(run: Trajectory, path: str | os.PathLike | None, metrics: list[str] | N
     """See Trajectory.plot."""
     Figure, EngFormatter = _matplotlib()
     names = _drawable(run, metrics)
-    columns = min(len(names), 3)
+    columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
