@@ -12,6 +12,7 @@ from irkernels.testing.product import Product
 from irkernels.testing.strides import STRIDES
 
 _EXTENTS = (1, 2, 2, 3, 3, 4, 5)
+_LONG = (7, 8, 9, 16, 17, 33, 65)  # around the widths of vector registers
 _DTYPES = (torch.float64,) * 5 + (torch.float32,) * 3 + (torch.bfloat16, torch.float16)
 _MOST_TERMS = 20_000  # multiply-adds of the naive sum
 
@@ -25,11 +26,13 @@ def random_product(seed: int, trials: bool = False) -> Product:
     rng = random.Random(seed)
     letters = rng.sample(string.ascii_letters, rng.randint(1, 8))
     extents = {letter: 0 if rng.random() < 0.01 else rng.choice(_EXTENTS) for letter in letters}
+    if rng.random() < 0.3:
+        extents[rng.choice(letters)] = rng.choice(_LONG)
     axes = 1 if trials else rng.choice((0, 0, 0, 1, 2))
     dense = [rng.choice(_EXTENTS) for _ in range(axes)]
     while math.prod(extents.values()) * math.prod(dense) > _MOST_TERMS:
-        largest = max(extents, key=lambda letter: extents[letter])
-        extents[largest] -= 1
+        shrinking = rng.choice([letter for letter in letters if extents[letter] > 1])
+        extents[shrinking] -= 1
     terms, shapes = [], []
     for _ in range(rng.randint(1, 6)):
         term, shape = _operand(rng, letters, extents, dense, trials)
@@ -53,8 +56,8 @@ def _operand(
 ) -> tuple[str, tuple[int, ...]]:
     """One term and its shape."""
     term = [rng.choice(letters) for _ in range(rng.choice((0, 1, 2, 2, 2, 3, 3, 4)))]
-    if rng.random() < 0.8:
-        term = list(dict.fromkeys(term))  # most operands repeat no letter
+    if rng.random() < 0.8 or any(extents[letter] > max(_EXTENTS) for letter in term):
+        term = list(dict.fromkeys(term))  # most operands repeat no letter, and none a long one
     # a letter broadcasts in all its places of an operand or in none
     single = {letter for letter in term if rng.random() < 0.07}
     shape = [1 if letter in single else extents[letter] for letter in term]
