@@ -26,7 +26,7 @@ def calls_for(call: Callable[[], object], seconds: float) -> int:
 
 
 def fastest(variants: dict[str, Callable[[], object]], seconds: float = 0.01) -> str:
-    """The name of the variant with the smallest of three short samples, after a warm-up; of one where a call is long."""
+    """The variant with the smallest of three short samples, after a warm-up; of one sample where a call is long."""
     best: dict[str, float] = {}
     for name, call in variants.items():
         call()

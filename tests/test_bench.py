@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 opt_einsum = pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsum")
 
 from bench import cost, families, inputs, report, table  # noqa: E402
-from bench.measure import Measurement  # noqa: E402
+from bench.measure import QUICK, Measurement, side_by_side  # noqa: E402
 from bench.peer import Absent, Peer  # noqa: E402
-from bench.peers import CALL_PEERS, COMPILED  # noqa: E402
+from bench.peers import CALL_PEERS, COMPILED, OPERATOR_PEERS  # noqa: E402
 from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
+from bench.workers import Failed, Workers  # noqa: E402
 from bench.workloads import CALLS, HIGH_ORDER, OPERATORS, TRAINING, Completion, Product, chain, cp  # noqa: E402
 
 # performance.md's arithmetic limits at 117 GFLOP/s on each of two cores, microseconds
@@ -39,15 +41,20 @@ def _case(peer: Peer, row: object, mode: str):
         pytest.skip(str(reason))
 
 
-def _compiles(row: Product) -> bool:
-    return row.family in ("ht", "chain") and row in (OPERATORS[0], OPERATORS[-1])
+def _cases() -> list:
+    """Rows with their peers; compiling takes seconds, so that one row with and one without a chain stand for all."""
+    pairs = [(CALLS[0], peer) for peer in CALL_PEERS if peer is not COMPILED]
+    pairs += [
+        (row, peer)
+        for row in OPERATORS
+        for peer in OPERATOR_PEERS
+        if peer is not COMPILED or row in (OPERATORS[0], OPERATORS[-1])
+    ]
+    return [pytest.param(row, peer, id=f"{row.name}-{peer.name}") for row, peer in pairs]
 
 
-@pytest.mark.parametrize("peer", CALL_PEERS, ids=lambda peer: peer.name)
-@pytest.mark.parametrize("row", [*CALLS[:1], *OPERATORS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row, peer", _cases())
 def test_operator_peers_agree_with_the_reference(row: Product, peer: Peer) -> None:
-    if peer is COMPILED and not _compiles(row):
-        pytest.skip("compiling takes seconds: one row with and one without a chain stand for all")
     row = row.tiny()
     case = _case(peer, row, "gradients")
     case.fresh(5)
@@ -77,8 +84,8 @@ def _gradient_descent(row: Completion, factors: list, steps: int, at: np.ndarray
     return factors
 
 
-@pytest.mark.parametrize("peer", TRAINING_PEERS, ids=lambda peer: peer.name)
 @pytest.mark.parametrize("row", TRAINING, ids=lambda row: row.name)
+@pytest.mark.parametrize("peer", TRAINING_PEERS, ids=lambda peer: peer.name)
 def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None:
     if peer.name == "torch.compile" and row != TRAINING[0]:
         pytest.skip("compiling takes seconds: one row stands for all")
@@ -160,6 +167,19 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pyte
     named = {row["peer"] for row in rows if row["table"] == "A"}
     assert {"torch.einsum", "multi_dot", "matmul"} <= named
     assert ("JAX" in named) == (importlib.util.find_spec("jax") is not None)
+
+
+def test_a_peer_that_fails_costs_a_note_and_never_the_run() -> None:
+    matmul = next(peer for peer in CALL_PEERS if peer.name == "matmul")
+    wrong = replace(chain([3] * 4, name="wrong"), equation="ab,bc,cd->az")
+    with Workers(1) as workers:
+        done = side_by_side(workers, "operators", wrong, [matmul], "float32", "gradients", QUICK)
+        assert done.seconds == {} and "KeyError" in done.notes["matmul"]
+        worker = workers.of(matmul)
+        worker._running.terminate()
+        with pytest.raises(Failed, match="its process ended while asked to prepare"):
+            worker.ask("prepare", "operators/matmul", chain([3] * 4), "float32", "value")
+        assert worker.ask("prepare", "operators/matmul", chain([3] * 4), "float32", "value") == ""
 
 
 @pytest.mark.parametrize(
