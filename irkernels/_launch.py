@@ -5,7 +5,10 @@ Everything here works on plain CPU tensors and knows no derivative rule; the onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +20,8 @@ from irkernels.observed import Coordinates, Observed
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
 
 Wanted = Sequence[bool]
 
@@ -78,14 +83,41 @@ def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinat
     return plan.trials == total
 
 
-def explain(equation: str, wanted: Wanted, operands: tuple[Tensor, ...], nnz: int = -1) -> tuple[str, str, float, float]:
-    """The plans of value and of gradients in words, and their multiply-adds."""
-    value_plan = _native.plan(equation, _FORWARD, _mask(wanted), operands, nnz, None)
-    shape = value_plan.output_shape
-    cotangent = torch.empty(shape, dtype=operands[0].dtype) if nnz < 0 else operands[0]
-    pull_plan = _native.plan(equation, _BACKWARD, _mask(wanted), operands, nnz, cotangent)
-    trials = value_plan.trials
-    return value_plan.explain(), pull_plan.explain(), value_plan.work * trials, pull_plan.work * trials
+@dataclass(frozen=True)
+class Explanation:
+    """What a product costs: multiply-adds of all trials, bytes, and the plans of value and gradients in words."""
+
+    route: str
+    value: str
+    gradients: str
+    value_work: int
+    gradient_work: int
+    saved_bytes: int
+    scratch_bytes: int
+    blas_steps: int
+
+
+def explain(
+    equation: str, wanted: Wanted, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype, nnz: int
+) -> Explanation:
+    """The plans that `forward` and `backward` would run for operands of these (shape, strides)."""
+    plans = [_native.plan_of_shapes(equation, stage, wanted, shapes, _DTYPES.index(dtype), nnz) for stage in (_FORWARD, _BACKWARD)]
+    up, down = plans
+    itemsize, threads = compute_dtype(dtype).itemsize, torch.get_num_threads()
+    return Explanation(
+        up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, up.saved * itemsize,
+        max(plan.scratch_bytes(threads) for plan in plans), sum(len(plan.blas) for plan in plans),
+    )
+
+
+def build_facts() -> dict[str, object]:
+    """What the compiled modules are."""
+    return {
+        "compiler": _native.COMPILER,
+        "target": _native.TARGET,
+        "targets_available": _native.available(),
+        "cuda_architectures": _native.cuda_architectures(),
+    }
 
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
@@ -196,6 +228,61 @@ def _run(
     saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: tuple | None = None, target: tuple | None = None,
 ) -> bool:
     threads = torch.get_num_threads()
+    arguments = (plan, operands, output, saved, cotangent, gradients)
+    rest = (*_coordinates(plan, at), target, threads)
+    if plan.has_blas and not own_kernels_only():
+        return _run_segments(plan, arguments, rest)
     size = plan.scratch_bytes(threads)
     scratch = torch.empty(size, dtype=torch.uint8) if size > _native.STACK_SCRATCH else None
-    return _native.run(plan, operands, output, saved, cotangent, gradients, scratch, *_coordinates(plan, at), target, threads)
+    return _native.run(*arguments, scratch, *rest, -1, 0, -1)
+
+
+def _run_segments(plan: _native.Plan, arguments: tuple, rest: tuple) -> bool:
+    """The step list of each trial cut at the steps that BLAS takes."""
+    _, operands, output, saved, cotangent, gradients = arguments
+    scratch = torch.empty(plan.scratch, dtype=compute_dtype(operands[0].dtype))
+    named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
+    tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
+    finite = True
+    for trial in range(plan.trials):
+        offsets, first = plan.trial_offsets(trial), 0
+        for step, (batch, rows, columns, depth), a, b, c in plan.blas:
+            if step > first:
+                _native.run(*arguments, scratch, *rest, trial, first, step)
+            left, right = _matrices(a, tensors, offsets, batch, rows, depth), _matrices(b, tensors, offsets, batch, depth, columns)
+            torch.matmul(left, right, out=_matrices(c, tensors, offsets, batch, rows, columns))
+            first = step + 1
+        finite = _native.run(*arguments, scratch, *rest, trial, first, -1)
+    return finite
+
+
+def _matrices(place: tuple, tensors: dict, offsets: list[int], batch: int, rows: int, columns: int) -> Tensor:
+    """[rows, columns] or [batch, rows, columns]: the view that a BLAS step reads or writes."""
+    buffer, offset, *strides = place
+    tensor = tensors[buffer]
+    start = tensor.storage_offset() + offset + offsets[buffer - _native.FIRST_BUFFER]
+    if batch == 1:
+        return tensor.as_strided((rows, columns), strides[1:], start)
+    return tensor.as_strided((batch, rows, columns), strides, start)
+
+
+_own = threading.local()
+
+
+def own_kernels_only() -> bool:
+    """Whether BLAS is to be avoided: inside deterministic(), or torch.use_deterministic_algorithms(True)."""
+    return getattr(_own, "only", False) or torch.are_deterministic_algorithms_enabled()
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Inside, all arithmetic is done by own kernels: the same bits for any number of threads, trials and CPU target.
+
+    Outside, large steps are handed to torch's matmul, whose bits are promised only for one machine, build and thread count.
+    """
+    before = getattr(_own, "only", False)
+    _own.only = True
+    try:
+        yield
+    finally:
+        _own.only = before

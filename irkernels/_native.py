@@ -32,11 +32,18 @@ def _choose() -> str:
     return forced or names[0]
 
 
+def cuda_architectures() -> list[str]:
+    """Architectures that the CUDA target of this build holds; empty without one."""
+    return list(_bind.CUDA_ARCHITECTURES)
+
+
 _bind.set_exchange_table(getattr(torch.Tensor, "__dlpack_c_exchange_api__", None))
 TARGET = _choose()
 _bind.load_target(str(_built()[TARGET]))
 
 Plan = _bind.Plan
-plan, train_plan, run, fit = _bind.plan, _bind.train_plan, _bind.run, _bind.fit
+plan, plan_of_shapes, train_plan, run, fit = _bind.plan, _bind.plan_of_shapes, _bind.train_plan, _bind.run, _bind.fit
 COMPILER = _bind.COMPILER
+BUFFERS = _bind.BUFFERS  # numbers of the buffers that are neither operand nor gradient
+FIRST_BUFFER = min(BUFFERS.values())
 STACK_SCRATCH = _bind.STACK_SCRATCH

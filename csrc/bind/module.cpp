@@ -185,6 +185,48 @@ PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wan
   return make_plan(request);
 }
 
+// Steps that BLAS does better, each with the batch, rows, columns and depth of its product and the places of its three
+// tensors: (step, extents, (buffer, offset, strides) x 3). Buffers from 0 are the operands, then their gradients.
+py::tuple blas_steps(const Plan& plan) {
+  py::list steps;
+  for (const BlasStep& b : plan.blas) {
+    const auto place = [](const Ref& ref, const std::array<int64_t, 3>& strides) {
+      return py::make_tuple(ref.buffer - kOperands, ref.offset, strides[0], strides[1], strides[2]);
+    };
+    const Step& s = plan.steps[size_t(b.step)];
+    steps.append(py::make_tuple(b.step, py::make_tuple(b.extents[0], b.extents[1], b.extents[2], b.extents[3]),
+                                place(s.a, b.a), place(s.b, b.b), place(s.c, b.c)));
+  }
+  return py::tuple(steps);
+}
+
+// How far a trial moves each buffer, in elements: index of the buffer from 0 at the operands.
+std::vector<int64_t> trial_offsets(const Plan& plan, int64_t trial) {
+  std::vector<int64_t> offsets(kOperands + 2 * plan.product.operands.size(), 0);
+  for (const TrialLoop& loop : plan.trial_loops) {
+    for (size_t b = 0; b < offsets.size(); ++b) offsets[b] += trial % loop.extent * loop.strides[b];
+    trial /= loop.extent;
+  }
+  return offsets;
+}
+
+// A plan from shapes and strides alone, for explain(); a dense cotangent is contiguous.
+PlanPointer plan_of_shapes(const std::string& equation, int stage, const std::vector<bool>& wanted,
+                           const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>& views, int dtype, int64_t nnz) {
+  PlanRequest request;
+  request.equation = equation;
+  for (const auto& [shape, strides] : views) request.operands.push_back({shape, strides});
+  request.wanted = wanted;
+  request.dtype = Dtype(dtype);
+  request.stage = Stage(stage);
+  request.nnz = nnz;
+  request.cotangent.shape = parse_product(equation, request.operands).output_shape();
+  int64_t stride = 1;
+  for (size_t i = request.cotangent.shape.size(); i-- > 0; stride *= request.cotangent.shape[i])
+    request.cotangent.strides.insert(request.cotangent.strides.begin(), stride);
+  return make_plan(request);
+}
+
 int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
 
 int64_t scratch_bytes(const Plan& plan, int threads) {
@@ -281,7 +323,7 @@ bool all_finite(const TensorView& v) {
 // Returns whether the gradients of listed entries are finite: a NaN in a factor may have met an entry that is not listed.
 bool run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
          const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
-         const py::object& loss, int threads) {
+         const py::object& loss, int threads, int64_t trial, int first_step, int last_step) {
   auto buffers = buffers_of(plan, operands, gradients);
   buffers[kOutput] = address(output);
   buffers[kSaved] = address(saved);
@@ -291,7 +333,8 @@ bool run(const Plan& plan, const py::tuple& operands, const py::object& output, 
   if (scratch.is_none() && scratch_bytes(plan, threads) > kStackScratch) throw std::logic_error("a plan ran without its workspace");
   const EntriesArgument entries(plan, nnz, columns, orders);
   const Target t = loss.is_none() ? Target{} : target_of(loss.cast<py::tuple>());
-  const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads};
+  const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads, trial < 0 ? 0 : trial,
+                  trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step};
   if (plan.work * plan.trials < kReleaseWork) {
     target->run(plan.program(), call);
   } else {
@@ -321,7 +364,7 @@ void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, 
     for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
     list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
   }
-  const FitCall call{{buffers.data(), entries.get(), &t, threads},
+  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size())},
                      {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
                       rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
                       rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
@@ -343,12 +386,23 @@ PYBIND11_MODULE(_bind, m) {
       .def_readonly("trials", &Plan::trials)
       .def_readonly("work", &Plan::work)
       .def_readonly("gather", &Plan::gather)
+      .def_property_readonly("has_blas", [](const Plan& p) { return !p.blas.empty(); })
+      .def_property_readonly("blas", &blas_steps)
+      .def_property_readonly("scratch", [](const Plan& p) { return p.scratch; })
+      .def("trial_offsets", &trial_offsets)
       .def_property_readonly("saved", [](const Plan& p) { return p.saved * p.trials; })
-      .def_property_readonly("sampled_root", [](const Plan& p) { return p.tree.sampled && p.tree.is_pair(p.tree.root); })
-      .def_property_readonly("value_work", [](const Plan& p) { return p.tree.work; })
+      .def_property_readonly("route", [](const Plan& p) {
+        if (p.gather) return "gather: rows of every operand at the listed coordinates";
+        if (!p.tree.sampled) return "dense: the whole product";
+        return p.tree.is_pair(p.tree.root) ? "split: the root's two sides, multiplied at the listed coordinates"
+                                           : "dense: the whole product, read at the listed coordinates";
+      })
       .def("scratch_bytes", &scratch_bytes, py::arg("threads"))
       .def("explain", &Plan::explain);
   m.attr("STACK_SCRATCH") = kStackScratch;
+  m.attr("BUFFERS") = py::dict(py::arg("scratch") = kScratch - kOperands, py::arg("saved") = kSaved - kOperands,
+                               py::arg("output") = kOutput - kOperands, py::arg("cotangent") = kCotangent - kOperands);
+  m.attr("CUDA_ARCHITECTURES") = py::tuple();
   m.attr("COMPILER") = "g++ " __VERSION__;
   m.def("target_names", &target_names);
   m.def("can_run", &can_run);
@@ -359,6 +413,10 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("train_plan", [](const std::string& equation, const std::vector<bool>& wanted, const py::tuple& operands, int64_t trials, int64_t nnz) {
     return std::const_pointer_cast<Plan>(train_plan(equation, wanted, operands, trials, nnz));
+  });
+  m.def("plan_of_shapes", [](const std::string& equation, int stage, const std::vector<bool>& wanted,
+                             const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>& views, int dtype, int64_t nnz) {
+    return std::const_pointer_cast<Plan>(plan_of_shapes(equation, stage, wanted, views, dtype, nnz));
   });
   m.def("run", &run);
   m.def("fit", &fit);

@@ -21,7 +21,7 @@ struct Pack {
   Vector v;
 
   static Pack zero() { return {Vector{}}; }
-  static Pack broadcast(T x) { return {Vector{} + x}; }
+  static Pack broadcast(T x) { return {x - Vector{}}; }  // x - 0 is x, bit for bit
   static Pack load(const T* p) { return {(Vector) * reinterpret_cast<const Unaligned*>(p)}; }
   void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = (Unaligned)v; }
   static Pack load(const T* p, int lanes);  // the first `lanes` only, zero beyond; reads nothing past them

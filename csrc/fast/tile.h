@@ -33,16 +33,20 @@ template <class T, int R, int V, bool kBatch, bool kTail>
 void tile(const TileArguments<T>& t) {
   constexpr int W = Pack<T>::kLanes, G = (R + 2) / 3;
   Pack<T> sum[R][V];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) sum[r][v] = Pack<T>::zero();
   const T* rows[G];  // one pointer for three rows keeps the address arithmetic in the instructions
+#pragma GCC unroll 8
   for (int g = 0; g < G; ++g) rows[g] = t.a + 3 * g * t.a_row;
   const int64_t stride = t.a_row, a_k = t.a_k, b_k = t.b_k;
   const T* b = t.b;
   for (int64_t k = 0; k < t.k; ++k) {
     Pack<T> right[V];
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v)
       right[v] = kTail && v == V - 1 ? Pack<T>::load(b + v * W, t.tail) : Pack<T>::load(b + v * W);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const T* left = rows[r / 3] + (r % 3) * stride;
       for (int v = 0; v < V; ++v) {
@@ -52,9 +56,11 @@ void tile(const TileArguments<T>& t) {
         sum[r][v] = fma(x, right[v], sum[r][v]);
       }
     }
+#pragma GCC unroll 8
     for (int g = 0; g < G; ++g) rows[g] += a_k;
     b += b_k;
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v) {
       T* c = t.c + r * t.c_row + v * W * t.c_lane;

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "plan/arena.h"
+#include "plan/blas.h"
 #include "plan/contraction.h"
 #include "plan/plan.h"
 
@@ -576,6 +577,9 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   if (plan->gather) return plan;
   plan->tree = find_tree(plan->product, {request.wanted, request.nnz});
   Lowering(request, *plan).run();
+  BlasStep blas;
+  for (int i = 0; request.stage != Stage::train && i < int(plan->steps.size()); ++i)
+    if (blas_fits(*plan, i, blas)) plan->blas.push_back(blas);
   for (size_t i = 0; i < plan->trial_loops.size(); ++i) {
     plan->trial_strides[i][kSaved] *= plan->saved;
     plan->trial_loops[i].strides = plan->trial_strides[i].data();

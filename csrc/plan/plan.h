@@ -1,5 +1,6 @@
 // A plan: what one verb does for operands of given shapes and strides, as a step list with every address known.
 #pragma once
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,14 @@ struct PlanRequest {
   std::vector<int64_t> trial_strides;  //        and the operands' strides between them
 };
 
+// A contraction that is one (batched) matrix product: extents {batch, rows, columns, depth}, strides {batch, row, column}
+// of a [rows, depth], b [depth, columns], c [rows, columns].
+struct BlasStep {
+  int32_t step;
+  std::array<int64_t, 4> extents;
+  std::array<int64_t, 3> a, b, c;
+};
+
 struct Plan {
   Product product;
   Tree tree;
@@ -38,6 +47,7 @@ struct Plan {
   Dtype dtype;
   std::vector<Step> steps;
   std::vector<Loop> loops;
+  std::vector<BlasStep> blas;                       // steps large enough for the vendor's library
   std::vector<TrialLoop> trial_loops;
   std::vector<std::vector<int64_t>> trial_strides;  // [trial loops][buffers]
   std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read

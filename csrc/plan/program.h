@@ -93,12 +93,14 @@ struct Target {
   void* loss;               // [trials], compute type
 };
 
-// What one call supplies: addresses, and how many threads may serve it.
+// What one call supplies: addresses, how many threads may serve it, and which trials and steps it covers.
 struct Call {
   void* const* buffers;  // [kOperands + 2 * n_operands]
   const Entries* entries;
   const Target* target;
   int32_t threads;
+  int64_t first_trial, last_trial;
+  int32_t first_step, last_step;
 };
 
 }  // namespace irk

@@ -32,14 +32,14 @@ inline int64_t trial_count(const Program& program) {
 template <class T>
 void sweep(const Program& program, const Call& call, const Team& team, bool by_trial) {
   char* base[kMaxBuffers];
-  const int64_t trials = trial_count(program);
+  const int64_t from = call.first_trial, trials = call.last_trial - from;
   const Team alone;
   const Team& inner = by_trial ? alone : team;
   char* scratch = static_cast<char*>(call.buffers[kScratch]) + (by_trial ? team.rank * program.scratch * int64_t(sizeof(T)) : 0);
   for (int64_t t = by_trial ? team.begin(trials) : 0; t < (by_trial ? team.end(trials) : trials); ++t) {
-    const Frame<T> frame{program, call.entries, call.target, base, t};
-    seat(frame, program, call.buffers, t, scratch);
-    for (int s = 0; s < program.n_steps; ++s) {
+    const Frame<T> frame{program, call.entries, call.target, base, from + t};
+    seat(frame, program, call.buffers, from + t, scratch);
+    for (int s = call.first_step; s < call.last_step; ++s) {
       frame.run(program.steps[s], inner);
       inner.sync();
     }

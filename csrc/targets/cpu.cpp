@@ -39,7 +39,7 @@ void with_compute_type(Dtype dtype, F&& f) {
 }
 
 void run(const Program& program, const Call& call) {
-  const Shares shares = share(program.work, trial_count(program), call.threads);
+  const Shares shares = share(program.work, call.last_trial - call.first_trial, call.threads);
   with_compute_type(program.dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel(shares.threads, [&](const Team& team) { sweep<T>(program, call, team, shares.by_trial); });
