@@ -156,6 +156,12 @@ def test_observed_knows_torch_only() -> None:
         assert module.split(".")[0] in {"torch", *sys.stdlib_module_names}, f"observed.py knows torch only: {where}"
 
 
+def test_no_file_is_named_utils() -> None:
+    named = [path for folder in (CSRC, PACKAGE, ROOT / "tests", ROOT / "bench") for path in sources(folder)]
+    offending = [str(path.relative_to(ROOT)) for path in named if re.search("utils?|helpers?|misc", path.stem)]
+    assert not offending, f"a file is named after what it holds: {', '.join(offending)}"
+
+
 def test_files_are_short() -> None:
     long = []
     for folder in ("csrc", "irkernels", "tests", "bench"):

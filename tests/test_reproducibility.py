@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor
 
+import irkernels as irk
 from irkernels.testing import FAMILIES, PRODUCTS, STRIDES, Product
 from irkernels.testing.fingerprint import bits, every_result
 
@@ -36,6 +40,48 @@ def test_two_runs_of_the_default_mode(product: Product) -> None:
         operands = product.operands(dtype=dtype)
         first = every_result(product, operands)
         assert_same_bits(every_result(product, operands), first, f"second run of {product}, {dtype}")
+
+
+def test_threads_of_python_that_race() -> None:
+    """First calls and repeated ones, eight at a time: the bits of the serial calls."""
+    products = [each for each in PRODUCTS if each.elements < 5_000]
+    operands = {each.name: each.operands(seed=8) for each in products}
+
+    def work(first: int) -> list[tuple[Product, dict[str, Tensor]]]:
+        order = products[first:] + products[:first]
+        return [(each, every_result(each, operands[each.name])) for each in order]
+
+    with ThreadPoolExecutor(8) as pool:
+        raced = list(pool.map(work, range(0, 64, 8)))
+    for results in raced:
+        assert len(results) == len(products)
+    serial = dict(zip((each.name for each in products), (result for _, result in work(0)), strict=True))
+    for product, result in (each for results in raced for each in results):
+        assert_same_bits(result, serial[product.name], f"raced, {product}")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_forked_child_computes_the_same() -> None:
+    """After a parallel call in the parent: the child must neither hang nor differ."""
+    trials = [torch.randn(64, 30, 30) for _ in range(3)]
+
+    def run() -> bytes:
+        return bits(irk.einsum("...ij,...jk,...kl->...il", *trials))
+
+    expected = run()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run() == expected else 1)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the forked child hangs")
 
 
 @each_product
