@@ -33,7 +33,7 @@ def product(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None 
     wanted = _wanted(operands)
     if not any(wanted):
         return _launch.value(equation, operands, at)
-    return _Product.apply(equation, wanted, at, *operands)[0]
+    return _apply(_Product, equation, wanted, at, *operands)[0]
 
 
 def gradients(
@@ -53,7 +53,7 @@ def gradients(
         return _gathered_gradients(equation, wanted, operands, cotangent, at)
     if not torch.is_grad_enabled() or not (cotangent.requires_grad or any(_wanted(operands))):
         return _launch.gradients(equation, wanted, operands, cotangent, at)
-    return _Gradients.apply(equation, wanted, at, cotangent, *operands)
+    return _apply(_Gradients, equation, wanted, at, cotangent, *operands)
 
 
 def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float) -> Tensor:
@@ -63,7 +63,7 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
     wanted = _wanted(operands)
     if not any(wanted):
         return _launch.loss(equation, wanted, operands, observed, kind, delta)[0]
-    return _CompletionLoss.apply(equation, wanted, observed, kind, delta, *operands)[0]
+    return _apply(_CompletionLoss, equation, wanted, observed, kind, delta, *operands)[0]
 
 
 def _gathered_gradients(
@@ -154,6 +154,13 @@ class _CompletionLoss(Function):
             cotangent = upstream.to(slope.dtype).unsqueeze(-1) * slope
             found = _launch.backward(ctx.equation, ctx.wanted, operands, saved, cotangent, at)
         return None, None, None, None, None, *found
+
+
+def _apply(function: type[Function], *inputs):
+    """function.apply; outside torch.func transforms without its signature check, which takes longer than small products."""
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(*inputs)
+    return super(Function, function).apply(*inputs)
 
 
 def _wanted(operands: tuple[Tensor, ...]) -> tuple[bool, ...]:

@@ -5,6 +5,8 @@
 
 namespace irk {
 
+constexpr int64_t kReduction = 1024;  // terms whose sum is one block of a reduction to one number
+
 enum class Dtype : int32_t { f32, f64, bf16, f16 };  // storage; half types are computed in f32
 
 enum class Op : int32_t {

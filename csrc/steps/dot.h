@@ -9,7 +9,6 @@
 
 namespace irk {
 
-constexpr int64_t kReduction = 1024;
 constexpr int kPartials = 32;
 
 // Adds numbers as a balanced binary tree over their positions.
