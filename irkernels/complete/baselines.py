@@ -9,14 +9,16 @@ step grows, and both choose their rank or lambda by the validation entries: neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from irkernels.complete.entries import Entries, Scale
 
 _EXTRA = 8  # columns of the subspace beyond the rank at hand, so that its last wanted direction is sharp
-_LARGE = 200_000  # entries from which iterations end somewhat sooner: held-out errors agree to three digits, time falls by three
+_LARGE = 200_000  # entries from which iterations end somewhat sooner (held-out errors agree to three digits, time falls by three)
 _WORSE = 4  # a path ends after so many values in a row that are worse than its best on the validation entries
 
 
@@ -83,7 +85,8 @@ def _best_of_path(shape, train, validation, path, seed) -> Completion:
     matrix[:] = 0.0
     best, worse = (np.inf, matrix, {}), 0
     for width, shrink, chosen in path(start[0]):
-        matrix, basis, rank = _impute(matrix, basis, known, width, shrink, generator)
+        with _threads_for(matrix.size):
+            matrix, basis, rank = _impute(matrix, basis, known, width, shrink, generator)
         error = check.rmse(matrix)
         if error < best[0]:
             best, worse = (error, matrix.copy(), {**chosen, "rank": rank}), 0
@@ -127,7 +130,21 @@ def _widened(basis: np.ndarray, width: int, shape: tuple[int, int], generator) -
 
 def _leading(matrix: np.ndarray, basis: np.ndarray, passes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leading singular triplets by subspace iteration from `basis` [columns, k]: left, values, right [columns, k]."""
+    whole, basis = torch.from_numpy(matrix), torch.from_numpy(basis)  # torch's BLAS keeps to torch's threads
     for _ in range(passes):
-        basis = matrix.T @ np.linalg.qr(matrix @ basis)[0]
-    left, values, coordinates = np.linalg.svd(matrix @ (basis := np.linalg.qr(basis)[0]), full_matrices=False)
-    return left, values, basis @ coordinates.T
+        basis = whole.T @ torch.linalg.qr(whole @ basis).Q
+    basis = torch.linalg.qr(basis).Q
+    left, values, coordinates = torch.linalg.svd(whole @ basis, full_matrices=False)
+    return left.numpy(), values.numpy(), (basis @ coordinates.T).numpy()
+
+
+@contextmanager
+def _threads_for(size: int) -> Iterator[None]:
+    """One thread for small matrices, whose decompositions only lose by more."""
+    threads = torch.get_num_threads()
+    if size < _LARGE:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

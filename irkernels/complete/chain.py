@@ -21,6 +21,7 @@ from irkernels.optim import GroupRMSprop
 from irkernels.training import Progress, fit
 
 _LOOKS = 25  # steps between looks at the validation error
+_LARGE = 200_000  # entries of a matrix
 _GAIN = 1e-4  # an error counts as better if it is smaller by this share
 
 
@@ -58,6 +59,11 @@ def default_lr(shape: tuple[int, int]) -> float:
     a few hundred steps.
     """
     return (shape[0] * shape[1]) ** 0.25 / 350
+
+
+def default_init_scales(shape: tuple[int, int]) -> tuple[float, ...]:
+    """Three trials for a small matrix, where a draw matters and time does not; one for a large matrix."""
+    return (1e-2, 1e-3, 1e-4) if shape[0] * shape[1] < _LARGE else (1e-4,)
 
 
 def fit_chain(

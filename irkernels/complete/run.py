@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from irkernels.complete.baselines import Completion, column_mean, global_mean, hard_impute, row_mean, soft_impute
-from irkernels.complete.chain import ChainFit, ChainSettings, default_lr, fit_chain
+from irkernels.complete.chain import ChainFit, ChainSettings, default_init_scales, default_lr, fit_chain
 from irkernels.complete.entries import Entries, Split, split
 from irkernels.complete.unfolding import Unfolding, chosen
 from irkernels.io import DataError, IncompleteArray
 
 LARGEST = 2**28  # entries of a completed array: 2 GiB in double precision, several times that at work
-_WIDEST = 128  # inner size of a chain by default: more than the rank that a completion can use, and a step stays affordable
+_WIDEST = 64  # inner size of a chain by default: more than the rank that a completion can use, and a step stays affordable
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
     seed: int = 0
     unfold: str | None = None
     hidden: int | None = None
-    init_scales: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    init_scales: tuple[float, ...] | None = None
     lr: float | None = None
     dtype: torch.dtype = torch.float32
 
@@ -97,7 +97,7 @@ def complete(array: IncompleteArray, options: Options = Options(), progress: Cal
         steps=options.steps,
         patience=options.patience,
         lr=default_lr(shape) if options.lr is None else options.lr,
-        init_scales=options.init_scales,
+        init_scales=default_init_scales(shape) if options.init_scales is None else options.init_scales,
         seed=options.seed,
         dtype=options.dtype,
     )

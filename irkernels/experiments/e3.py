@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, worst
+from irkernels.families.streams import trial_generators
 from irkernels.nn import MatrixChain
 from irkernels.observed import Observed
 from irkernels.training import Trajectory, fit
@@ -37,16 +38,19 @@ class Outcome:
 def problem(trials: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Observed]:
     """Ground truths [trials, 100, 100] of rank 5 with entries of root mean square 1, seen at 2,000 positions.
 
-    Every trial has a ground truth of its own; the positions, drawn without replacement, are shared.
+    The positions, drawn without replacement, are shared; trial t has a ground truth of its own, whatever `trials` is.
     """
-    generator = torch.Generator().manual_seed(seed)
-    left, right = torch.randn(2, trials, SIZE, RANK, generator=generator, dtype=torch.float64)
-    truth = left @ right.mT
-    truth = truth * (SIZE / torch.linalg.matrix_norm(truth))[:, None, None]
-    picked = torch.randperm(SIZE * SIZE, generator=generator)[:OBSERVED]
+    picked = torch.randperm(SIZE * SIZE, generator=torch.Generator().manual_seed(seed))[:OBSERVED]
+    truth = torch.stack([_ground_truth(generator) for generator in trial_generators(trials, None, seed)])
     at = torch.stack([picked // SIZE, picked % SIZE], dim=1)
     values = truth[:, at[:, 0], at[:, 1]]
     return truth.to(dtype), Observed(at, values.to(dtype), (SIZE, SIZE))
+
+
+def _ground_truth(generator: torch.Generator) -> Tensor:
+    left, right = torch.randn(2, SIZE, RANK, generator=generator, dtype=torch.float64)
+    product = left @ right.T
+    return product * (SIZE / torch.linalg.matrix_norm(product))
 
 
 def run(
