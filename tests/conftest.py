@@ -1,4 +1,4 @@
-"""Shared fixtures: both implementations of the verbs, and what a build may lack (said, never silently passed)."""
+"""Shared fixtures: both implementations of the verbs, the thread count, the seed."""
 
 from __future__ import annotations
 
@@ -21,21 +21,6 @@ def seeded() -> None:
 def verbs(request: pytest.FixtureRequest) -> ModuleType:
     """The package's verbs, and the same verbs in plain torch."""
     return irk if request.param == "irkernels" else irk.reference
-
-
-@pytest.fixture
-def public() -> Callable[[str], Callable]:
-    """A public name of the package, or a skip that says it is missing."""
-
-    def get(name: str) -> Callable:
-        found = irk
-        for part in name.split("."):
-            if not hasattr(found, part):
-                pytest.skip(f"irkernels.{name} is not there yet")
-            found = getattr(found, part)
-        return found
-
-    return get
 
 
 @pytest.fixture

@@ -85,11 +85,10 @@ def test_a_forked_child_computes_the_same() -> None:
 
 
 @each_product
-def test_threads(product: Product, public: Callable, threads: Callable) -> None:
-    deterministic = public("deterministic")
+def test_threads(product: Product, threads: Callable) -> None:
     for dtype in DTYPES:
         operands = product.operands(dtype=dtype)
-        with deterministic():
+        with irk.deterministic():
             threads(1)
             alone = every_result(product, operands)
             for count in (2, 3):
@@ -98,13 +97,12 @@ def test_threads(product: Product, public: Callable, threads: Callable) -> None:
 
 
 @each_product
-def test_strides(product: Product, public: Callable) -> None:
-    deterministic = public("deterministic")
+def test_strides(product: Product) -> None:
     for dtype in DTYPES:
         for how in STRIDES:
             operands = product.with_strides(how).operands(dtype=dtype)
             plain = [operand.clone(memory_format=torch.contiguous_format) for operand in operands]
-            with deterministic():
+            with irk.deterministic():
                 expected = every_result(product, plain)
                 assert_same_bits(every_result(product, operands), expected, f"{how} operands of {product}, {dtype}")
 
@@ -112,11 +110,10 @@ def test_strides(product: Product, public: Callable) -> None:
 @pytest.mark.parametrize(
     "product", [each for each in FAMILIES if each.trials is None and each.elements < 5_000], ids=lambda each: each.name
 )
-def test_a_trial_alone_is_the_trial_among_others(product: Product, public: Callable) -> None:
-    deterministic = public("deterministic")
+def test_a_trial_alone_is_the_trial_among_others(product: Product) -> None:
     for dtype in DTYPES[:2]:
         many = product.with_trials(TRIALS[-1]).operands(dtype=dtype)
-        with deterministic():
+        with irk.deterministic():
             alone = [
                 every_result(product, [each[trial] if p in product.trained else each for p, each in enumerate(many)])
                 for trial in range(TRIALS[-1])
@@ -141,13 +138,14 @@ def fingerprint_of(target: str, threads: int) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def test_every_target_and_thread_count(public: Callable) -> None:
-    public("deterministic"), public("fit"), public("nn.Product"), public("optim.GroupRMSprop")
-    targets = list(public("build_info")()["targets_available"])
+def test_every_target_and_thread_count() -> None:
+    targets = irk.build_info()["targets_available"]
     assert targets
     expected = fingerprint_of(targets[0], threads=1)
     assert len(expected) > 3 * len(PRODUCTS)
+    assert expected.pop("target") == targets[0]
     for target, threads in [(targets[0], 2)] + [(target, 1) for target in targets[1:]]:
         found = fingerprint_of(target, threads)
+        assert found["target"] == target
         differing = [name for name, digest in expected.items() if found[name] != digest]
         assert not differing, f"{target} with {threads} threads differs from {targets[0]} with 1 in {differing}"

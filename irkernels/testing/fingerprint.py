@@ -76,8 +76,8 @@ def trajectory(optimizer: str) -> dict[str, Tensor]:
 
 
 def fingerprint() -> dict[str, str]:
-    """Hashes by product and dtype, and by optimizer."""
-    found = {}
+    """The target that computed, and hashes by product and dtype, and by optimizer."""
+    found = {"target": irk.build_info()["target"]}
     with irk.deterministic():
         for product in PRODUCTS:
             for dtype in product.dtypes:
