@@ -7,6 +7,7 @@ gradients cost beside the value.  Progress goes to standard error, tables to sta
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from bench import gradient_cost, limits, machine, operators, report, sweep, training
 from bench.measure import FULL, QUICK
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(machine.header(options.threads))
     others = machine.OtherLoad()
     found = limits.measure(options.dtype, options.threads)
+    about["limits"] = dataclasses.asdict(found)
     print(f"limits measured: {limits.describe(found)}")
     with Workers(options.threads) as workers:
         effort = QUICK if options.quick else FULL
