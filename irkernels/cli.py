@@ -15,16 +15,16 @@ from pathlib import Path
 
 _DTYPES = ("float32", "float64")
 _COMPLETE = """\
-Complete an incomplete matrix or tensor by deep matrix chains that are trained from small initial factors, with classical
-completions beside them, and report the error on entries that were held out.
+Complete an incomplete matrix or tensor by deep matrix chains that are trained from small initial factors, with
+classical completions beside them, and report the error on entries that were held out.
 
-FILE is .tns (FROSTT coordinates, from 1), .csv or .tsv (coordinate columns, numbers or labels, and a value column), .npy or
-.npz (NaN = missing), an image (transparent = missing), MovieLens' u.data or RecBole's .inter, or one of
+FILE is .tns (FROSTT coordinates, from 1), .csv or .tsv (coordinate columns, numbers or labels, and a value column),
+.npy or .npz (NaN = missing), an image (transparent = missing), MovieLens' u.data or RecBole's .inter, or one of
 tensorly:kinetic, tensorly:il2, tensorly:covid19, tensorly:indian-pines, sklearn:china."""
 _PROTOCOL = """\
-protocol: a share --heldout of the known entries is set aside and only reported; a share --validation of the rest chooses
-depth, trial, stopping step, and the baselines' rank and lambda; the others are fitted, centred and scaled by their own mean
-and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as they are and the
+protocol: a share --heldout of the known entries is set aside and only reported; a share --validation of the rest
+chooses depth, trial, stopping step, and the baselines' rank and lambda; the others are fitted, centred and scaled by
+their own mean and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as they are and the
 chain's values elsewhere; where every entry is known, the held-out ones are filled instead."""
 
 
@@ -198,18 +198,42 @@ def _add_complete(commands) -> None:
     add("file", metavar="FILE")
     add("--depth", type=_count, nargs="+", default=[2, 3], metavar="N", help="depths to try (default: 2 3)")
     add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
-    add("--patience", type=_count, default=1000, help="end a depth after so many steps without a better validation error (1000)")
+    add(
+        "--patience",
+        type=_count,
+        default=1000,
+        help="end a depth after so many steps without a better validation error (1000)",
+    )
     add("--heldout", type=_share, default=0.2, help="share of the known entries held out (default: 0.2)")
     add("--validation", type=_share, default=0.1, help="share of the others that chooses (default: 0.1)")
-    add("--unfold", metavar="AXES", help="axes of a tensor that become rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)")
+    add(
+        "--unfold",
+        metavar="AXES",
+        help="axes of a tensor that become rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)",
+    )
     add("--hidden", type=_count, help="inner size of the chain (default: rows or columns, at most 64)")
-    add("--init-scale", type=_positive, nargs="+", metavar="A", help="initial scales, a trial each (default: 0.01 0.001 0.0001; 0.0001 from 200,000 entries)")
+    add(
+        "--init-scale",
+        type=_positive,
+        nargs="+",
+        metavar="A",
+        help="initial scales, a trial each (default: 0.01 0.001 0.0001; 0.0001 from 200,000 entries)",
+    )
     add("--lr", type=_positive, help="step length of GroupRMSprop (default: from the size of the matrix)")
     add("--seed", type=_whole, default=0, help="of the split and of the initial factors (default: 0)")
     add("--dtype", choices=_DTYPES, default="float32")
     add("--threads", type=_count, help="CPU threads (default: torch's)")
-    add("--mask", type=Path, metavar="FILE", help="for .npy, .npz, images: an array or image, nonzero where an entry is missing")
-    add("--value", metavar="COLUMN", help="for .csv, .tsv: the value column, a name or a number from 1 (default: the last)")
+    add(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="for .npy, .npz, images: an array or image, nonzero where an entry is missing",
+    )
+    add(
+        "--value",
+        metavar="COLUMN",
+        help="for .csv, .tsv: the value column, a name or a number from 1 (default: the last)",
+    )
     add("--out", type=Path, help="completed array, .npy or .npz (default: NAME-completed.npy); an image also as .png")
     add("--picture", type=Path, help=".png, .pdf or .svg (default: NAME-report.png)")
     add("--json", action="store_true", help="one JSON object on standard output")
@@ -221,7 +245,12 @@ def _add_reproduce(commands) -> None:
     add = reproduce.add_argument
     add("experiment", metavar="NAME", choices=["E3"], help="E3: singular values learned one at a time")
     add("--trials", type=_count, default=2, help="independent problems, all at once (default: 2)")
-    add("--steps", type=_count, default=20_000, help="gradient descent steps (default: 20000, which the criteria are for)")
+    add(
+        "--steps",
+        type=_count,
+        default=20_000,
+        help="gradient descent steps (default: 20000, which the criteria are for)",
+    )
     add("--seed", type=_whole, default=0)
     add("--dtype", choices=_DTYPES, default="float64")
     add("--threads", type=_count, help="CPU threads (default: torch's)")

@@ -41,7 +41,10 @@ def test_complete_writes_its_files_and_a_table(folder, capsys):
 
 
 def test_complete_json_is_one_object_and_alone_on_stdout(folder, capfd):
-    assert cli.main(["complete", "small.npy", *_QUICK, "--json", "--out", "a.npz", "--picture", "b.svg", "--threads", "1"]) == 0
+    assert (
+        cli.main(["complete", "small.npy", *_QUICK, "--json", "--out", "a.npz", "--picture", "b.svg", "--threads", "1"])
+        == 0
+    )
     out, err = capfd.readouterr()
     assert out.count("\n") == 1
     got = json.loads(out)
@@ -53,7 +56,12 @@ def test_complete_json_is_one_object_and_alone_on_stdout(folder, capfd):
 
 
 def test_complete_a_labelled_tensor_with_a_chosen_unfolding(folder, capsys):
-    rows = [f"{who},{when},{dose},{value + when * dose}" for value, who in enumerate(["a", "b", "c"]) for when in range(4) for dose in range(5)]
+    rows = [
+        f"{who},{when},{dose},{value + when * dose}"
+        for value, who in enumerate(["a", "b", "c"])
+        for when in range(4)
+        for dose in range(5)
+    ]
     (folder / "t.csv").write_text("who,when,dose,response\n" + "\n".join(rows) + "\n")
     assert cli.main(["complete", "t.csv", *_QUICK, "--unfold", "0,1", "--json", "--out", "t.npz"]) == 0
     model = json.loads(capsys.readouterr().out)["model"]
@@ -93,11 +101,26 @@ def test_bad_options_are_exit_code_2(arguments, capsys):
 
 
 def test_reproduce_tells_failure_from_success(folder, capsys, monkeypatch):
-    arguments = ["reproduce", "E3", "--steps", "10", "--trials", "1", "--dtype", "float32", "--out", "results", "--json"]
+    arguments = [
+        "reproduce",
+        "E3",
+        "--steps",
+        "10",
+        "--trials",
+        "1",
+        "--dtype",
+        "float32",
+        "--out",
+        "results",
+        "--json",
+    ]
     assert cli.main(arguments) == 1  # ten steps cannot pass
     got = json.loads(capsys.readouterr().out)
     assert got["experiment"] == "E3" and got["pass"] is False and got["seconds"] > 0
-    assert all(list(criterion) == ["name", "value", "bound", "pass"] for criterion in got["criteria"]) and len(got["criteria"]) == 6
+    assert (
+        all(list(criterion) == ["name", "value", "bound", "pass"] for criterion in got["criteria"])
+        and len(got["criteria"]) == 6
+    )
     assert (folder / "results" / "E3.png").stat().st_size > 10_000
 
     from irkernels.experiments import e3

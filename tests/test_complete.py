@@ -106,7 +106,9 @@ def test_means_are_means_of_the_training_entries_only():
     assert (global_mean((3, 3), train).matrix == 3.0).all()
     np.testing.assert_array_equal(row_mean((3, 3), train).matrix[:, 0], [2.0, 5.0, 3.0])
     np.testing.assert_array_equal(column_mean((3, 3), train).matrix[0], [3.0, 3.0, 3.0])
-    np.testing.assert_array_equal(column_mean((3, 2), Entries(train.rows, train.columns, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0])
+    np.testing.assert_array_equal(
+        column_mean((3, 2), Entries(train.rows, train.columns, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0]
+    )
 
 
 def test_hard_impute_finds_an_exact_low_rank_matrix():
@@ -117,7 +119,7 @@ def test_hard_impute_finds_an_exact_low_rank_matrix():
 
 
 def test_soft_impute_solves_its_problem():
-    """At the minimum of half the squared error + lambda ||W||_*, the residual's dual norm is lambda, and <residual, W> = lambda ||W||_*."""
+    """At the minimum of half the squared error + lambda ||W||_*: residual's spectral norm lambda, <residual, W> = lambda ||W||_*."""
     matrix = low_rank(rank=2) + 0.3 * low_rank(rank=20, seed=1)
     parts = parts_of(matrix)
     found = soft_impute(matrix.shape, parts.train, parts.validation)
@@ -136,7 +138,9 @@ def test_baselines_choose_by_validation_and_never_see_the_heldout_entries():
     parts = parts_of(matrix)
     for method in (hard_impute, soft_impute):
         found = method(matrix.shape, parts.train, parts.validation)
-        assert parts.validation.rmse(found.matrix) < parts.validation.rmse(global_mean(matrix.shape, parts.train).matrix)
+        assert parts.validation.rmse(found.matrix) < parts.validation.rmse(
+            global_mean(matrix.shape, parts.train).matrix
+        )
         assert 0 < found.chosen["rank"] < 30
 
 
@@ -198,7 +202,9 @@ def test_heldout_entries_are_filled_where_nothing_is_missing():
     assert mask.sum() == len(done.parts.heldout) == round(0.2 * 144)
     np.testing.assert_array_equal(done.completed()[mask], done.prediction()[mask])
     np.testing.assert_array_equal(done.completed()[~mask], tensor[~mask])
-    assert done.parts.heldout.rmse(done.best.matrix) == pytest.approx(np.sqrt(np.mean((done.prediction() - tensor)[mask] ** 2)))
+    assert done.parts.heldout.rmse(done.best.matrix) == pytest.approx(
+        np.sqrt(np.mean((done.prediction() - tensor)[mask] ** 2))
+    )
 
 
 def test_vectors_and_giants_are_refused():
@@ -245,7 +251,9 @@ def test_output_names_are_checked_before_the_work(tmp_path):
         output.check_picture(tmp_path / "a.jpeg")
 
 
-@pytest.mark.parametrize(("source", "stem"), [("tensorly:il2", "il2"), ("a/b.c.csv", "b.c"), ("x.tns.gz", "x"), ("u.data", "u")])
+@pytest.mark.parametrize(
+    ("source", "stem"), [("tensorly:il2", "il2"), ("a/b.c.csv", "b.c"), ("x.tns.gz", "x"), ("u.data", "u")]
+)
 def test_outputs_are_named_after_the_source(source, stem):
     assert output.stem(source) == stem
 
@@ -262,7 +270,10 @@ def test_a_picture_of_a_matrix_and_of_an_image(completed, tmp_path):
     ramp = np.add.outer(np.arange(16.0), np.arange(12.0))[:, :, None] * np.array([8.0, 4.0, 2.0])
     missing = np.zeros(ramp.shape, dtype=bool)
     missing[3:6, 3:6] = True
-    done = complete(from_dense(ramp, "ramp.png", missing, image=True), Options(depths=(2,), steps=100, init_scales=(1e-2,), dtype=torch.float64))
+    done = complete(
+        from_dense(ramp, "ramp.png", missing, image=True),
+        Options(depths=(2,), steps=100, init_scales=(1e-2,), dtype=torch.float64),
+    )
     draw(done, tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 10_000
     npy, png = output.write(done, tmp_path / "c.npy")

@@ -52,7 +52,14 @@ class _Recorded:
 def test_e3_criteria_are_those_of_the_reproduction():
     good = {1: _Recorded(0.81, 60.0, 9.0), 2: _Recorded(0.09, 8.8, 6.0), 3: _Recorded(0.008, 5.05, 0.15)}
     assert all(criterion.passed for criterion in e3.criteria(good))
-    for depth, changed in [(1, (0.85, 60, 9)), (2, (0.25, 8.8, 6)), (2, (0.09, 6.0, 6)), (3, (0.03, 5.05, 0.15)), (3, (0.008, 5.4, 0.15)), (3, (0.008, 5.05, 1.2))]:
+    for depth, changed in [
+        (1, (0.85, 60, 9)),
+        (2, (0.25, 8.8, 6)),
+        (2, (0.09, 6.0, 6)),
+        (3, (0.03, 5.05, 0.15)),
+        (3, (0.008, 5.4, 0.15)),
+        (3, (0.008, 5.05, 1.2)),
+    ]:
         verdicts = [criterion.passed for criterion in e3.criteria({**good, depth: _Recorded(*changed)})]
         assert verdicts.count(False) == 1
 

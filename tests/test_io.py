@@ -126,7 +126,9 @@ def test_csv_errors_name_line_and_content(tmp_path, text, where):
 def test_movielens_from_either_copy(tmp_path):
     ratings = "196\t242\t3\t881250949\n1\t2\t5\t891717742\n"
     group_lens = read(_write(tmp_path, "u.data", ratings))
-    recbole = read(_write(tmp_path, "ml-100k.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + ratings))
+    recbole = read(
+        _write(tmp_path, "ml-100k.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + ratings)
+    )
     for array in (group_lens, recbole):
         assert array.shape == (196, 242)
         assert _entries(array) == {(195, 241): 3.0, (0, 1): 5.0}
@@ -173,7 +175,11 @@ def test_pickles_and_damaged_archives_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "b.npz").write_bytes(b"PK\x03\x04 not an archive")
     np.savez(tmp_path / "c.npz", a=np.ones((2, 2)), b=np.ones((2, 2)))
-    for name, message in (("a.npy", "not readable as a NumPy file"), ("b.npz", "not readable"), ("c.npz", "expected one array")):
+    for name, message in (
+        ("a.npy", "not readable as a NumPy file"),
+        ("b.npz", "not readable"),
+        ("c.npz", "expected one array"),
+    ):
         with pytest.raises(DataError, match=message):
             read(tmp_path / name)
 

@@ -2,8 +2,8 @@
 
 Hard-impute: W <- best rank-r approximation of (known values, W elsewhere), ranks from small to large.
 Soft-impute: W <- soft-thresholded SVD of the same, lambda from large to small (Mazumder, Hastie, Tibshirani,
-*Spectral regularization algorithms for learning large incomplete matrices*, JMLR 11, 2010). Both start from the last solution of their path, run with momentum that restarts when a
-step grows, and both choose their rank or lambda by the validation entries: never by the held-out ones.
+*Spectral regularization algorithms for learning large incomplete matrices*, JMLR 11, 2010). Both start
+from the last solution of their path, run with momentum that restarts when a step grows, and both choose their rank or lambda by the validation entries: never by the held-out ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from irkernels.complete.entries import Entries, Scale
 
 _EXTRA = 8  # columns of the subspace beyond the rank at hand, so that its last wanted direction is sharp
-_LARGE = 200_000  # entries from which iterations end somewhat sooner (held-out errors agree to three digits, time falls by three)
+# Entries from which iterations end sooner: soft-impute's held-out error agrees to three digits, in a third of the time.
+_LARGE = 200_000
 _WORSE = 4  # a path ends after so many values in a row that are worse than its best on the validation entries
 
 

@@ -1,7 +1,7 @@
 """Deep matrix chains fitted to known entries from small initial factors; validation entries say when to stop.
 
-Nothing but depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit Regularization in
-Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors; the
+Nothing but depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit Regularization
+in Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors; the
 best trial, and its best step, are those with the smallest validation error.
 """
 
@@ -27,7 +27,7 @@ _GAIN = 1e-4  # an error counts as better if it is smaller by this share
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """How every depth is fitted. init_scales: one trial each, the scale of the end-to-end product (its data have spread 1)."""
+    """How every depth is fitted. init_scales: one trial each, the scale of the product (the data have spread 1)."""
 
     hidden: int
     steps: int
@@ -67,14 +67,24 @@ def default_init_scales(shape: tuple[int, int]) -> tuple[float, ...]:
 
 
 def fit_chain(
-    shape: tuple[int, int], parts: Split, depth: int, settings: ChainSettings, progress: Callable[[str], None] = lambda text: None
+    shape: tuple[int, int],
+    parts: Split,
+    depth: int,
+    settings: ChainSettings,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> ChainFit:
-    """Fit a chain of `depth` factors to parts.train. The held-out error is recorded for the curve and decides nothing."""
+    """Fit a chain of `depth` factors to parts.train. The held-out error is recorded, for the curve; it decides nothing."""
     start = time.perf_counter()
     scale = Scale.of(parts.train)
     trials = len(settings.init_scales)
     model = MatrixChain(
-        *shape, depth, hidden=settings.hidden, trials=trials, init_scale=settings.init_scales, dtype=settings.dtype, seed=settings.seed
+        *shape,
+        depth,
+        hidden=settings.hidden,
+        trials=trials,
+        init_scale=settings.init_scales,
+        dtype=settings.dtype,
+        seed=settings.seed,
     )
     train = scale.reduced(parts.train)
     observed = Observed(torch.from_numpy(train.at), torch.from_numpy(train.values).to(settings.dtype), shape)

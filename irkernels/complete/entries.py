@@ -55,7 +55,9 @@ def split(known: Entries, heldout: float, validation: float, seed: int) -> Split
     held = round(heldout * len(known))
     chosen = held + max(1, round(validation * (len(known) - held)))
     if held < 1 or chosen >= len(known):
-        raise DataError(f"{len(known)} known entries are too few to hold out {heldout:g} and validate on {validation:g} of the rest")
+        raise DataError(
+            f"{len(known)} known entries are too few to hold out {heldout:g} and validate on {validation:g} of the rest"
+        )
     parts = [np.sort(part) for part in (order[chosen:], order[held:chosen], order[:held])]
     return Split(known[parts[0]], known[parts[1]], known[parts[2]], parts[2])
 

@@ -39,8 +39,12 @@ def write(done: Completed, path: Path) -> list[Path]:
     if path.suffix == ".npy":
         np.save(path, completed)
     else:
-        labels = {f"labels_{k}": np.array(names) for k, names in enumerate(done.array.labels or ()) if names is not None}
-        np.savez_compressed(path, completed=completed, prediction=done.prediction(), heldout=done.heldout_mask(), **labels)
+        labels = {
+            f"labels_{k}": np.array(names) for k, names in enumerate(done.array.labels or ()) if names is not None
+        }
+        np.savez_compressed(
+            path, completed=completed, prediction=done.prediction(), heldout=done.heldout_mask(), **labels
+        )
     if not done.array.image:
         return [path]
     from PIL import Image

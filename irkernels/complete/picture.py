@@ -27,7 +27,8 @@ def draw(done: Completed, path: Path) -> None:
     _draw_curve(done, curve)
     error, theirs = done.parts.heldout.rmse(best.matrix), done.parts.heldout.rmse(done.baselines[rival].matrix)
     figure.suptitle(
-        f"{done.array.source}: held-out RMSE {error:.4g} (chain of depth {best.depth}), {theirs:.4g} ({rival.replace('_', '-')})"
+        f"{done.array.source}: held-out RMSE {error:.4g} (chain of depth {best.depth}), "
+        f"{theirs:.4g} ({rival.replace('_', '-')})"
     )
     figure.savefig(path, dpi=130)
 
@@ -66,11 +67,16 @@ def _pixels(array: np.ndarray) -> np.ndarray:
 def _draw_spectrum(done: Completed, axes) -> None:
     centre = done.parts.train.values.mean()
     methods = [(f"chain, depth {fit.depth}", fit.matrix, colour, "o-") for fit, colour in _coloured(done)]
-    methods += [(name.replace("_", "-"), done.baselines[name].matrix, "black", style) for name, style in (("soft_impute", ":"), ("hard_impute", "--"))]
+    methods += [
+        (name.replace("_", "-"), done.baselines[name].matrix, "black", style)
+        for name, style in (("soft_impute", ":"), ("hard_impute", "--"))
+    ]
     for name, matrix, colour, style in methods:
         values = np.linalg.svd(matrix - centre, compute_uv=False)[:_SHOWN]
         values = np.where(values > 1e-5 * values[0], values, np.nan)
-        axes.semilogy(np.arange(1, len(values) + 1), values, style, color=colour, label=name, markersize=3, linewidth=1.2)
+        axes.semilogy(
+            np.arange(1, len(values) + 1), values, style, color=colour, label=name, markersize=3, linewidth=1.2
+        )
     axes.set_xlabel("index")
     axes.set_title("singular values (the mean taken off)")
     axes.grid(alpha=0.25)
@@ -85,7 +91,13 @@ def _draw_curve(done: Completed, axes) -> None:
         at = int(np.searchsorted(steps, fit.step))
         axes.plot(fit.step, fit.curve["heldout"][at], "o", color=colour, markersize=6)
     rival = done.best_baseline
-    axes.axhline(done.parts.heldout.rmse(done.baselines[rival].matrix), color="black", linestyle=":", linewidth=1.2, label=rival.replace("_", "-"))
+    axes.axhline(
+        done.parts.heldout.rmse(done.baselines[rival].matrix),
+        color="black",
+        linestyle=":",
+        linewidth=1.2,
+        label=rival.replace("_", "-"),
+    )
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_title("RMSE: held-out (solid), train (dashed), stop (dot)")

@@ -11,9 +11,12 @@ def table(done: Completed) -> str:
     array, parts, shape = done.array, done.parts, done.unfolding.shape
     total = shape[0] * shape[1]
     lines = [
-        f"{array.source}: {_cross(array.shape)}, {array.known:,} of {total:,} entries known ({array.known / total:.1%})",
-        f"matrix {_cross(shape)}" + (f" (axes {done.unfolding})" if len(array.shape) > 2 else "")
-        + f"; {len(parts.train):,} entries to train, {len(parts.validation):,} to validate, {len(parts.heldout):,} held out",
+        f"{array.source}: {_cross(array.shape)}, "
+        f"{array.known:,} of {total:,} entries known ({array.known / total:.1%})",
+        f"matrix {_cross(shape)}"
+        + (f" (axes {done.unfolding})" if len(array.shape) > 2 else "")
+        + f"; {len(parts.train):,} entries to train, {len(parts.validation):,} to validate, "
+        f"{len(parts.heldout):,} held out",
         "",
         f"{'RMSE':42}{'train':>12}{'validation':>12}{'held-out':>12}",
     ]
@@ -21,12 +24,18 @@ def table(done: Completed) -> str:
         lines.append(_line(f"{name.replace('_', '-')}{_chosen(baseline.chosen)}", done, baseline.matrix))
     for fit in done.fits:
         mark = "  <- chosen by validation" if fit is done.best else ""
-        lines.append(_line(f"chain, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done, fit.matrix) + mark)
+        lines.append(
+            _line(f"chain, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done, fit.matrix) + mark
+        )
     ours = parts.heldout.rmse(done.best.matrix)
     rival = done.best_baseline
     theirs = parts.heldout.rmse(done.baselines[rival].matrix)
     verdict = "below" if ours < theirs else "not below"
-    lines += ["", f"held-out RMSE {ours:.5g}, {verdict} the best baseline's ({rival.replace('_', '-')}, {theirs:.5g}): {ours / theirs - 1:+.1%}"]
+    lines += [
+        "",
+        f"held-out RMSE {ours:.5g}, {verdict} the best baseline's "
+        f"({rival.replace('_', '-')}, {theirs:.5g}): {ours / theirs - 1:+.1%}",
+    ]
     return "\n".join(lines)
 
 
@@ -47,7 +56,9 @@ def summary(done: Completed, output: str, picture: str, seconds: float) -> dict:
             "columns": done.unfolding.shape[1],
             "hidden": done.hidden,
             "unfold": str(done.unfolding),
-            "depths": [{**_described(fit), **_errors(done, fit.matrix), "seconds": round(fit.seconds, 3)} for fit in done.fits],
+            "depths": [
+                {**_described(fit), **_errors(done, fit.matrix), "seconds": round(fit.seconds, 3)} for fit in done.fits
+            ],
         },
         "output": output,
         "picture": picture,

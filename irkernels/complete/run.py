@@ -16,7 +16,9 @@ from irkernels.complete.unfolding import Unfolding, chosen
 from irkernels.io import DataError, IncompleteArray
 
 LARGEST = 2**28  # entries of a completed array: 2 GiB in double precision, several times that at work
-_WIDEST = 64  # inner size of a chain by default: more than the rank that a completion can use, and a step stays affordable
+_WIDEST = (
+    64  # inner size of a chain by default: more than the rank that a completion can use, and a step stays affordable
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Completed:
         return mask
 
     def completed(self) -> np.ndarray:
-        """Known entries as they are and the chain's values elsewhere; where all are known, the held-out ones are filled."""
+        """Known entries as they are, the chain's values elsewhere; where all are known, the held-out ones are filled."""
         known = self.array.dense()
         hidden = np.isnan(known)
         if not hidden.any():
@@ -76,21 +78,30 @@ class Completed:
         return filled.clip(0, 255) if self.array.image else filled
 
 
-def complete(array: IncompleteArray, options: Options = Options(), progress: Callable[[str], None] = lambda text: None) -> Completed:
+def complete(
+    array: IncompleteArray, options: Options = Options(), progress: Callable[[str], None] = lambda text: None
+) -> Completed:
     """Complete `array` by deep matrix chains.
 
-    Tensors are unfolded to a matrix. The known entries are split into train (fitted, and centred and scaled by its own mean
-    and standard deviation), validation (chooses depth, trial, stopping step, and the baselines' rank and lambda) and
+    Tensors are unfolded to a matrix. The known entries are split into train (fitted, and centred and scaled by its own
+    mean and standard deviation), validation (chooses depth, trial, stopping step, and the baselines' rank and lambda) and
     held-out (reported, never used). Raises DataError where the data or the options cannot be used.
     """
     start = time.perf_counter()
     unfolding = chosen(array.shape, array.at, options.unfold)
     shape = unfolding.shape
     if shape[0] * shape[1] > LARGEST:
-        raise DataError(f"{array.source}: the completed array would have {shape[0] * shape[1]:,} entries; the largest is {LARGEST:,}")
+        raise DataError(
+            f"{array.source}: the completed array would have {shape[0] * shape[1]:,} entries; "
+            f"the largest is {LARGEST:,}"
+        )
     if min(shape) < 2:
-        raise DataError(f"{array.source}: unfolded to {shape[0]} x {shape[1]}; a completion needs at least two rows and two columns")
-    parts = split(Entries(*unfolding.positions(array.at), array.values), options.heldout, options.validation, options.seed)
+        raise DataError(
+            f"{array.source}: unfolded to {shape[0]} x {shape[1]}; a completion needs at least two rows and two columns"
+        )
+    parts = split(
+        Entries(*unfolding.positions(array.at), array.values), options.heldout, options.validation, options.seed
+    )
     hidden = min(*shape, _WIDEST) if options.hidden is None else options.hidden
     settings = ChainSettings(
         hidden=hidden,

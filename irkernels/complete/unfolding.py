@@ -44,13 +44,16 @@ class Unfolding:
 
 
 def natural(shape: tuple[int, ...], at: np.ndarray) -> Unfolding:
-    """The unfolding with the fewest entries in rows or columns of which nothing is known; among those, nearest to a square.
+    """The unfolding with the fewest entries in rows or columns of which nothing is known; of those, the squarest.
 
-    No low-rank completion says anything of an empty row: data that are missing in blocks should be cut across the block.
+    No low-rank completion says anything of an empty row: data missing in blocks should be cut across the block.
     """
     others = range(1, len(shape))
     choices = [Unfolding(shape, (0, *more)) for count in range(len(shape) - 1) for more in combinations(others, count)]
-    return min(choices, key=lambda unfolding: (_hopeless(unfolding, at), abs(math.log(unfolding.shape[0] / unfolding.shape[1]))))
+    return min(
+        choices,
+        key=lambda unfolding: (_hopeless(unfolding, at), abs(math.log(unfolding.shape[0] / unfolding.shape[1]))),
+    )
 
 
 def _hopeless(unfolding: Unfolding, at: np.ndarray) -> int:
@@ -69,5 +72,7 @@ def chosen(shape: tuple[int, ...], at: np.ndarray, text: str | None) -> Unfoldin
     except ValueError:
         raise DataError(f"--unfold takes the axes of the rows, numbered from 0, as in 0,2; got {text!r}") from None
     if not 0 < len(rows) < len(shape) or rows[0] < 0 or rows[-1] >= len(shape):
-        raise DataError(f"--unfold {text}: the array has the axes 0 to {len(shape) - 1}; rows and columns each need at least one")
+        raise DataError(
+            f"--unfold {text}: the array has the axes 0 to {len(shape) - 1}; rows and columns each need at least one"
+        )
     return Unfolding(shape, rows)

@@ -41,7 +41,8 @@ def table(criteria: list[Criterion]) -> str:
     width = max(len(criterion.name) for criterion in criteria)
     lines = [f"{'criterion (worst trial)':{width}}  {'value':>12}  {'bound':>16}"]
     for criterion in criteria:
-        lines.append(f"{criterion.name:{width}}  {criterion.value:12.5g}  {criterion.bound:>16}  {'pass' if criterion.passed else 'FAIL'}")
+        verdict = "pass" if criterion.passed else "FAIL"
+        lines.append(f"{criterion.name:{width}}  {criterion.value:12.5g}  {criterion.bound:>16}  {verdict}")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """E3: singular values are learned one at a time, and depth decides how many.
 
-Arora, Cohen, Hu, Luo, *Implicit Regularization in Deep Matrix Factorization* (NeurIPS 2019), Figure 3: a 100 x 100 matrix
-of rank 5, 2,000 entries observed, plain gradient descent from small multiples of the identity.
+Arora, Cohen, Hu, Luo, *Implicit Regularization in Deep Matrix Factorization* (NeurIPS 2019), Figure 3: a 100 x 100
+matrix of rank 5, 2,000 entries observed, plain gradient descent from small multiples of the identity.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -116,5 +116,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, -1].plot([], [], color="#1b6ca8", label="all entries (test)")
     grid[0, -1].plot([], [], color="0.55", linestyle="--", label="observed (train)")
     grid[0, -1].legend(fontsize=9)
-    figure.suptitle(f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from {INIT_SCALE:g} I")
+    figure.suptitle(
+        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from {INIT_SCALE:g} I"
+    )
     figure.savefig(path, dpi=130)

@@ -42,8 +42,10 @@ class IncompleteArray:
         return array
 
 
-def from_dense(array: np.ndarray, source: str, missing: np.ndarray | None = None, image: bool = False) -> IncompleteArray:
-    """Known entries of a dense array: those that are neither NaN nor marked in `missing` (same shape, nonzero = missing)."""
+def from_dense(
+    array: np.ndarray, source: str, missing: np.ndarray | None = None, image: bool = False
+) -> IncompleteArray:
+    """Known entries of a dense array: those neither NaN nor nonzero in `missing` (of the same shape)."""
     array = np.asarray(array)
     if array.dtype.kind not in "buif":
         raise DataError(f"{source}: expected real numbers, got dtype {array.dtype}")
@@ -68,7 +70,7 @@ def from_dense(array: np.ndarray, source: str, missing: np.ndarray | None = None
 def from_coordinates(
     at: np.ndarray, values: np.ndarray, shape: tuple[int, ...], source: str, labels=None, notes: list[str] | None = None
 ) -> IncompleteArray:
-    """Known entries from a coordinate list: NaN values are missing, a coordinate listed again is averaged, with a note."""
+    """Known entries of a coordinate list: NaN is missing; a coordinate listed again is averaged, with a note."""
     notes = list(notes or [])
     given = ~np.isnan(values)
     at, values = np.asarray(at, dtype=np.int64)[given], values[given]

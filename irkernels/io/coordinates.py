@@ -31,10 +31,10 @@ def read_tns(path: Path) -> IncompleteArray:
 def read_table(path: Path, value: str | None = None) -> IncompleteArray:
     """Coordinate columns and one value column, with or without a header.
 
-    A first line whose value column is not a number is a header. The value column is the last one, or `value`: a name from
-    the header, or a number from 1. An empty or NaN value is a missing entry. Whole-number columns are positions, counted
-    from 0 if any of them holds a 0, else from 1; any other column, and one whose numbers leave nine tenths of their range
-    unused, holds labels, whose positions are their sorted order.
+    A first line whose value column is not a number is a header. The value column is the last one, or `value`: a name
+    from the header, or a number from 1. An empty or NaN value is a missing entry. Whole-number columns are positions,
+    counted from 0 if any of them holds a 0, else from 1; any other column, and one whose numbers leave nine tenths of
+    their range unused, holds labels, whose positions are their sorted order.
     """
     lines = list(_table_lines(path))
     _check_width(path, lines, least=3)
@@ -50,7 +50,9 @@ def read_table(path: Path, value: str | None = None) -> IncompleteArray:
     coded = [_positions_or_labels(path, body, k, whole[k], base) for k in columns]
     at = np.stack([positions for positions, _, _ in coded], axis=1)
     shape = tuple(extent for _, extent, _ in coded)
-    return from_coordinates(at, _values(path, body, at_value), shape, str(path), tuple(labels for _, _, labels in coded))
+    return from_coordinates(
+        at, _values(path, body, at_value), shape, str(path), tuple(labels for _, _, labels in coded)
+    )
 
 
 def read_movielens(path: Path) -> IncompleteArray:
@@ -101,11 +103,14 @@ def _check_width(path: Path, lines: list[_Line], least: int) -> None:
         raise DataError(f"{path}: the file is empty")
     number, fields = lines[0]
     if len(fields) < least:
-        raise DataError(f"{path}, line {number}: expected at least two coordinates and a value, got {' '.join(fields)!r}")
+        raise DataError(
+            f"{path}, line {number}: expected at least two coordinates and a value, got {' '.join(fields)!r}"
+        )
     for other, row in lines:
         if len(row) != len(fields):
             raise DataError(
-                f"{path}, line {other}: expected {len(fields)} columns as in line {number}, got {len(row)}: {' '.join(row)!r}"
+                f"{path}, line {other}: expected {len(fields)} columns as in line {number}, "
+                f"got {len(row)}: {' '.join(row)!r}"
             )
 
 
@@ -115,10 +120,13 @@ def _position(path: Path, number: int, fields: list[str], column: int) -> int:
         position = int(text)
     except ValueError:
         raise DataError(
-            f"{path}, line {number}, column {column + 1}: expected a whole number from 1, got {text!r} in {' '.join(fields)!r}"
+            f"{path}, line {number}, column {column + 1}: expected a whole number from 1, "
+            f"got {text!r} in {' '.join(fields)!r}"
         ) from None
     if position < 1:
-        raise DataError(f"{path}, line {number}, column {column + 1}: positions start at 1, got {text} in {' '.join(fields)!r}")
+        raise DataError(
+            f"{path}, line {number}, column {column + 1}: positions start at 1, got {text} in {' '.join(fields)!r}"
+        )
     return position
 
 
@@ -129,7 +137,9 @@ def _values(path: Path, lines: list[_Line], column: int) -> np.ndarray:
         try:
             values[k] = math.nan if text.lower() in _MISSING else float(text)
         except ValueError:
-            raise DataError(f"{path}, line {number}: expected a number as the value, got {text!r} in {' '.join(fields)!r}") from None
+            raise DataError(
+                f"{path}, line {number}: expected a number as the value, got {text!r} in {' '.join(fields)!r}"
+            ) from None
         if math.isinf(values[k]):
             raise DataError(f"{path}, line {number}: the value is infinite: {' '.join(fields)!r}")
     return values
@@ -151,7 +161,9 @@ def _positions_or_labels(path: Path, body: list[_Line], column: int, whole: bool
     texts = [fields[column] for _, fields in body]
     for (number, fields), text in zip(body, texts, strict=True):
         if not text:
-            raise DataError(f"{path}, line {number}, column {column + 1}: the coordinate is empty: {' '.join(fields)!r}")
+            raise DataError(
+                f"{path}, line {number}, column {column + 1}: the coordinate is empty: {' '.join(fields)!r}"
+            )
     if whole:
         numbers = np.array([int(text) for text in texts])
         if numbers.max() - base + 1 <= 10 * len(np.unique(numbers)):

@@ -13,8 +13,8 @@ from irkernels.io.named import NAMED, read_named
 def read(source: str | Path, *, mask: str | Path | None = None, value: str | None = None) -> IncompleteArray:
     """Read an incomplete array from a file or a named data set.
 
-    source  .tns (FROSTT), .csv, .tsv (each also as .gz), .npy, .npz, an image, MovieLens' u.data or .inter, or a name of
-            `irkernels.io.named.NAMED`
+    source  .tns (FROSTT), .csv, .tsv (each also as .gz), .npy, .npz, an image, MovieLens' u.data or .inter, or a name
+            of `irkernels.io.named.NAMED`
     mask    for .npy, .npz and images: a .npy or an image that marks missing entries
     value   for .csv and .tsv: the value column, by name or by number from 1 (default: the last)
 
@@ -43,7 +43,8 @@ def read(source: str | Path, *, mask: str | Path | None = None, value: str | Non
     if kind == ".tns":
         return read_tns(path)
     raise DataError(
-        f"{text}: unknown kind of file; expected .tns, .csv, .tsv, .npy, .npz, .inter, u.data or an image ({', '.join(sorted(IMAGES))})"
+        f"{text}: unknown kind of file; expected .tns, .csv, .tsv, .npy, .npz, .inter, u.data or an image "
+        f"({', '.join(sorted(IMAGES))})"
     )
 
 
