@@ -39,8 +39,10 @@ def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = 
     return output if at is None else output.to(operands[0].dtype)
 
 
-def forward(equation: str, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> tuple[Tensor, Tensor]:
-    """The product (or its entries), and the intermediates that the wanted gradients need."""
+def forward(
+    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The product (or its entries), and the intermediates that the wanted gradients need (None: none worth keeping)."""
     plan = _plan(equation, _FORWARD, wanted, operands, at)
     output, saved = _output(plan, operands[0], at), _saved(plan, operands[0])
     _run(plan, operands, at, output=output, saved=saved)
@@ -48,7 +50,7 @@ def forward(equation: str, wanted: Wanted, operands: tuple[Tensor, ...], at: Coo
 
 
 def backward(
-    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor, cotangent: Tensor, at: Coordinates | None = None
+    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor, at: Coordinates | None = None
 ) -> tuple[Tensor | None, ...]:
     """The wanted gradients from a cotangent and what `forward` kept."""
     return _pull(_BACKWARD, equation, wanted, operands, saved, cotangent, at)
@@ -63,7 +65,7 @@ def gradients(
 
 def loss(
     equation: str, wanted: Wanted, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The completion loss, its cotangent at the entries (compute dtype) and what the wanted gradients need."""
     plan = _plan(equation, _LOSS, wanted, operands, observed.coordinates)
     first = operands[0]
@@ -178,8 +180,8 @@ def _output(plan: _native.Plan, like: Tensor, at: Coordinates | None) -> Tensor:
     return torch.empty(plan.output_shape, dtype=like.dtype if at is None else compute_dtype(like.dtype))
 
 
-def _saved(plan: _native.Plan, like: Tensor) -> Tensor:
-    return torch.empty(plan.saved, dtype=compute_dtype(like.dtype))
+def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
+    return torch.empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
 def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:

@@ -86,7 +86,8 @@ class _Product(Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.equation, ctx.wanted, ctx.at = inputs[:3]
-        ctx.mark_non_differentiable(output[1])
+        if output[1] is not None:
+            ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1], *inputs[3:])
 
     @staticmethod
@@ -136,7 +137,7 @@ class _CompletionLoss(Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.equation, ctx.wanted, ctx.observed, ctx.kind, ctx.delta = inputs[:5]
-        ctx.mark_non_differentiable(output[1], output[2])
+        ctx.mark_non_differentiable(*(t for t in output[1:] if t is not None))
         ctx.save_for_backward(output[1], output[2], *inputs[5:])
 
     @staticmethod

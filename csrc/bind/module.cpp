@@ -4,27 +4,22 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <mutex>
 #include <stdexcept>
-#include <unordered_map>
 
-#include "bind/tensor.h"
+#include "bind/arguments.h"
+#include "bind/plan_cache.h"
 #include "plan/plan.h"
 #include "targets/target.h"
 
 namespace irk {
 namespace {
 
-using PlanPointer = std::shared_ptr<const Plan>;
-
-constexpr size_t kMostPlans = 4096;
 constexpr int64_t kStackScratch = 16384;  // bytes of scratch that live on the stack
 constexpr int64_t kReleaseWork = 20000;   // multiply-adds from which a call lets go of the GIL
 
 TensorReader reader;
 const TargetTable* target = nullptr;
-std::mutex cache_lock;
-std::unordered_map<std::string, PlanPointer> cache;
+PlanCache cache;
 
 std::string load_target(const std::string& path) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -89,35 +84,6 @@ std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
   return views;
 }
 
-class Key {
- public:
-  void add(int64_t x) { bytes_.append(reinterpret_cast<const char*>(&x), sizeof x); }
-  void add(const TensorView& v) {
-    add(v.ndim);
-    bytes_.append(reinterpret_cast<const char*>(v.shape), size_t(v.ndim) * sizeof(int64_t));
-    bytes_.append(reinterpret_cast<const char*>(v.strides), size_t(v.ndim) * sizeof(int64_t));
-  }
-  void add(const std::string& s) { bytes_.append(s); }
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-};
-
-template <class Make>
-PlanPointer cached(const std::string& key, Make&& request) {
-  {
-    const std::lock_guard<std::mutex> lock(cache_lock);
-    const auto found = cache.find(key);
-    if (found != cache.end()) return found->second;
-  }
-  PlanPointer plan = make_plan(request());
-  const std::lock_guard<std::mutex> lock(cache_lock);
-  if (cache.size() >= kMostPlans) cache.clear();
-  cache[key] = plan;
-  return plan;
-}
-
 std::vector<bool> mask(uint64_t low, size_t n, const py::object& wide) {
   std::vector<bool> wanted(n);
   for (size_t i = 0; i < n; ++i) wanted[i] = wide.is_none() ? low >> i & 1 : wide.cast<py::tuple>()[i].cast<bool>();
@@ -148,7 +114,7 @@ PlanPointer plan(const std::string& equation, int stage, const py::object& wante
     key.add(g);
   }
   key.add(equation);
-  return cached(key.bytes(), [&] {
+  return cache.find_or_make(key.bytes(), [&] {
     PlanRequest request;
     request.equation = equation;
     for (const auto& v : views) request.operands.push_back(view_of(v));
@@ -239,55 +205,6 @@ int64_t scratch_bytes(const Plan& plan, int threads) {
 
 void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : reader.read(tensor).data; }
 
-// The coordinates of listed entries: columns [order, nnz] and the sorted orders that a plan asks for.
-class EntriesArgument {
- public:
-  EntriesArgument(const Plan& plan, int64_t nnz, const py::object& columns, const py::tuple& orders) {
-    if (columns.is_none()) return;
-    int64_t expected = 0;
-    for (int l : plan.product.output) expected += !plan.product.letters[size_t(l)].ellipsis;
-    const TensorView c = index_tensor(columns, expected * nnz);
-    entries_ = {nnz, c.scalar == Scalar::i64, c.data, nullptr};
-    if (orders.size() < plan.orders.size()) throw py::value_error("the plan reads more sorted orders than were given");
-    for (const auto& item : orders) {
-      const auto order = item.cast<py::tuple>();
-      const TensorView starts = index_tensor(order[1], -1);
-      orders_.push_back({index_tensor(order[0], nnz).data, starts.data, index_tensor(order[2], expected * nnz).data, starts.shape[0] - 1});
-    }
-    entries_.orders = orders_.data();
-    given_ = true;
-  }
-  const Entries* get() const { return given_ ? &entries_ : nullptr; }
-
- private:
-  TensorView index_tensor(const py::object& tensor, int64_t elements) {
-    TensorView v = reader.read(tensor);
-    int64_t n = 1, stride = 1;
-    bool contiguous = true;
-    for (int i = v.ndim; i-- > 0;) {
-      contiguous = contiguous && (v.shape[i] <= 1 || v.strides[i] == stride);
-      stride *= v.shape[i];
-      n *= v.shape[i];
-    }
-    const bool integer = v.scalar == Scalar::i32 || v.scalar == Scalar::i64;
-    if ((n && !contiguous) || !integer || (elements >= 0 && n != elements) || (given_scalar_ && v.scalar != scalar_))
-      throw py::value_error("coordinates must be contiguous, of one integer dtype, and as many as the entries");
-    scalar_ = v.scalar;
-    given_scalar_ = true;
-    return v;
-  }
-
-  Entries entries_{};
-  std::vector<Order> orders_;
-  bool given_ = false, given_scalar_ = false;
-  Scalar scalar_ = Scalar::i64;
-};
-
-// (kind, delta, values, values stride, weights, weights stride, loss)
-Target target_of(const py::tuple& t) {
-  return {Loss(t[0].cast<int>()), t[1].cast<double>(), address(t[2]), address(t[4]), t[3].cast<int64_t>(), t[5].cast<int64_t>(), address(t[6])};
-}
-
 const float kOneFloat = 1;
 const double kOneDouble = 1;
 
@@ -331,8 +248,8 @@ bool run(const Plan& plan, const py::tuple& operands, const py::object& output, 
   alignas(64) char small[kStackScratch];
   buffers[kScratch] = scratch.is_none() ? small : address(scratch);
   if (scratch.is_none() && scratch_bytes(plan, threads) > kStackScratch) throw std::logic_error("a plan ran without its workspace");
-  const EntriesArgument entries(plan, nnz, columns, orders);
-  const Target t = loss.is_none() ? Target{} : target_of(loss.cast<py::tuple>());
+  const EntriesArgument entries(reader, plan, nnz, columns, orders);
+  const Target t = loss.is_none() ? Target{} : target_of(reader, loss.cast<py::tuple>());
   const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads, trial < 0 ? 0 : trial,
                   trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step};
   if (plan.work * plan.trials < kReleaseWork) {
@@ -354,8 +271,8 @@ void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, 
          const py::object& active, const py::object& done, int threads) {
   auto buffers = buffers_of(plan, operands, py::none());
   buffers[kScratch] = address(scratch);
-  const EntriesArgument entries(plan, nnz, columns, orders);
-  const Target t = target_of(loss);
+  const EntriesArgument entries(reader, plan, nnz, columns, orders);
+  const Target t = target_of(reader, loss);
   std::vector<Factor> list;
   for (const auto& item : factors) {
     const auto f = item.cast<py::tuple>();
@@ -420,6 +337,6 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("run", &run);
   m.def("fit", &fit);
-  m.def("cached_plans", [] { const std::lock_guard<std::mutex> lock(cache_lock); return cache.size(); });
-  m.def("clear_plans", [] { const std::lock_guard<std::mutex> lock(cache_lock); cache.clear(); });
+  m.def("cached_plans", [] { return cache.size(); });
+  m.def("clear_plans", [] { cache.clear(); });
 }

@@ -4,11 +4,11 @@
 
 namespace irk {
 
-constexpr double kTrials = 16;          // a shared operand meets this many trials, whatever their true number
 constexpr double kWrite = 4;            // writing one element of an intermediate
 constexpr double kSampledWork = 2.0;    // one multiply-add of a sampled dot or axpy: two loads each, no reuse
 constexpr double kSampledEntry = 60;    // one entry of one sampled step: coordinates, reduction
 
+constexpr double kRecompute = 20000;    // a value cheaper than this is computed again in backward: keeping it costs an allocation
 constexpr double kGathered = 8;         // one number of a gathered row: read, written, read again, its gradient scattered
 
 }  // namespace irk

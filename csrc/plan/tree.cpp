@@ -25,11 +25,8 @@ class Search {
     for (int letter : product.output) output_.set(letter);
     for (size_t l = 0; l < product.letters.size(); ++l) {
       if (product.letters[l].extent == 1) continue;
-      const bool everywhere = product.letters[l].ellipsis && output_[l] &&
-                              std::all_of(product.operands.begin(), product.operands.end(),
-                                          [l](const Operand& o) { return o.letters[l]; });
-      // A trial axis of every operand scales all trees alike; the tree must not depend on the number of trials.
-      extents_.push_back(everywhere ? 1 : product.letters[l].ellipsis ? kTrials : double(product.letters[l].extent));
+      // One trial's sizes decide: a trial alone and a trial among many must meet in the same order.
+      extents_.push_back(product.letters[l].ellipsis ? 1 : double(product.letters[l].extent));
       live_.push_back(int(l));
     }
     for (const auto& operand : product.operands)
@@ -306,7 +303,7 @@ bool prefers_gather(const Product& product, int64_t nnz) {
       if (!operand.letters[l]) continue;
       const bool output = std::count(product.output.begin(), product.output.end(), int(l)) && !product.letters[l].ellipsis;
       if (output) operand.letters.reset(l);
-      else row *= double(product.letters[l].extent);
+      else if (!product.letters[l].ellipsis) row *= double(product.letters[l].extent);
       listed |= output;
     }
     operand.letters[size_t(entry)] = listed;
