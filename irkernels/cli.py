@@ -24,8 +24,8 @@ tensorly:kinetic, tensorly:il2, tensorly:covid19, tensorly:indian-pines, sklearn
 _PROTOCOL = """\
 protocol: a share --heldout of the known entries is set aside and only reported; a share --validation of the rest
 chooses depth, trial, stopping step, and the baselines' rank and lambda; the others are fitted, centred and scaled by
-their own mean and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as they are and the
-chain's values elsewhere; where every entry is known, the held-out ones are filled instead."""
+their own mean and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as
+they are and the chain's values elsewhere; where every entry is known, the held-out ones are filled instead."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -217,7 +217,7 @@ def _add_complete(commands) -> None:
         type=_positive,
         nargs="+",
         metavar="A",
-        help="initial scales, a trial each (default: 0.01 0.001 0.0001; 0.0001 from 200,000 entries)",
+        help="initial scales, a trial each (default: 0.01 0.001 0.0001; 0.001 from 200,000 entries)",
     )
     add("--lr", type=_positive, help="step length of GroupRMSprop (default: from the size of the matrix)")
     add("--seed", type=_whole, default=0, help="of the split and of the initial factors (default: 0)")

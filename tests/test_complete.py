@@ -119,7 +119,7 @@ def test_hard_impute_finds_an_exact_low_rank_matrix():
 
 
 def test_soft_impute_solves_its_problem():
-    """At the minimum of half the squared error + lambda ||W||_*: residual's spectral norm lambda, <residual, W> = lambda ||W||_*."""
+    """At a minimum of half the squares + lambda ||W||_*: ||residual||_2 = lambda, <residual, W> = lambda ||W||_*."""
     matrix = low_rank(rank=2) + 0.3 * low_rank(rank=20, seed=1)
     parts = parts_of(matrix)
     found = soft_impute(matrix.shape, parts.train, parts.validation)

@@ -3,7 +3,8 @@
 Hard-impute: W <- best rank-r approximation of (known values, W elsewhere), ranks from small to large.
 Soft-impute: W <- soft-thresholded SVD of the same, lambda from large to small (Mazumder, Hastie, Tibshirani,
 *Spectral regularization algorithms for learning large incomplete matrices*, JMLR 11, 2010). Both start
-from the last solution of their path, run with momentum that restarts when a step grows, and both choose their rank or lambda by the validation entries: never by the held-out ones.
+from the last solution of their path, run with momentum that restarts when a step grows, and both choose their rank or
+lambda by the validation entries: never by the held-out ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Deep matrix chains fitted to known entries from small initial factors; validation entries say when to stop.
 
 Nothing but depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit Regularization
-in Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors; the
-best trial, and its best step, are those with the smallest validation error.
+in Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors;
+the best trial, and its best step, are those with the smallest validation error.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def default_lr(shape: tuple[int, int]) -> float:
 
 def default_init_scales(shape: tuple[int, int]) -> tuple[float, ...]:
     """Three trials for a small matrix, where a draw matters and time does not; one for a large matrix."""
-    return (1e-2, 1e-3, 1e-4) if shape[0] * shape[1] < _LARGE else (1e-4,)
+    return (1e-2, 1e-3, 1e-4) if shape[0] * shape[1] < _LARGE else (1e-3,)
 
 
 def fit_chain(
@@ -73,7 +73,7 @@ def fit_chain(
     settings: ChainSettings,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ChainFit:
-    """Fit a chain of `depth` factors to parts.train. The held-out error is recorded, for the curve; it decides nothing."""
+    """Fit a chain of `depth` factors to parts.train. The held-out error is for the curve; it decides nothing."""
     start = time.perf_counter()
     scale = Scale.of(parts.train)
     trials = len(settings.init_scales)

@@ -69,7 +69,7 @@ class Completed:
         return mask
 
     def completed(self) -> np.ndarray:
-        """Known entries as they are, the chain's values elsewhere; where all are known, the held-out ones are filled."""
+        """Known entries as they are, the chain's values elsewhere; where all are known, the held-out are filled."""
         known = self.array.dense()
         hidden = np.isnan(known)
         if not hidden.any():
@@ -84,8 +84,8 @@ def complete(
     """Complete `array` by deep matrix chains.
 
     Tensors are unfolded to a matrix. The known entries are split into train (fitted, and centred and scaled by its own
-    mean and standard deviation), validation (chooses depth, trial, stopping step, and the baselines' rank and lambda) and
-    held-out (reported, never used). Raises DataError where the data or the options cannot be used.
+    mean and standard deviation), validation (chooses depth, trial, stopping step, and the baselines' rank and
+    lambda) and held-out (reported, never used). Raises DataError where the data or the options cannot be used.
     """
     start = time.perf_counter()
     unfolding = chosen(array.shape, array.at, options.unfold)

@@ -7,4 +7,4 @@ from types import ModuleType
 from irkernels.experiments import e3
 
 EXPERIMENTS: dict[str, ModuleType] = {"E3": e3}
-"""Name -> a module with `run(trials, seed, steps, dtype, progress)`, which gives runs, criteria and seconds, and `draw`."""
+"""Name -> a module with `run(trials, seed, steps, dtype, progress)` (gives runs, criteria, seconds), and `draw`."""
