@@ -90,21 +90,27 @@ def fit_chain(
     observed = Observed(torch.from_numpy(train.at), torch.from_numpy(train.values).to(settings.dtype), shape)
     optimizer = GroupRMSprop(model.parameters(), lr=settings.lr)
     looked = {name: _Looked(scale.reduced(getattr(parts, name)), shape) for name in ("train", "validation", "heldout")}
-    best = _Best(model, looked["validation"])
-    patience = _Patience(best, settings.patience, lambda step: progress(_line(depth, step, best, scale)))
+    best = _Best(model, looked["validation"], settings.patience)
+
+    def report(now: Progress) -> None:
+        progress(_line(depth, now.step, best, scale))
+        if best.ended is not None:
+            raise KeyboardInterrupt  # how a progress callable asks `fit` to return what was reached
+
     record = {"train": looked["train"].rmse, "validation": best.look, "heldout": looked["heldout"].rmse}
-    run = fit(model, observed, optimizer, steps=settings.steps, record=record, record_every=_LOOKS, progress=patience)
+    run = fit(model, observed, optimizer, steps=settings.steps, record=record, record_every=_LOOKS, progress=report)
     trial = int(np.argmin(best.error))
+    records = len(run.steps) if best.ended is None else best.ended + 1
     return ChainFit(
         depth=depth,
         matrix=scale.restored(best.product(trial)),
         init_scale=settings.init_scales[trial],
         step=int(run.steps[best.record[trial]]),
-        steps=int(run.steps[-1]),
+        steps=int(run.steps[records - 1]),
         seconds=time.perf_counter() - start,
-        interrupted="interrupted" in run.reason and not patience.ended,
-        curve={"steps": run.steps.numpy()}
-        | {name: run.metrics[name][:, trial].double().numpy() * scale.spread for name in looked},
+        interrupted="interrupted" in run.reason and best.ended is None,
+        curve={"steps": run.steps[:records].numpy()}
+        | {name: run.metrics[name][:records, trial].double().numpy() * scale.spread for name in looked},
     )
 
 
@@ -126,22 +132,32 @@ class _Looked:
 
 
 class _Best:
-    """The factors of every trial at the recorded step of its smallest validation error."""
+    """The factors of every trial at the recorded step of its smallest validation error.
 
-    def __init__(self, model: MatrixChain, validation: _Looked) -> None:
+    ended: the record at which no trial's error had become better for `patience` steps; later ones change nothing, so
+    that the result does not depend on how soon the fit can be told to end.
+    """
+
+    def __init__(self, model: MatrixChain, validation: _Looked, patience: int) -> None:
         self._kept = [factor.detach().clone() for factor in model.parameters()]
         self._validation = validation
+        self._patience = patience
         self._records = 0
+        self.ended: int | None = None
         self.error = np.full(model.trials, np.inf)
         self.record = np.zeros(model.trials, dtype=int)
 
     def look(self, model: MatrixChain) -> torch.Tensor:
         """The validation error [trials] of a model; its factors are kept where it is the smallest so far."""
         errors = self._validation.rmse(model)
+        if self.ended is not None:
+            return errors
         better = errors.numpy() < self.error * (1 - _GAIN)
         for kept, factor in zip(self._kept, model.parameters(), strict=True):
             kept[torch.from_numpy(better)] = factor.detach()[torch.from_numpy(better)]
         self.error[better], self.record[better] = errors.numpy()[better], self._records
+        if _LOOKS * (self._records - self.record.max()) >= self._patience:
+            self.ended = self._records
         self._records += 1
         return errors
 
@@ -149,17 +165,3 @@ class _Best:
         """W of one trial, in double precision."""
         factors = [kept[trial].double() for kept in self._kept]
         return (torch.linalg.multi_dot(factors) if len(factors) > 1 else factors[0]).numpy()
-
-
-class _Patience:
-    """Ends a fit once no trial's validation error has become better for so many steps."""
-
-    def __init__(self, best: _Best, patience: int, tell: Callable[[int], None]) -> None:
-        self._best, self._patience, self._tell = best, patience, tell
-        self.ended = False
-
-    def __call__(self, progress: Progress) -> None:
-        self._tell(progress.step)
-        if progress.step - _LOOKS * self._best.record.max() >= self._patience:
-            self.ended = True
-            raise KeyboardInterrupt  # how a progress callable asks `fit` to return what was reached
