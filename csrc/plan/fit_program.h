@@ -40,13 +40,15 @@ struct Shares {
   int32_t by_trial;
 };
 
+constexpr int64_t kShareWork = 100000;   // multiply-adds worth one more thread
+constexpr int64_t kTeamWork = 2000000;   // multiply-adds of one trial worth a barrier after every step
+
 // Own kernels give the same bits either way, so this may look at trials and threads.
-inline Shares share(int64_t work, int64_t trials, int32_t threads, int64_t grain = 100000) {
-  const int64_t useful = work / grain * trials + work % grain * trials / grain + 1;
-  const int32_t n = useful < threads ? int32_t(useful) : threads;
-  if (n <= 1) return {1, 1};
-  if (trials >= n) return {n, 1};
-  return {work >= grain ? n : 1, work < grain};
+inline Shares share(int64_t work, int64_t trials, int32_t threads) {
+  if (trials < threads && work >= kTeamWork) return {threads, 0};
+  const int64_t useful = work / kShareWork * trials + work % kShareWork * trials / kShareWork + 1;
+  const int64_t most = useful < trials ? useful : trials;
+  return {most < threads ? int32_t(most < 1 ? 1 : most) : threads, 1};
 }
 
 }  // namespace irk

@@ -35,7 +35,7 @@ class Fit {
   bool update(int64_t trial, const T* scratch) {
     const Rule& rule = fit_.rule;
     const bool norm = rule.kind == RuleKind::group_rmsprop;
-    if (!finite_bits(static_cast<const T*>(fit_.call.target->loss)[trial])) notes_.broken = 1;
+    if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
     int64_t block = 0;
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];

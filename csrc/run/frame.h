@@ -1,6 +1,7 @@
 // The buffers of one trial, and one step of the list applied to them.
 #pragma once
 #include "fast/contract.h"
+#include "fast/transpose.h"
 #include "plan/program.h"
 #include "steps/convert.h"
 #include "steps/loss.h"
@@ -25,7 +26,9 @@ struct Frame {
   void run(const Step& step, const Team& team) const {
     const Loop* pool = program.loops;
     switch (step.op) {
-      case Op::contract: return ContractStep<T>(step, pool, at(step.a), at(step.b), at(step.c)).run(team);
+      case Op::contract:
+        if (TransposeStep<T>::fits(step, pool)) return TransposeStep<T>(step, pool, at(step.b), at(step.c)).run(team);
+        return ContractStep<T>(step, pool, at(step.a), at(step.b), at(step.c)).run(team);
       case Op::dot: return dot_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
       case Op::fill: return fill(step, team);
       case Op::sampled_dot:

@@ -37,21 +37,9 @@ class TreeSum {
   T sums_[63];
 };
 
+// The 32 partial sums of one block, n <= kReduction, halved down to one pack.
 template <class T>
-inline T halving_tree(Pack<T>* s) {
-  constexpr int W = Pack<T>::kLanes;
-  for (int half = kPartials / W / 2; half >= 1; half /= 2)
-    for (int p = 0; p < half; ++p) s[p] = s[p] + s[p + half];
-  T lanes[W];
-  s[0].store(lanes);
-  for (int half = W / 2; half >= 1; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
-}
-
-// sum of a[i] * b[i] over one block, n <= kReduction
-template <class T>
-inline T dot_block(const T* a, const T* b, int64_t n) {
+inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
   constexpr int W = Pack<T>::kLanes, P = kPartials / W;
   Pack<T> s[P];
   for (int p = 0; p < P; ++p) s[p] = Pack<T>::zero();
@@ -62,7 +50,38 @@ inline T dot_block(const T* a, const T* b, int64_t n) {
     const int lanes = int(std::min<int64_t>(W, n - i - p * W));
     s[p] = fma(Pack<T>::load(a + i + p * W, lanes), Pack<T>::load(b + i + p * W, lanes), s[p]);
   }
-  return halving_tree(s);
+  for (int half = P / 2; half >= 1; half /= 2)
+    for (int p = 0; p < half; ++p) s[p] = s[p] + s[p + half];
+  return s[0];
+}
+
+// The rest of the halving tree: lane i takes lane i + W/2, and so on.
+template <class T>
+inline T halve_lanes(Pack<T> s) {
+  constexpr int W = Pack<T>::kLanes;
+  T lanes[W];
+  s.store(lanes);
+  for (int half = W / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+// The same for kLanes sums at once: transposed, their halvings are whole packs.
+template <class T>
+inline Pack<T> halve_lanes(Pack<T>* sums) {
+  constexpr int W = Pack<T>::kLanes;
+  transpose(sums);
+#pragma GCC unroll 8
+  for (int half = W / 2; half >= 1; half /= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < half; ++i) sums[i] = sums[i] + sums[i + half];
+  return sums[0];
+}
+
+// sum of a[i] * b[i] over one block, n <= kReduction
+template <class T>
+inline T dot_block(const T* a, const T* b, int64_t n) {
+  return halve_lanes(partial_sums(a, b, n));
 }
 
 template <class T>

@@ -28,13 +28,22 @@ struct Coordinates {
 
 template <class T, class Index>
 void sampled_dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries, const Team& team) {
+  constexpr int W = Pack<T>::kLanes;
   const Coordinates<Index> at{static_cast<const Index*>(entries.columns), entries.nnz, pool + step.columns.first, step.columns.count};
   const int64_t first = team.begin(entries.nnz), last = team.end(entries.nnz);
+  const Loop single{1, 1, 1, 0}, *k = step.k.count ? pool + step.k.first : &single;
+  const bool one_block = step.k.count <= 1 && k->a == 1 && k->b == 1 && k->extent <= kReduction;
   Walk outer(pool, step.outer);
   const int64_t repeats = outer.size();
-  for (int64_t r = 0; r < repeats; ++r, outer.next())
-    for (int64_t n = first; n < last; ++n)
-      c[outer.c + n] = dot(a + outer.a + at.a(n), b + outer.b + at.b(n), pool, step.k);
+  for (int64_t r = 0; r < repeats; ++r, outer.next()) {
+    int64_t n = first;
+    for (; one_block && n + W <= last; n += W) {  // as many entries as lanes finish together
+      Pack<T> sums[W];
+      for (int i = 0; i < W; ++i) sums[i] = partial_sums(a + outer.a + at.a(n + i), b + outer.b + at.b(n + i), k->extent);
+      halve_lanes(sums).store(c + outer.c + n);
+    }
+    for (; n < last; ++n) c[outer.c + n] = dot(a + outer.a + at.a(n), b + outer.b + at.b(n), pool, step.k);
+  }
 }
 
 // c[0..width) = sum over the entries of one group, V packs of it held in registers; blocks of kBlock entries as in contract.

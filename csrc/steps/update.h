@@ -8,18 +8,20 @@
 
 namespace irk {
 
-inline bool finite_bits(float x) { return (bits_of(x) & 0x7f800000u) != 0x7f800000u; }
-inline bool finite_bits(double x) {
+inline uint32_t magnitude_bits(float x) { return bits_of(x) & 0x7fffffffu; }
+inline uint64_t magnitude_bits(double x) {
   uint64_t u;
   std::memcpy(&u, &x, 8);
-  return (u & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
+  return u & 0x7fffffffffffffffull;
 }
+inline bool finite(uint32_t magnitude) { return magnitude < 0x7f800000u; }
+inline bool finite(uint64_t magnitude) { return magnitude < 0x7ff0000000000000ull; }
 
 template <class T>
 inline bool all_finite(const T* g, int64_t n) {
-  bool finite = true;
-  for (int64_t i = 0; i < n; ++i) finite &= finite_bits(g[i]);
-  return finite;
+  auto largest = magnitude_bits(T(0));  // magnitudes order like their bits, so one maximum tells of all
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, magnitude_bits(g[i]));
+  return finite(largest);
 }
 
 // Sum of squares of one block, accumulated in double.
