@@ -10,8 +10,30 @@
 
 namespace irk {
 
-inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+IRK_FN inline float fma(float a, float b, float c) { return IRK_FMAF(a, b, c); }
+IRK_FN inline double fma(double a, double b, double c) { return IRK_FMA(a, b, c); }
+
+#if defined(IRK_ONE_LANE)
+template <class T>
+struct Pack {
+  static constexpr int kLanes = 1;
+  T v;
+
+  IRK_FN static Pack zero() { return {T(0)}; }
+  IRK_FN static Pack broadcast(T x) { return {x}; }
+  IRK_FN static Pack load(const T* p, int = 1) { return {*p}; }
+  IRK_FN void store(T* p, int = 1) const { *p = v; }
+  IRK_FN Pack operator+(Pack o) const { return {v + o.v}; }
+  IRK_FN Pack operator*(Pack o) const { return {v * o.v}; }
+};
+
+template <class T>
+IRK_FN inline Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
+  return {fma(a.v, b.v, c.v)};
+}
+template <class T>
+IRK_FN inline void transpose(Pack<T>*) {}
+#else
 
 template <class T>
 struct Pack {
@@ -128,5 +150,7 @@ inline void transpose(Pack<T>* rows) {
     }
   }
 }
+
+#endif
 
 }  // namespace irk

@@ -3,7 +3,29 @@
 
 #define IRK_EXPORT extern "C" __attribute__((visibility("default")))
 
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+// IRK_FN: what a member of a team runs, on whichever machine. IRK_ONE_LANE: a pack is a single number, lanes are threads.
+#if defined(__CUDACC__)
+#define IRK_FN __host__ __device__
+#define IRK_ONE_LANE 1
+#else
+#define IRK_FN
+#if defined(IRK_SIMT)
+#define IRK_ONE_LANE 1
+#endif
+#endif
+
+#if defined(__CUDA_ARCH__)
+#define IRK_FMA(a, b, c) __fma_rn(a, b, c)
+#define IRK_FMAF(a, b, c) __fmaf_rn(a, b, c)
+#else
+#define IRK_FMA(a, b, c) __builtin_fma(a, b, c)
+#define IRK_FMAF(a, b, c) __builtin_fmaf(a, b, c)
+#endif
+
+#if defined(IRK_ONE_LANE)
+#define IRK_VECTOR_BYTES 0
+#define IRK_VECTOR_REGISTERS 16
+#elif defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 #define IRK_AVX512 1
 #define IRK_VECTOR_BYTES 64

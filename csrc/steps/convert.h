@@ -9,7 +9,7 @@
 namespace irk {
 
 template <class Half>
-void widen_step(const Step& step, const Loop* pool, const Half* a, float* c, const Team& team) {
+IRK_FN void widen_step(const Step& step, const Loop* pool, const Half* a, float* c, const Team& team) {
   Walk walk(pool, step.outer);
   const int64_t first = team.begin(step.count), last = team.end(step.count);
   walk.seek(first);
@@ -17,7 +17,7 @@ void widen_step(const Step& step, const Loop* pool, const Half* a, float* c, con
 }
 
 template <class Half>
-void narrow_step(const Step& step, const Loop* pool, const float* a, Half* c, const Team& team) {
+IRK_FN void narrow_step(const Step& step, const Loop* pool, const float* a, Half* c, const Team& team) {
   Walk walk(pool, step.outer);
   const int64_t first = team.begin(step.count), last = team.end(step.count);
   walk.seek(first);
@@ -26,14 +26,14 @@ void narrow_step(const Step& step, const Loop* pool, const float* a, Half* c, co
 
 // Runs of `count` zeros at every index of `outer`.
 template <class T>
-void fill_step(const Step& step, const Loop* pool, T* c, const Team& team) {
+IRK_FN void fill_step(const Step& step, const Loop* pool, T* c, const Team& team) {
   Walk outer(pool, step.outer);
   const int64_t runs = outer.size(), total = runs * step.count, last = team.end(total);
   if (!total) return;
   outer.seek(team.begin(total) / step.count);
   for (int64_t i = team.begin(total); i < last; outer.next()) {
     const int64_t at = i % step.count, n = std::min(step.count - at, last - i);
-    std::fill(c + outer.c + at, c + outer.c + at + n, T{});
+    for (int64_t j = at; j < at + n; ++j) c[outer.c + j] = T{};
     i += n;
   }
 }

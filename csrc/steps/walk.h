@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "core/platform.h"
 #include "plan/program.h"
 
 namespace irk {
@@ -14,14 +15,14 @@ struct Walk {
   int64_t index[kMaxNest];
   int64_t a = 0, b = 0, c = 0;
 
-  Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) { seek(start); }
+  IRK_FN Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) { seek(start); }
 
-  int64_t size() const {
+  IRK_FN int64_t size() const {
     int64_t total = 1;
     for (int i = 0; i < n; ++i) total *= loops[i].extent;
     return total;
   }
-  void seek(int64_t linear) {
+  IRK_FN void seek(int64_t linear) {
     a = b = c = 0;
     for (int i = n; i-- > 0;) {
       index[i] = linear % loops[i].extent;
@@ -31,7 +32,7 @@ struct Walk {
       c += index[i] * loops[i].c;
     }
   }
-  void next() {
+  IRK_FN void next() {
     for (int i = n; i-- > 0;) {
       a += loops[i].a;
       b += loops[i].b;
