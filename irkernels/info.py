@@ -38,7 +38,7 @@ def explain(
     product. wanted: which operands want gradients (default all). Raises what einsum raises. Nothing is computed.
     """
     dtype = next((operand.dtype for operand in operands if isinstance(operand, Tensor)), dtype)
-    views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else _contiguous(o) for o in operands]
+    views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]
     wanted = (True,) * len(operands) if wanted is None else tuple(wanted)
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
     return "\n".join((
@@ -64,7 +64,7 @@ def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:
     return f"{precision}; {blas_steps} steps by torch's matmul, avoided inside irkernels.deterministic()"
 
 
-def _contiguous(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def contiguous_view(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     strides: list[int] = []
     for extent in reversed(tuple(shape)):
         strides.insert(0, strides[0] * last if strides else 1)

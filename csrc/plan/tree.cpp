@@ -9,7 +9,7 @@ namespace irk {
 namespace {
 
 constexpr size_t kExhaustive = 11;  // operands up to which every binary tree is searched (3^n pairs)
-constexpr size_t kIntervals = 96;   // operands up to which the best tree over neighbours is searched (n^3 pairs)
+constexpr size_t kIntervals = 128;  // operands up to which the best tree over neighbours is searched (n^3 pairs)
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A set of operands already contracted, as the search sees it.
