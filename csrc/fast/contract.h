@@ -1,4 +1,4 @@
-// The contraction step on one CPU core: blocks of k, packed only where strides do not serve the register tile.
+// The contraction step of steps/contract.h on one CPU core: blocks of k, packed only where strides do not serve the tile.
 #pragma once
 #include <algorithm>
 

@@ -2,7 +2,7 @@
 #pragma once
 #include "fast/contract.h"
 #include "fast/transpose.h"
-#include "plan/program.h"
+#include "run/buffers.h"
 #include "steps/convert.h"
 #include "steps/loss.h"
 #include "steps/sampled.h"
@@ -32,25 +32,26 @@ struct Frame {
       case Op::dot: return dot_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
       case Op::fill: return fill(step, team);
       case Op::sampled_dot:
-        return entries->wide ? sampled_dot_step<T, int64_t>(step, pool, at(step.a), at(step.b), at(step.c), *entries, team)
-                             : sampled_dot_step<T, int32_t>(step, pool, at(step.a), at(step.b), at(step.c), *entries, team);
-      case Op::sampled_axpy:
-        return entries->wide ? SampledAxpy<T, int64_t>(step, pool, at(step.a), at(step.b), at(step.c), *entries).run(team)
-                             : SampledAxpy<T, int32_t>(step, pool, at(step.a), at(step.b), at(step.c), *entries).run(team);
-      case Op::loss: return loss_step<T>(step, at(step.a), at(step.c), at(step.b), *target, trial, team);
+      case Op::sampled_axpy: return entries->wide ? sampled<int64_t>(step, team) : sampled<int32_t>(step, team);
+      case Op::loss:
+        loss_terms<T>(step, at(step.a), at(step.c), at(step.b), *target, trial, team);
+        team.sync();
+        return loss_divide<T>(step, at(step.c), at(step.b), *target, trial, team);
       case Op::widen:
       case Op::narrow: return convert(step, team);
     }
   }
 
  private:
-  bool holds_half(int buffer) const {
-    return (program.dtype == Dtype::bf16 || program.dtype == Dtype::f16) &&
-           (buffer >= kOperands || (!program.sampled && (buffer == kOutput || buffer == kCotangent)));
-  }
   void fill(const Step& step, const Team& team) const {
-    if (holds_half(step.c.buffer)) fill_step(step, program.loops, half<uint16_t>(step.c), team);
+    if (holds_half(program, step.c.buffer)) fill_step(step, program.loops, half<uint16_t>(step.c), team);
     else fill_step(step, program.loops, at(step.c), team);
+  }
+  template <class Index>
+  void sampled(const Step& step, const Team& team) const {
+    const T *a = at(step.a), *b = at(step.b);
+    if (step.op == Op::sampled_dot) return sampled_dot_step<T, Index>(step, program.loops, a, b, at(step.c), *entries, team);
+    SampledAxpy<T, Index>(step, program.loops, a, b, at(step.c), entries->orders[step.order], entries->nnz).run(team);
   }
   void convert(const Step& step, const Team& team) const {
     if constexpr (sizeof(T) == 4) {
@@ -63,7 +64,7 @@ struct Frame {
   }
 
  public:
-  int64_t bytes(int buffer) const { return holds_half(buffer) ? kHalfBytes : int64_t(sizeof(T)); }
+  int64_t bytes(int buffer) const { return holds_half(program, buffer) ? kHalfBytes : int64_t(sizeof(T)); }
 };
 
 }  // namespace irk

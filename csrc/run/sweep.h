@@ -23,12 +23,6 @@ void seat(const Frame<T>& frame, const Program& program, void* const* buffers, i
   frame.base[kScratch] = scratch;
 }
 
-inline int64_t trial_count(const Program& program) {
-  int64_t trials = 1;
-  for (int i = 0; i < program.n_trials; ++i) trials *= program.trials[i].extent;
-  return trials;
-}
-
 template <class T>
 void sweep(const Program& program, const Call& call, const Team& team, bool by_trial) {
   char* base[kMaxBuffers];

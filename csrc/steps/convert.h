@@ -1,7 +1,5 @@
 // Storage type to compute type and back, and zeros.
 #pragma once
-#include <algorithm>
-
 #include "core/half.h"
 #include "steps/walk.h"
 #include "team/team.h"
@@ -32,7 +30,7 @@ IRK_FN void fill_step(const Step& step, const Loop* pool, T* c, const Team& team
   if (!total) return;
   outer.seek(team.begin(total) / step.count);
   for (int64_t i = team.begin(total); i < last; outer.next()) {
-    const int64_t at = i % step.count, n = std::min(step.count - at, last - i);
+    const int64_t at = i % step.count, n = least(step.count - at, last - i);
     for (int64_t j = at; j < at + n; ++j) c[outer.c + j] = T{};
     i += n;
   }

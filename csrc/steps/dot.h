@@ -1,8 +1,6 @@
 // Sums to one number: blocks of kReduction terms, each 32 strided partial sums and a halving tree, block sums in a tree.
 // The partition depends on the length alone, so the result does not depend on pack width or team size.
 #pragma once
-#include <algorithm>
-
 #include "core/pack.h"
 #include "steps/walk.h"
 #include "team/team.h"
@@ -15,13 +13,13 @@ constexpr int kPartials = 32;
 template <class T>
 class TreeSum {
  public:
-  void push(T x) {
+  IRK_FN void push(T x) {
     int level = 0;
     for (int64_t n = count_; n & 1; n >>= 1) x = sums_[level++] + x;
     sums_[level] = x;
     ++count_;
   }
-  T total() const {
+  IRK_FN T total() const {
     T sum = T(0);
     bool any = false;
     for (int level = 0; level < 63; ++level) {
@@ -37,27 +35,45 @@ class TreeSum {
   T sums_[63];
 };
 
-// The 32 partial sums of one block, n <= kReduction, halved down to one pack.
+// The partial sums of one block; its terms come in order, kPartials at a time until the last.
 template <class T>
-inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
-  constexpr int W = Pack<T>::kLanes, P = kPartials / W;
-  Pack<T> s[P];
-  for (int p = 0; p < P; ++p) s[p] = Pack<T>::zero();
-  int64_t i = 0;
-  for (; i + kPartials <= n; i += kPartials)
-    for (int p = 0; p < P; ++p) s[p] = fma(Pack<T>::load(a + i + p * W), Pack<T>::load(b + i + p * W), s[p]);
-  for (int p = 0; p < P && i + p * W < n; ++p) {
-    const int lanes = int(std::min<int64_t>(W, n - i - p * W));
-    s[p] = fma(Pack<T>::load(a + i + p * W, lanes), Pack<T>::load(b + i + p * W, lanes), s[p]);
+struct Partials {
+  static constexpr int W = Pack<T>::kLanes, P = kPartials / W;
+  Pack<T> sums[P];
+
+  IRK_FN Partials() {
+    for (int p = 0; p < P; ++p) sums[p] = Pack<T>::zero();
   }
-  for (int half = P / 2; half >= 1; half /= 2)
-    for (int p = 0; p < half; ++p) s[p] = s[p] + s[p + half];
-  return s[0];
+  IRK_FN void add(const T* a, const T* b) {
+    for (int p = 0; p < P; ++p) sums[p] = fma(Pack<T>::load(a + p * W), Pack<T>::load(b + p * W), sums[p]);
+  }
+  IRK_FN void add(const T* a, const T* b, int n) {
+    for (int p = 0; p < P && p * W < n; ++p) {
+      const int lanes = least(W, n - p * W);
+      sums[p] = fma(Pack<T>::load(a + p * W, lanes), Pack<T>::load(b + p * W, lanes), sums[p]);
+    }
+  }
+  // Their halving tree, down to one pack.
+  IRK_FN Pack<T> halved() {
+    for (int half = P / 2; half >= 1; half /= 2)
+      for (int p = 0; p < half; ++p) sums[p] = sums[p] + sums[p + half];
+    return sums[0];
+  }
+};
+
+// The partial sums of a[i] * b[i], n <= kReduction, halved down to one pack.
+template <class T>
+IRK_FN inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
+  Partials<T> sums;
+  int64_t i = 0;
+  for (; i + kPartials <= n; i += kPartials) sums.add(a + i, b + i);
+  sums.add(a + i, b + i, int(n - i));
+  return sums.halved();
 }
 
 // The rest of the halving tree: lane i takes lane i + W/2, and so on.
 template <class T>
-inline T halve_lanes(Pack<T> s) {
+IRK_FN inline T halve_lanes(Pack<T> s) {
   constexpr int W = Pack<T>::kLanes;
   T lanes[W];
   s.store(lanes);
@@ -68,7 +84,7 @@ inline T halve_lanes(Pack<T> s) {
 
 // The same for kLanes sums at once: transposed, their halvings are whole packs.
 template <class T>
-inline Pack<T> halve_lanes(Pack<T>* sums) {
+IRK_FN inline Pack<T> halve_lanes(Pack<T>* sums) {
   constexpr int W = Pack<T>::kLanes;
   transpose(sums);
 #pragma GCC unroll 8
@@ -80,39 +96,46 @@ inline Pack<T> halve_lanes(Pack<T>* sums) {
 
 // sum of a[i] * b[i] over one block, n <= kReduction
 template <class T>
-inline T dot_block(const T* a, const T* b, int64_t n) {
+IRK_FN inline T dot_block(const T* a, const T* b, int64_t n) {
   return halve_lanes(partial_sums(a, b, n));
 }
 
 template <class T>
-inline T dot(const T* a, const T* b, int64_t n) {
+IRK_FN inline T dot(const T* a, const T* b, int64_t n) {
   if (n <= kReduction) return dot_block(a, b, n);
   TreeSum<T> sum;
-  for (int64_t i = 0; i < n; i += kReduction) sum.push(dot_block(a + i, b + i, std::min(kReduction, n - i)));
+  for (int64_t i = 0; i < n; i += kReduction) sum.push(dot_block(a + i, b + i, least(kReduction, n - i)));
   return sum.total();
 }
 
-// The same over any nest of loops: terms are gathered a block at a time.
+// The same over any nest of loops: terms are gathered, kPartials at a time.
 template <class T>
-T dot(const T* a, const T* b, const Loop* pool, Span k) {
+IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
   Walk walk(pool, k);
   const int64_t n = walk.size();
   if (k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 1) return dot(a, b, n);
   TreeSum<T> sum;
-  T left[kReduction], right[kReduction];
-  for (int64_t i = 0; i < n; i += kReduction) {
-    const int64_t m = std::min(kReduction, n - i);
-    for (int64_t j = 0; j < m; ++j, walk.next()) {
-      left[j] = a[walk.a];
-      right[j] = b[walk.b];
+  T left[kPartials], right[kPartials];
+  for (int64_t block = 0; block < n; block += kReduction) {
+    const int64_t last = least(n, block + kReduction);
+    Partials<T> partials;
+    for (int64_t i = block; i < last; i += kPartials) {
+      const int m = int(least<int64_t>(kPartials, last - i));
+      for (int j = 0; j < m; ++j, walk.next()) {
+        left[j] = a[walk.a];
+        right[j] = b[walk.b];
+      }
+      partials.add(left, right, m);
     }
-    sum.push(dot_block(left, right, m));
+    sum.push(halve_lanes(partials.halved()));
   }
   return sum.total();
 }
 
+IRK_FN inline int64_t reduction_blocks(int64_t n) { return (n + kReduction - 1) / kReduction; }
+
 template <class T>
-void dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
+IRK_FN void dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
   Walk outer(pool, step.outer);
   const int64_t total = outer.size(), first = team.begin(total), last = team.end(total);
   outer.seek(first);

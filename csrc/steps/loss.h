@@ -12,7 +12,7 @@ struct LossTerm {
 };
 
 template <class T>
-inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
+IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
   const T size = r < 0 ? -r : r;
   const T sign = r > 0 ? T(1) : r < 0 ? T(-1) : r;  // NaN stays
   switch (kind) {
@@ -25,35 +25,45 @@ inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
   return {delta * (size - delta * T(0.5)), delta * sign};
 }
 
-// One pass over the team: cotangents before the division, and sums of terms and weights per block of kReduction.
+// First phase: cotangents before the division, and sums of terms and weights per block of kReduction.
 template <class T>
-void loss_step(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial, const Team& team) {
+IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial, const Team& team) {
   const T* value = static_cast<const T*>(target.values) + trial * target.values_stride;
   const T* weight = target.weights ? static_cast<const T*>(target.weights) + trial * target.weights_stride : nullptr;
   const T delta = T(target.delta);
-  const int64_t blocks = (step.count + kReduction - 1) / kReduction;
+  const int64_t blocks = reduction_blocks(step.count);
   for (int64_t block = team.begin(blocks); block < team.end(blocks); ++block) {
-    T terms[kReduction], weights[kReduction], ones[kReduction];
-    const int64_t first = block * kReduction, n = std::min(kReduction, step.count - first);
-    for (int64_t i = 0; i < n; ++i) {
-      const T w = weight ? weight[first + i] : T(1);
-      LossTerm<T> term = loss_term(target.kind, prediction[first + i] - value[first + i], delta);
-      if (w == 0) term = {T(0), T(0)};  // not observed in this trial: a NaN there must not count
-      terms[i] = term.value;
-      weights[i] = w;
-      ones[i] = T(1);
-      cotangent[first + i] = w * term.slope;
+    const int64_t first = block * kReduction, last = least(step.count, first + kReduction);
+    Partials<T> sum, weight_sum;
+    for (int64_t i = first; i < last; i += kPartials) {
+      T terms[kPartials], weights[kPartials], ones[kPartials];
+      const int n = int(least<int64_t>(kPartials, last - i));
+      for (int j = 0; j < n; ++j) {
+        const T w = weight ? weight[i + j] : T(1);
+        LossTerm<T> term = loss_term(target.kind, prediction[i + j] - value[i + j], delta);
+        if (w == 0) term = {T(0), T(0)};  // not observed in this trial: a NaN there must not count
+        terms[j] = term.value;
+        weights[j] = w;
+        ones[j] = T(1);
+        cotangent[i + j] = w * term.slope;
+      }
+      sum.add(terms, weights, n);
+      if (weight) weight_sum.add(weights, ones, n);
     }
-    sums[2 * block] = dot_block(terms, weights, n);
-    sums[2 * block + 1] = weight ? dot_block(weights, ones, n) : T(n);
+    sums[2 * block] = halve_lanes(sum.halved());
+    sums[2 * block + 1] = weight ? halve_lanes(weight_sum.halved()) : T(last - first);
   }
-  team.sync();
+}
+
+// Second phase, once all terms are there: the loss, and cotangents divided by the sum of weights.
+template <class T>
+IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial, const Team& team) {
   TreeSum<T> loss, weight_sum;
-  for (int64_t block = 0; block < blocks; ++block) {
+  for (int64_t block = 0; block < reduction_blocks(step.count); ++block) {
     loss.push(sums[2 * block]);
     weight_sum.push(sums[2 * block + 1]);
   }
-  const T divisor = target.kind == Loss::half_sse ? T(1) : weight ? weight_sum.total() : T(step.count);
+  const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? weight_sum.total() : T(step.count);
   for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] / divisor;
   if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() / divisor;
 }

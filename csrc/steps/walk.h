@@ -7,6 +7,12 @@
 
 namespace irk {
 
+// std::min by value: no machine's code may take the address of a constant.
+template <class N>
+IRK_FN constexpr N least(N a, N b) {
+  return b < a ? b : a;
+}
+
 constexpr int kMaxNest = 64;  // loops of one step that could not be joined
 
 struct Walk {

@@ -1,0 +1,19 @@
+// What the buffers of a program hold, and how many trials it covers.
+#pragma once
+#include "plan/program.h"
+
+namespace irk {
+
+// Operands, gradients and a dense output are in storage type; listed entries and everything between in compute type.
+inline bool holds_half(const Program& program, int buffer) {
+  return (program.dtype == Dtype::bf16 || program.dtype == Dtype::f16) &&
+         (buffer >= kOperands || (!program.sampled && (buffer == kOutput || buffer == kCotangent)));
+}
+
+inline int64_t trial_count(const Program& program) {
+  int64_t trials = 1;
+  for (int i = 0; i < program.n_trials; ++i) trials *= program.trials[i].extent;
+  return trials;
+}
+
+}  // namespace irk

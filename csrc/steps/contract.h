@@ -1,0 +1,30 @@
+// The contraction, one number at a time: what fast/contract.h computes in register tiles, to the bit.
+//   c[out] = sum over k of a[out, k] * b[out, k]: k in index order inside blocks of kBlock, fma, block sums added in order.
+#pragma once
+#include "core/pack.h"
+#include "steps/walk.h"
+#include "team/team.h"
+
+namespace irk {
+
+template <class T>
+IRK_FN void contract_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
+  Walk outer(pool, step.outer), k(pool, step.k);
+  const int64_t lanes = step.lane.extent, tile = step.row.extent * lanes, depth = k.size(), total = outer.size() * tile;
+  for (int64_t i = team.begin(total); i < team.end(total); ++i) {
+    const int64_t lane = i % lanes, row = i % tile / lanes;
+    outer.seek(i / tile);
+    k.seek(0);
+    const T* left = a + outer.a + row * step.row.a + lane * step.lane.a;
+    const T* right = b + outer.b + lane * step.lane.b;
+    T sum = T(0);
+    for (int64_t block = 0; block < depth; block += kBlock) {
+      T part = T(0);
+      for (int64_t j = block; j < least(depth, block + kBlock); ++j, k.next()) part = fma(left[k.a], right[k.b], part);
+      sum = block ? sum + part : part;
+    }
+    c[outer.c + row * step.row.c + lane * step.lane.c] = sum;
+  }
+}
+
+}  // namespace irk
