@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from irkernels import _native, reference
+from irkernels import _native, openmp, reference
 from irkernels._problem import Problem
 from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
+_ALONE = openmp.only_one_thread()
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
 
@@ -29,6 +30,11 @@ Wanted = Sequence[bool]
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Half types are computed in float32 and rounded once."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def own_threads() -> int:
+    """Threads that own kernels may use: torch's, but one beside a second OpenMP runtime."""
+    return 1 if _ALONE else torch.get_num_threads()
 
 
 def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
@@ -105,7 +111,7 @@ def explain(
     """The plans that `forward` and `backward` would run for operands of these (shape, strides)."""
     plans = [_native.plan_of_shapes(equation, stage, wanted, shapes, _DTYPES.index(dtype), nnz) for stage in (_FORWARD, _BACKWARD)]
     up, down = plans
-    itemsize, threads = compute_dtype(dtype).itemsize, torch.get_num_threads()
+    itemsize, threads = compute_dtype(dtype).itemsize, own_threads()
     return Explanation(
         up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, up.saved * itemsize,
         max(plan.scratch_bytes(threads) for plan in plans), sum(len(plan.blas) for plan in plans),
@@ -137,6 +143,9 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     observed = problem.data if isinstance(problem.data, Observed) else None
     at = observed.coordinates if observed else None
     wanted = [position not in problem.constants for position in range(len(operands))]
+    single = tuple(operand[0] if w else operand for operand, w in zip(operands, wanted))
+    if at is not None and prefers_gather(problem.equation, single, at):
+        return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
     plan = _native.train_plan(problem.equation, wanted, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
     done = torch.zeros(trials, dtype=torch.int64)
@@ -152,7 +161,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         rule.momentum_buffers = [torch.zeros_like(factor) for factor in problem.factors]
     buffers = rule.momentum_buffers or [None] * len(problem.factors)
     positions = [position for position, w in enumerate(wanted) if w]
-    threads = torch.get_num_threads()
+    threads = own_threads()
     native_rule = (
         0 if rule.kind == "sgd" else 1, rule.lr.contiguous(), rule.momentum, rule.dampening, rule.weight_decay,
         int(rule.nesterov), int(rule.maximize), rule.alpha, rule.eps, rule.v, rule.step, int(begun),
@@ -229,7 +238,7 @@ def _run(
     plan: _native.Plan, operands: tuple[Tensor, ...], at: Coordinates | None, *, output: Tensor | None = None,
     saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: tuple | None = None, target: tuple | None = None,
 ) -> bool:
-    threads = torch.get_num_threads()
+    threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
     rest = (*_coordinates(plan, at), target, threads)
     if plan.has_blas and not own_kernels_only():
