@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from irkernels import _launch
+from irkernels import _launch, openmp
 
 
 def build_info() -> dict[str, Any]:
@@ -22,8 +21,8 @@ def build_info() -> dict[str, Any]:
     return {
         "version": own,
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "openmp_runtimes": _openmp_runtimes(),
+        "threads": _launch.own_threads(),
+        "openmp_runtimes": openmp.runtimes(),
         **_launch.build_facts(),
     }
 
@@ -71,11 +70,3 @@ def contiguous_view(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, .
         last = max(extent, 1)
     return tuple(shape), tuple(strides)
 
-
-def _openmp_runtimes() -> list[str]:
-    """File names of the OpenMP runtimes loaded into this process; more than one would not share threads."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return []
-    files = {line.split()[-1] for line in maps.read_text().splitlines() if ".so" in line}
-    return sorted(Path(file).name for file in files if any(name in Path(file).name for name in ("libgomp", "libiomp", "libomp")))
