@@ -51,30 +51,31 @@ class ContractStep {
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
     if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns);
+    const int64_t tiles = tiles_of(rows);
+    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
     for (int64_t k = 0; k < k_; k += kBlock) {
-      TileArguments<T> t{std::min(kBlock, k_ - k), a + k * a_k_, step_.row.a, a_k_, b + k * b_k_, b_k_, c, step_.row.c,
-                         step_.lane.c, 0, k > 0};
-      for (int64_t r = 0; r < rows; r += rows_per_tile_) {
-        const int height = int(std::min<int64_t>(rows_per_tile_, rows - r));
-        TileArguments<T> u = t;
-        u.a += r * step_.row.a;
-        u.c += r * step_.row.c;
-        columns_of(u, height, columns, step_.lane.a, step_.lane.b);
+      t.k = std::min(kBlock, k_ - k);
+      t.accumulate = k > 0;
+      for (int64_t i = 0, r = 0, end; i < tiles; ++i, r = end) {
+        end = rows * (i + 1) / tiles;
+        panels(t, a + k * a_k_ + r * step_.row.a, b + k * b_k_, c + r * step_.row.c, int(end - r), columns, step_.lane.a, step_.lane.b);
       }
     }
   }
 
-  // One row of tiles; strides from panel to panel are given, so that packed and unpacked operands look alike.
-  void columns_of(TileArguments<T> t, int rows, int64_t columns, int64_t a_lane, int64_t b_lane) const {
+  // Rows are shared evenly: a thin last tile would wait for its own sums.
+  int64_t tiles_of(int64_t rows) const { return (rows + rows_per_tile_ - 1) / rows_per_tile_; }
+
+  // One row of tiles. The arguments are changed in place: copying them would wait for their own stores.
+  void panels(TileArguments<T>& t, const T* a, const T* b, T* c, int rows, int64_t columns, int64_t a_lane, int64_t b_lane) const {
     for (int64_t j = 0; j < columns; j += Shape::kColumns) {
       const int64_t width = std::min<int64_t>(Shape::kColumns, columns - j);
       const int packs = int((width + kLanes - 1) / kLanes);
-      TileArguments<T> u = t;
-      u.a += j * a_lane;
-      u.b += j * b_lane;
-      u.c += j * t.c_lane;
-      u.tail = int(width - (packs - 1) * kLanes);
-      find_tile<T>(rows, packs, batch_, u.tail != kLanes)(u);
+      t.a = a + j * a_lane;
+      t.b = b + j * b_lane;
+      t.c = c + j * t.c_lane;
+      t.tail = int(width - (packs - 1) * kLanes);
+      find_tile<T>(rows, packs, batch_, t.tail != kLanes)(t);
     }
   }
 
@@ -83,26 +84,29 @@ class ContractStep {
     alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
     int64_t a_at[kBlock], b_at[kBlock];
     Walk walk(pool_, step_.k);
+    const int64_t tiles = tiles_of(rows);
+    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
+    if (pack_b_) t.b_k = Shape::kColumns;
     for (int64_t k = 0; k < k_; k += kBlock) {
-      const int64_t depth = std::min(kBlock, k_ - k);
-      for (int64_t i = 0; i < depth; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
+      t.k = std::min(kBlock, k_ - k);
+      t.accumulate = k > 0;
+      for (int64_t i = 0; i < t.k; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
       for (int64_t j = 0; j < columns; j += panel_) {
         const int64_t width = std::min(panel_, columns - j);
-        if (pack_b_) pack_right(b + j * step_.lane.b, b_at, depth, width, right);
-        for (int64_t r = 0; r < rows; r += rows_per_tile_) {
-          const int height = int(std::min<int64_t>(rows_per_tile_, rows - r));
-          const T* from = a + r * step_.row.a + j * step_.lane.a;
-          TileArguments<T> t{depth, from + a_at[0], step_.row.a, a_k_, b + j * step_.lane.b + b_at[0], b_k_,
-                             c + r * step_.row.c + j * step_.lane.c, step_.row.c, step_.lane.c, 0, k > 0};
-          if (pack_b_) { t.b = right; t.b_k = Shape::kColumns; }
+        const T* from_b = b + j * step_.lane.b;
+        if (pack_b_) pack_right(from_b, b_at, t.k, width, right);
+        for (int64_t i = 0, r = 0, end; i < tiles; ++i, r = end) {
+          end = rows * (i + 1) / tiles;
+          const int height = int(end - r);
+          const T* from_a = a + r * step_.row.a + j * step_.lane.a;
           if (pack_a_) {
             const int64_t lanes = batch_ ? panel_ : 1;
-            pack_left(from, a_at, depth, height, batch_ ? width : 1, lanes, left);
-            t.a = left;
+            pack_left(from_a, a_at, t.k, height, batch_ ? width : 1, lanes, left);
             t.a_row = lanes;
             t.a_k = height * lanes;
           }
-          columns_of(t, height, width, 0, 0);
+          panels(t, pack_a_ ? left : from_a + a_at[0], pack_b_ ? right : from_b + b_at[0],
+                 c + r * step_.row.c + j * step_.lane.c, height, width, 0, 0);
         }
       }
     }

@@ -32,9 +32,11 @@ struct TileArguments {
 template <class T, int R, int V, bool kBatch, bool kTail>
 void tile(const TileArguments<T>& t) {
   constexpr int W = Pack<T>::kLanes, G = (R + 2) / 3;
+  // Every loop over sums is unrolled: an index that is not constant would put them into memory.
   Pack<T> sum[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = Pack<T>::zero();
   const T* rows[G];  // one pointer for three rows keeps the address arithmetic in the instructions
 #pragma GCC unroll 8
@@ -49,6 +51,7 @@ void tile(const TileArguments<T>& t) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const T* left = rows[r / 3] + (r % 3) * stride;
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
         const Pack<T> x = !kBatch                  ? Pack<T>::broadcast(*left)
                           : kTail && v == V - 1 ? Pack<T>::load(left + v * W, t.tail)
@@ -62,6 +65,7 @@ void tile(const TileArguments<T>& t) {
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       T* c = t.c + r * t.c_row + v * W * t.c_lane;
       const int lanes = kTail && v == V - 1 ? t.tail : W;

@@ -1,6 +1,7 @@
 // A copy that exchanges two axes: squares go through registers. Bound by bytes; the general contraction gathers one by one.
 #pragma once
 #include <algorithm>
+#include <utility>
 
 #include "core/pack.h"
 #include "steps/walk.h"
@@ -13,16 +14,19 @@ class TransposeStep {
   static constexpr int W = Pack<T>::kLanes;
 
  public:
-  // c[.., i, lane] = b[.., lane, i] + 0: nothing is contracted, a is the constant 1, b has unit stride along the last outer loop.
+  // Nothing is contracted, a is the constant 1, and of the two fastest loops one has unit stride in b, the other in c.
   static bool fits(const Step& step, const Loop* pool) {
     if (step.k.count || step.a.buffer != kOne || step.row.extent != 1 || !step.outer.count) return false;
-    const Loop& inner = pool[step.outer.first + step.outer.count - 1];
-    return inner.b == 1 && step.lane.b != 1 && step.lane.c == 1 && inner.extent >= W && step.lane.extent >= W;
+    const Loop &last = pool[step.outer.first + step.outer.count - 1], &lane = step.lane;
+    return lane.extent >= W && last.extent >= W && lane.b != last.b && lane.c != last.c &&
+           ((lane.b == 1 && last.c == 1) || (lane.c == 1 && last.b == 1));
   }
 
   TransposeStep(const Step& step, const Loop* pool, const T* b, T* c)
       : pool_(pool), outer_{step.outer.first, step.outer.count - 1}, inner_(pool[step.outer.first + step.outer.count - 1]),
-        lane_(step.lane), b_(b), c_(c) {}
+        lane_(step.lane), b_(b), c_(c) {
+    if (inner_.b != 1) std::swap(inner_, lane_);  // inner: unit stride in b; lane: unit stride in c
+  }
 
   void run(const Team& team) const {
     const int64_t strips = (inner_.extent + W - 1) / W;
@@ -50,8 +54,7 @@ class TransposeStep {
 
   const Loop* pool_;
   Span outer_;
-  const Loop& inner_;
-  const Loop lane_;
+  Loop inner_, lane_;
   const T* b_;
   T* c_;
 };

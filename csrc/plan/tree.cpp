@@ -240,7 +240,7 @@ class Search {
       TreeRequest dense = request_;
       dense.nnz = -1;
       Tree whole = find_tree(product_, dense);
-      const double read = double(request_.nnz) * kSampledEntry * (1 + root.wanted);
+      const double read = double(request_.nnz) * kRead * (1 + root.wanted);
       if (cost(whole, dense) + read < cost(tree_, request_)) {
         tree_ = whole;
         tree_.sampled = true;
