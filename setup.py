@@ -13,10 +13,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
+CXX = os.environ.get("CXX", "g++")
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I" + str(CSRC.resolve())]
 # Products accumulate in a fixed order with fma only where the source says so: no contraction, no reassociation.
 KERNEL = COMMON + ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
-CUDA_ARCHS = os.environ.get("IRKERNELS_CUDA_ARCHS", "80;86;89;90a;100;120").split(";")
+CUDA_ARCHS = ["80", "86", "89", "90a", "100", "120"]  # unless IRKERNELS_CUDA_ARCHS names others
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Target:
     sources: list[str]
     flags: list[str]
     links: list[str] = field(default_factory=list)
-    compiler: str = os.environ.get("CXX", "g++")
+    compiler: str = CXX
 
 
 def cpu(name: str, *flags: str) -> Target:
@@ -36,9 +37,43 @@ def cpu(name: str, *flags: str) -> Target:
     return Target(f"_target_{name.replace('-', '_')}", ["targets/cpu.cpp"], named, ["-fopenmp", "-Wl,-Bsymbolic"])
 
 
+def find_nvcc() -> str | None:
+    """nvcc unless IRKERNELS_CUDA=0; its absence is an error with IRKERNELS_CUDA=1 only."""
+    wish = os.environ.get("IRKERNELS_CUDA", "")
+    if wish not in ("", "0", "1"):
+        raise SystemExit(f"IRKERNELS_CUDA={wish}: it must be 0 (no CUDA), 1 (CUDA required) or unset (CUDA if nvcc is found)")
+    places = os.pathsep.join([os.environ.get("CUDA_HOME", "") + "/bin", os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
+    found = None if wish == "0" else shutil.which("nvcc", path=places)
+    if wish == "1" and not found:
+        raise SystemExit("IRKERNELS_CUDA=1, but nvcc is neither in CUDA_HOME nor on the PATH nor in /usr/local/cuda")
+    return found
+
+
+def cuda_archs(nvcc: str) -> list[str]:
+    """Those of IRKERNELS_CUDA_ARCHS, else the usual ones that this nvcc knows."""
+    if named := os.environ.get("IRKERNELS_CUDA_ARCHS"):
+        return [arch for arch in named.split(";") if arch]
+    known = subprocess.check_output([nvcc, "--list-gpu-arch"], text=True).split()
+    return [arch for arch in CUDA_ARCHS if "compute_" + arch.rstrip("a") in known]
+
+
+def cuda(nvcc: str, archs: list[str]) -> Target:
+    """The CUDA kernels: machine code for each architecture, PTX of the newest for those to come, no shared cudart."""
+    newest = max(archs, key=lambda arch: int(arch.rstrip("af"))).rstrip("af")
+    codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
+    host = "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-ffp-contract=off"
+    flags = ["-std=c++17", "-O3", "-fmad=false", "-Werror=all-warnings", "-diag-suppress=1675", "-t0", host, "-I" + str(CSRC.resolve())]
+    links = ["-cudart", "static", "-Xlinker=-Bsymbolic,--exclude-libs=ALL", "-ccbin=" + CXX]
+    return Target("_target_cuda", ["targets/cuda.cu"], [*flags, "-ccbin=" + CXX, *codes], links, nvcc)
+
+
 def targets() -> list[Target]:
+    nvcc = find_nvcc()
+    archs = cuda_archs(nvcc) if nvcc else []
     plan = sorted("plan/" + p.name for p in (CSRC / "plan").glob("*.cpp"))
     include = ["-I" + pybind11.get_include(), "-I" + __import__("sysconfig").get_paths()["include"]]
+    include.append(f'-DIRK_CUDA_ARCHITECTURES=\\"{";".join(archs)}\\"')
     table = [Target("_bind", ["bind/module.cpp", *plan], [*COMMON, "-O2", *include], ["-ldl", "-Wl,-Bsymbolic"])]
     if platform.machine() in ("x86_64", "AMD64"):
         table += [
@@ -48,7 +83,8 @@ def targets() -> list[Target]:
         ]
     else:
         table += [cpu(platform.machine())]
-    return table
+    table += [Target("_target_simt", ["targets/simt.cpp"], [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"], ["-Wl,-Bsymbolic"])]
+    return table + ([cuda(nvcc, archs)] if nvcc else [])
 
 
 class Build(build_ext):
@@ -75,12 +111,10 @@ class Build(build_ext):
 
 
 def ninja() -> str:
-    found = shutil.which("ninja")
-    if found:
+    if found := shutil.which("ninja"):
         return found
-    from ninja import BIN_DIR
-
-    return str(Path(BIN_DIR) / "ninja")
+    return str(Path(__import__("ninja").BIN_DIR) / "ninja")
 
 
-setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()], cmdclass={"build_ext": Build})
+if __name__ == "__main__":
+    setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()], cmdclass={"build_ext": Build})

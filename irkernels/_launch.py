@@ -1,6 +1,6 @@
 """Tensors to addresses: plans looked up, outputs and workspaces allocated by torch, native calls made.
 
-Everything here works on plain CPU tensors and knows no derivative rule; the only caller of `_native`.
+Everything here works on plain tensors, all on one device, and knows no derivative rule; the only caller of `_native`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
+FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
 
@@ -76,7 +77,7 @@ def loss(
     plan = _plan(equation, _LOSS, wanted, operands, observed.coordinates)
     first = operands[0]
     output, saved = _output(plan, first, observed.coordinates), _saved(plan, first)
-    losses = torch.empty(plan.output_shape[:-1], dtype=output.dtype)
+    losses = output.new_empty(plan.output_shape[:-1])
     target = _target(observed.values, observed.weights, plan.output_shape, kind, delta, losses)
     _run(plan, operands, observed.coordinates, output=output, saved=saved, target=target)
     return losses.to(first.dtype), output, saved
@@ -186,11 +187,11 @@ def _plan(
 
 
 def _output(plan: _native.Plan, like: Tensor, at: Coordinates | None) -> Tensor:
-    return torch.empty(plan.output_shape, dtype=like.dtype if at is None else compute_dtype(like.dtype))
+    return like.new_empty(plan.output_shape, dtype=like.dtype if at is None else compute_dtype(like.dtype))
 
 
 def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
-    return torch.empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
+    return like.new_empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
 def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
@@ -223,9 +224,7 @@ def _pull(
     if at is not None:  # listed cotangents are read entry by entry in compute dtype
         cotangent = cotangent.to(compute_dtype(cotangent.dtype)).contiguous()
     plan = _plan(equation, stage, wanted, operands, at, cotangent)
-    found = tuple(
-        torch.empty(operand.shape, dtype=operand.dtype) if w else None for operand, w in zip(operands, wanted)
-    )
+    found = tuple(operand.new_empty(operand.shape) if w else None for operand, w in zip(operands, wanted))
     if _run(plan, operands, at, saved=saved, cotangent=cotangent, gradients=found):
         return found
     # A NaN or infinity among the factors met entries that are not listed; the reference never touches those.
@@ -240,18 +239,25 @@ def _run(
 ) -> bool:
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
-    rest = (*_coordinates(plan, at), target, threads)
+    cuda = bool(operands) and operands[0].is_cuda
+    stream = torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0
+    rest = (*_coordinates(plan, at), target, threads, stream)
     if plan.has_blas and not own_kernels_only():
-        return _run_segments(plan, arguments, rest)
-    size = plan.scratch_bytes(threads)
-    scratch = torch.empty(size, dtype=torch.uint8) if size > _native.STACK_SCRATCH else None
-    return _native.run(*arguments, scratch, *rest, -1, 0, -1)
+        finite = _run_segments(plan, arguments, rest)
+    else:
+        size = plan.scratch_bytes(threads, cuda)
+        on_stack = not cuda and size <= _native.STACK_SCRATCH
+        scratch = None if on_stack or not size else operands[0].new_empty(size, dtype=torch.uint8)
+        finite = _native.run(*arguments, scratch, *rest, -1, 0, -1)
+    if cuda and at is not None and gradients:  # on the CPU the native call has looked
+        finite = all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
+    return finite
 
 
 def _run_segments(plan: _native.Plan, arguments: tuple, rest: tuple) -> bool:
     """The step list of each trial cut at the steps that BLAS takes."""
     _, operands, output, saved, cotangent, gradients = arguments
-    scratch = torch.empty(plan.scratch, dtype=compute_dtype(operands[0].dtype))
+    scratch = operands[0].new_empty(plan.scratch, dtype=compute_dtype(operands[0].dtype))
     named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
     tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
     finite = True

@@ -1,4 +1,4 @@
-"""Loads the compiled modules: the binding, and the best kernel target that this machine can run."""
+"""Loads the compiled modules: the binding, the best CPU target that this machine can run, on demand the CUDA target."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch  # first: its OpenMP runtime is the one that the kernels share
 from irkernels import _bind
 
 _PREFIX = "_target_"
+_CUDA = Path(__file__).parent / f"{_PREFIX}cuda.so"  # loaded when the first tensor on such a device comes
 
 
 def _built() -> dict[str, Path]:
@@ -34,15 +35,19 @@ def _choose() -> str:
 
 def cuda_architectures() -> list[str]:
     """Architectures that the CUDA target of this build holds; empty without one."""
-    return list(_bind.CUDA_ARCHITECTURES)
+    return [arch for arch in _bind.CUDA_ARCHITECTURES.split(";") if arch and _CUDA.exists()]
 
 
 _bind.set_exchange_table(getattr(torch.Tensor, "__dlpack_c_exchange_api__", None))
 TARGET = _choose()
 _bind.load_target(str(_built()[TARGET]))
+if _CUDA.exists():
+    _bind.set_cuda_target(str(_CUDA))
 
 Plan = _bind.Plan
 plan, plan_of_shapes, train_plan, run, fit = _bind.plan, _bind.plan_of_shapes, _bind.train_plan, _bind.run, _bind.fit
+FITS_NATIVELY: bool = _bind.fits_natively()
+cached_plans, clear_plans = _bind.cached_plans, _bind.clear_plans
 COMPILER = _bind.COMPILER
 BUFFERS = _bind.BUFFERS  # numbers of the buffers that are neither operand nor gradient
 FIRST_BUFFER = min(BUFFERS.values())

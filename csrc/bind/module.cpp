@@ -1,5 +1,4 @@
 // Names, fields and the GIL: Python objects in, plain data out. No mathematics.
-#include <dlfcn.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -8,8 +7,8 @@
 
 #include "bind/arguments.h"
 #include "bind/plan_cache.h"
+#include "bind/targets.h"
 #include "plan/plan.h"
-#include "targets/target.h"
 
 namespace irk {
 namespace {
@@ -18,26 +17,17 @@ constexpr int64_t kStackScratch = 16384;  // bytes of scratch that live on the s
 constexpr int64_t kReleaseWork = 20000;   // multiply-adds from which a call lets go of the GIL
 
 TensorReader reader;
-const TargetTable* target = nullptr;
+Targets targets;
 PlanCache cache;
 
-std::string load_target(const std::string& path) {
-  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) throw std::runtime_error(std::string("cannot load a kernel target: ") + dlerror());
-  auto* entry = reinterpret_cast<const TargetTable* (*)()>(dlsym(handle, "irk_target"));
-  if (!entry) throw std::runtime_error("a kernel target has no table: " + path);
-  target = entry();
-  return target->name;
-}
-
-// Kernel targets that a build may hold, best first.
+// Kernel targets of the CPU that a build may hold, best first; the last one runs the CUDA kernels on the host.
 std::vector<std::string> target_names() {
 #if defined(__x86_64__)
-  return {"x86-64-v4", "x86-64-v3", "x86-64"};
+  return {"x86-64-v4", "x86-64-v3", "x86-64", "simt"};
 #elif defined(__aarch64__)
-  return {"aarch64", "arm64"};
+  return {"aarch64", "arm64", "simt"};
 #else
-  return {"generic"};
+  return {"generic", "simt"};
 #endif
 }
 
@@ -74,8 +64,8 @@ std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
   for (size_t i = 0; i < operands.size(); ++i) {
     views.push_back(reader.read(operands[i]));
     const std::string what = "operand " + std::to_string(i);
-    if (views[i].cpu != views[0].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
-    if (!views[i].cpu) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels for the CPU only");
+    if (views[i].place != views[0].place) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
+    if (!targets.serve(views[i].place)) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels " + targets.served());
     const Dtype own = dtype_of(views[i], operands[i], what);
     if (i && own != dtype)
       throw py::type_error(what + " is torch." + name(views[i].scalar) + ", operand 0 is torch." + name(views[0].scalar) + " (dtypes must be equal)");
@@ -108,7 +98,8 @@ PlanPointer plan(const std::string& equation, int stage, const py::object& wante
   TensorView g;
   if (!cotangent.is_none()) {
     g = reader.read(cotangent);
-    if (!g.cpu) throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on the CPU");
+    if (g.place != views[0].place)
+      throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on " + device(operands[0]));
     if (nnz < 0 && dtype_of(g, cotangent, "the cotangent") != dtype)
       throw py::type_error(std::string("the cotangent is torch.") + name(g.scalar) + ", the operands are torch." + name(views[0].scalar));
     key.add(g);
@@ -195,10 +186,9 @@ PlanPointer plan_of_shapes(const std::string& equation, int stage, const std::ve
 
 int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
 
-int64_t scratch_bytes(const Plan& plan, int threads) {
-  const Shares shares = share(plan.work, plan.trials, threads);
+int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}) {
   int64_t bytes;
-  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), int64_t(shares.by_trial ? shares.threads : 1), &bytes))
+  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads), &bytes))
     throw std::overflow_error("the workspace would have more than 2^63 bytes");
   return bytes;
 }
@@ -238,28 +228,33 @@ bool all_finite(const TensorView& v) {
 }
 
 // Returns whether the gradients of listed entries are finite: a NaN in a factor may have met an entry that is not listed.
+// Gradients on another device are not looked at.
 bool run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
          const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
-         const py::object& loss, int threads, int64_t trial, int first_step, int last_step) {
+         const py::object& loss, int threads, uintptr_t stream, int64_t trial, int first_step, int last_step) {
+  const Place place = operands.size() ? reader.read(operands[0]).place : Place{};
+  const bool on_cpu = place.kind == DeviceKind::cpu;
+  const TargetTable& target = targets.at(place);
   auto buffers = buffers_of(plan, operands, gradients);
   buffers[kOutput] = address(output);
   buffers[kSaved] = address(saved);
   buffers[kCotangent] = address(cotangent);
   alignas(64) char small[kStackScratch];
   buffers[kScratch] = scratch.is_none() ? small : address(scratch);
-  if (scratch.is_none() && scratch_bytes(plan, threads) > kStackScratch) throw std::logic_error("a plan ran without its workspace");
+  if (scratch.is_none() && scratch_bytes(plan, threads, place) > (on_cpu ? kStackScratch : 0)) throw std::logic_error("a plan ran without its workspace");
   const EntriesArgument entries(reader, plan, nnz, columns, orders);
   const Target t = loss.is_none() ? Target{} : target_of(reader, loss.cast<py::tuple>());
   const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads, trial < 0 ? 0 : trial,
-                  trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step};
+                  trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step, place.number,
+                  reinterpret_cast<void*>(stream)};
   if (plan.work * plan.trials < kReleaseWork) {
-    target->run(plan.program(), call);
+    target.run(plan.program(), call);
   } else {
     const py::gil_scoped_release release;
-    target->run(plan.program(), call);
+    target.run(plan.program(), call);
   }
   bool finite = true;
-  if (plan.tree.sampled && !gradients.is_none())
+  if (on_cpu && plan.tree.sampled && !gradients.is_none())
     for (const auto& g : gradients.cast<py::tuple>())
       if (!g.is_none()) finite &= all_finite(reader.read(g));
   return finite;
@@ -269,6 +264,8 @@ bool run(const Plan& plan, const py::tuple& operands, const py::object& output, 
 void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
          const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
          const py::object& active, const py::object& done, int threads) {
+  const TargetTable& target = targets.at({});
+  if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
   auto buffers = buffers_of(plan, operands, py::none());
   buffers[kScratch] = address(scratch);
   const EntriesArgument entries(reader, plan, nnz, columns, orders);
@@ -281,7 +278,7 @@ void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, 
     for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
     list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
   }
-  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size())},
+  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
                      {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
                       rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
                       rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
@@ -289,7 +286,7 @@ void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, 
                      list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
                      static_cast<int64_t*>(address(done))};
   const py::gil_scoped_release release;
-  target->fit(plan.program(), call);
+  target.fit(plan.program(), call);
 }
 
 }  // namespace
@@ -314,17 +311,21 @@ PYBIND11_MODULE(_bind, m) {
         return p.tree.is_pair(p.tree.root) ? "split: the root's two sides, multiplied at the listed coordinates"
                                            : "dense: the whole product, read at the listed coordinates";
       })
-      .def("scratch_bytes", &scratch_bytes, py::arg("threads"))
+      .def("scratch_bytes", [](const Plan& p, int threads, bool cuda) {
+        return scratch_bytes(p, threads, {cuda ? DeviceKind::cuda : DeviceKind::cpu, 0});
+      }, py::arg("threads"), py::arg("cuda") = false)
       .def("explain", &Plan::explain);
   m.attr("STACK_SCRATCH") = kStackScratch;
   m.attr("BUFFERS") = py::dict(py::arg("scratch") = kScratch - kOperands, py::arg("saved") = kSaved - kOperands,
                                py::arg("output") = kOutput - kOperands, py::arg("cotangent") = kCotangent - kOperands);
-  m.attr("CUDA_ARCHITECTURES") = py::tuple();
+  m.attr("CUDA_ARCHITECTURES") = IRK_CUDA_ARCHITECTURES;
   m.attr("COMPILER") = "g++ " __VERSION__;
   m.def("target_names", &target_names);
   m.def("can_run", &can_run);
   m.def("set_exchange_table", [](const py::object& table) { reader.set_table(table); });
-  m.def("load_target", &load_target);
+  m.def("load_target", [](const std::string& path) { return targets.load(path); });
+  m.def("set_cuda_target", [](const std::string& path) { targets.set_cuda(path); });
+  m.def("fits_natively", [] { return targets.at({}).fit != nullptr; });
   m.def("plan", [](const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz, const py::object& cotangent) {
     return std::const_pointer_cast<Plan>(plan(equation, stage, wanted, operands, nnz, cotangent));
   });

@@ -1,4 +1,4 @@
-// A tensor as the binding sees it: address, shape, strides, dtype. Read through DLPack's C exchange table where the
+// A tensor as the binding sees it: address, shape, strides, dtype, device. Read through DLPack's C exchange table where the
 // framework offers one (about 50 ns), else through Python attributes. Nothing here owns memory.
 #pragma once
 #include <pybind11/pybind11.h>
@@ -30,12 +30,19 @@ struct DlExchangeTable {
   void* current_stream;
 };
 
+enum class DeviceKind { cpu, cuda, other };
+struct Place {
+  DeviceKind kind = DeviceKind::cpu;
+  int number = 0;
+  bool operator!=(const Place& o) const { return kind != o.kind || number != o.number; }
+};
+
 enum class Scalar { f32, f64, bf16, f16, i32, i64, u8, other };
 
 struct TensorView {
   void* data = nullptr;
   Scalar scalar = Scalar::other;
-  bool cpu = true;
+  Place place;
   int ndim = 0;
   const int64_t *shape = nullptr, *strides = nullptr;
   std::vector<int64_t> held;  // shape and strides when no table lends them
@@ -56,16 +63,24 @@ class TensorReader {
     TensorView v;
     if (table_->view(tensor.ptr(), &t) != 0) {  // a device or dtype that DLPack does not know: the caller names it
       PyErr_Clear();
-      v.cpu = tensor.attr("device").attr("type").cast<std::string>() == "cpu";
+      v.place = named_place(tensor);
       return v;
     }
     v.data = static_cast<char*>(t.data) + t.byte_offset;
-    v.cpu = t.device.type == 1;
+    constexpr int kDlCpu = 1, kDlCuda = 2;
+    if (t.device.type == kDlCuda) v.place = {DeviceKind::cuda, t.device.id};
+    else if (t.device.type != kDlCpu) v.place = named_place(tensor);
     v.ndim = t.ndim;
     v.shape = t.shape;
     v.strides = t.strides;
     v.scalar = scalar(t.dtype.code, t.dtype.bits);
     return v;
+  }
+  static Place named_place(py::handle tensor) {
+    const py::object device = tensor.attr("device");
+    const auto type = device.attr("type").cast<std::string>();
+    if (type == "cpu") return {};
+    return {type == "cuda" ? DeviceKind::cuda : DeviceKind::other, device.attr("index").is_none() ? 0 : device.attr("index").cast<int>()};
   }
   static Scalar scalar(int code, int bits) {
     constexpr int kInt = 0, kUnsigned = 1, kFloat = 2, kBfloat = 4, kBool = 6;
@@ -77,7 +92,7 @@ class TensorReader {
   static TensorView by_attributes(py::handle tensor) {
     TensorView v;
     v.data = reinterpret_cast<void*>(tensor.attr("data_ptr")().cast<uintptr_t>());
-    v.cpu = tensor.attr("device").attr("type").cast<std::string>() == "cpu";
+    v.place = named_place(tensor);
     const auto dtype = py::str(tensor.attr("dtype")).cast<std::string>();
     v.scalar = dtype == "torch.float32" ? Scalar::f32 : dtype == "torch.float64" ? Scalar::f64 : dtype == "torch.bfloat16" ? Scalar::bf16
              : dtype == "torch.float16" ? Scalar::f16 : dtype == "torch.int32" ? Scalar::i32 : dtype == "torch.int64" ? Scalar::i64

@@ -103,6 +103,8 @@ struct Call {
   int32_t threads;
   int64_t first_trial, last_trial;
   int32_t first_step, last_step;
+  int32_t device;  // CUDA: its number, and the stream to launch on
+  void* stream;
 };
 
 }  // namespace irk

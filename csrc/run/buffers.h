@@ -1,4 +1,4 @@
-// What the buffers of a program hold, and how many trials it covers.
+// What the buffers of a program hold, what it computes in, and how many trials it covers.
 #pragma once
 #include "plan/program.h"
 
@@ -8,6 +8,13 @@ namespace irk {
 inline bool holds_half(const Program& program, int buffer) {
   return (program.dtype == Dtype::bf16 || program.dtype == Dtype::f16) &&
          (buffer >= kOperands || (!program.sampled && (buffer == kOutput || buffer == kCotangent)));
+}
+
+// f(zero of the type that computes)
+template <class F>
+void with_compute_type(Dtype dtype, F&& f) {
+  if (dtype == Dtype::f64) f(double());
+  else f(float());
 }
 
 inline int64_t trial_count(const Program& program) {

@@ -9,11 +9,12 @@ namespace irk {
 
 template <class T>
 IRK_FN void contract_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
-  Walk outer(pool, step.outer), k(pool, step.k);
-  const int64_t lanes = step.lane.extent, tile = step.row.extent * lanes, depth = k.size(), total = outer.size() * tile;
+  Walk k(pool, step.k);
+  const int64_t lanes = step.lane.extent, tile = step.row.extent * lanes, depth = k.size();
+  const int64_t total = extent_of(pool, step.outer) * tile;
   for (int64_t i = team.begin(total); i < team.end(total); ++i) {
     const int64_t lane = i % lanes, row = i % tile / lanes;
-    outer.seek(i / tile);
+    const Offsets outer(pool, step.outer, i / tile);
     k.seek(0);
     const T* left = a + outer.a + row * step.row.a + lane * step.lane.a;
     const T* right = b + outer.b + lane * step.lane.b;

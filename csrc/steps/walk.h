@@ -52,4 +52,24 @@ struct Walk {
   }
 };
 
+// Where a walk from `linear` would begin, for those who take no further step.
+struct Offsets {
+  int64_t a = 0, b = 0, c = 0;
+
+  IRK_FN Offsets(const Loop* pool, Span span, int64_t linear) {
+    for (int i = span.first + span.count; i-- > span.first; linear /= pool[i].extent) {
+      const int64_t index = linear % pool[i].extent;
+      a += index * pool[i].a;
+      b += index * pool[i].b;
+      c += index * pool[i].c;
+    }
+  }
+};
+
+IRK_FN inline int64_t extent_of(const Loop* pool, Span span) {
+  int64_t total = 1;
+  for (int i = span.first; i < span.first + span.count; ++i) total *= pool[i].extent;
+  return total;
+}
+
 }  // namespace irk

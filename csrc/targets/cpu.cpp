@@ -32,12 +32,6 @@ void parallel(int threads, Body&& body) {
   }
 }
 
-template <class F>
-void with_compute_type(Dtype dtype, F&& f) {
-  if (dtype == Dtype::f64) f(double());
-  else f(float());
-}
-
 void run(const Program& program, const Call& call) {
   const Shares shares = share(program.work, call.last_trial - call.first_trial, call.threads);
   with_compute_type(program.dtype, [&](auto zero) {
@@ -68,7 +62,12 @@ void fit(const Program& program, const FitCall& fit) {
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
 }
 
-const TargetTable kTable{IRK_TARGET_NAME, run, fit};
+int64_t arenas(const Program& program, int64_t trials, int32_t threads) {
+  const Shares shares = share(program.work, trials, threads);
+  return shares.by_trial ? shares.threads : 1;
+}
+
+const TargetTable kTable{IRK_TARGET_NAME, run, fit, arenas};
 
 }  // namespace
 }  // namespace irk

@@ -8,7 +8,8 @@ namespace irk {
 struct TargetTable {
   const char* name;
   void (*run)(const Program& program, const Call& call);
-  void (*fit)(const Program& program, const FitCall& fit);
+  void (*fit)(const Program& program, const FitCall& fit);  // null where there is no native training
+  int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads);  // scratches in use at the same time
 };
 
 }  // namespace irk

@@ -1,0 +1,112 @@
+// One step as a launch hands it to its threads: everything by value, nothing that lies in the plan's memory.
+// A launch serves `trials` trials with teams of `members`; its end is the team's sync().
+#pragma once
+#include "core/half.h"
+#include "steps/contract.h"
+#include "steps/convert.h"
+#include "steps/loss.h"
+#include "steps/sampled.h"
+
+namespace irk {
+
+constexpr int kMaxLoops = 64;  // of one step with its trial axes: what an argument of 4 KB holds
+
+struct Launch {
+  Step step;              // its spans count from `loops`
+  Loop loops[kMaxLoops];  // the step's, then one a trial axis with the strides of the step's three arrays
+  Span trial_axes;
+  void *a, *b, *c;        // of trial 0; null is the constant 1
+  int64_t first_trial, trials, members;
+  Entries entries;        // without orders: the one that the step reads is `order`
+  Order order;
+  Target target;
+  float one32 = 1;
+  double one64 = 1;
+};
+static_assert(sizeof(Launch) <= 4096, "an argument of a kernel has at most 4 KB");
+
+// The step's arrays at one trial.
+struct Seat {
+  const Launch& launch;
+  int64_t trial, a_offset, b_offset, c_offset;
+
+  template <class T>
+  IRK_FN const T* a() const { return array<T>(launch.a, a_offset); }
+  template <class T>
+  IRK_FN const T* b() const { return array<T>(launch.b, b_offset); }
+  template <class T>
+  IRK_FN T* c() const { return static_cast<T*>(launch.c) + c_offset; }
+
+ private:
+  template <class T>
+  IRK_FN const T* array(const void* data, int64_t offset) const {
+    if (data) return static_cast<const T*>(data) + offset;
+    if constexpr (sizeof(T) == sizeof(double)) return &launch.one64;
+    else return reinterpret_cast<const T*>(&launch.one32);
+  }
+};
+
+template <class Body>
+IRK_FN void serve(const Launch& x, int64_t thread, int64_t threads) {
+  for (int64_t i = thread; i < x.trials * x.members; i += threads) {
+    const int64_t trial = x.first_trial + i / x.members;
+    const Offsets at(x.loops, x.trial_axes, trial);
+    const Seat seat{x, trial, x.step.a.offset + at.a, x.step.b.offset + at.b, x.step.c.offset + at.c};
+    Body::run(x, seat, Team{int(i % x.members), int(x.members)});
+  }
+}
+
+template <class T>
+struct Contract {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    contract_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
+  }
+};
+template <class T>
+struct Dot {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    dot_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
+  }
+};
+template <class T>
+struct Fill {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) { fill_step(x.step, x.loops, at.c<T>(), team); }
+};
+template <class Half>
+struct Widen {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    widen_step(x.step, x.loops, at.a<Half>(), at.c<float>(), team);
+  }
+};
+template <class Half>
+struct Narrow {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    narrow_step(x.step, x.loops, at.a<float>(), at.c<Half>(), team);
+  }
+};
+template <class T, class Index>
+struct SampledDot {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    sampled_dot_step<T, Index>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), x.entries, team);
+  }
+};
+template <class T, class Index>
+struct SampledPull {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    SampledAxpy<T, Index>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), x.order, x.entries.nnz).run(team);
+  }
+};
+template <class T>
+struct LossTerms {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    loss_terms(x.step, at.a<T>(), at.c<T>(), const_cast<T*>(at.b<T>()), x.target, at.trial, team);
+  }
+};
+template <class T>
+struct LossDivide {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    loss_divide(x.step, at.c<T>(), at.b<T>(), x.target, at.trial, team);
+  }
+};
+
+}  // namespace irk

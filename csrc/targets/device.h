@@ -1,0 +1,103 @@
+// A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss), over trials x members.
+// Machine::launch<Body>(launch, threads, stream) runs serve<Body> for every thread and orders launches of one stream.
+#pragma once
+#include <stdexcept>
+#include <string>
+
+#include "run/buffers.h"
+#include "run/thread.h"
+
+namespace irk {
+
+constexpr int64_t kMostMembers = 1 << 20;  // more items of one trial than this are shared out in runs
+
+template <class Machine>
+class Device {
+ public:
+  Device(const Program& program, const Call& call) : program_(program), call_(call) {}
+
+  void run() const {
+    with_compute_type(program_.dtype, [&](auto zero) {
+      for (int s = call_.first_step; s < call_.last_step; ++s) step<decltype(zero)>(program_.steps[s]);
+    });
+  }
+
+  // Every trial has a scratch of its own: they run side by side.
+  static int64_t arenas(const Program&, int64_t trials, int32_t) { return trials; }
+
+ private:
+  template <class T>
+  void step(const Step& step) const {
+    Launch x = launch_of(step);
+    const int64_t outer = extent_of(x.loops, x.step.outer);
+    const bool brain = program_.dtype == Dtype::bf16;
+    switch (step.op) {
+      case Op::contract: return launch<Contract<T>>(x, outer * step.row.extent * step.lane.extent);
+      case Op::dot: return launch<Dot<T>>(x, outer);
+      case Op::fill:
+        if (holds_half(program_, step.c.buffer)) return launch<Fill<uint16_t>>(x, outer * step.count);
+        return launch<Fill<T>>(x, outer * step.count);
+      case Op::widen: return brain ? launch<Widen<Bfloat16>>(x, step.count) : launch<Widen<Float16>>(x, step.count);
+      case Op::narrow: return brain ? launch<Narrow<Bfloat16>>(x, step.count) : launch<Narrow<Float16>>(x, step.count);
+      case Op::sampled_dot:
+        return x.entries.wide ? launch<SampledDot<T, int64_t>>(x, x.entries.nnz) : launch<SampledDot<T, int32_t>>(x, x.entries.nnz);
+      case Op::sampled_axpy:
+        return x.entries.wide ? launch<SampledPull<T, int64_t>>(x, x.entries.nnz) : launch<SampledPull<T, int32_t>>(x, x.entries.nnz);
+      case Op::loss:
+        launch<LossTerms<T>>(x, reduction_blocks(step.count));
+        return launch<LossDivide<T>>(x, step.count);
+    }
+  }
+
+  template <class Body>
+  void launch(Launch& x, int64_t items) const {
+    x.members = least(items, kMostMembers);
+    if (x.members && x.trials) Machine::template launch<Body>(x, x.trials * x.members, call_.stream);
+  }
+
+  Launch launch_of(const Step& step) const {
+    Launch x{};
+    x.step = step;
+    int32_t used = 0;
+    for (Span* span : {&x.step.outer, &x.step.k, &x.step.columns}) {
+      for (int i = 0; i < span->count; ++i) room(x, used + i) = program_.loops[span->first + i];
+      span->first = used;
+      used += span->count;
+    }
+    x.first_trial = call_.first_trial;
+    x.trials = call_.last_trial - call_.first_trial;
+    x.trial_axes = {used, program_.n_trials};
+    int64_t faster = 1;  // trials that one index of a trial axis passes over
+    for (int i = 0; i < program_.n_trials; ++i) {  // the first axis is the fastest, a walk's last one is
+      const TrialLoop& axis = program_.trials[i];
+      const auto stride = [&](const Ref& ref) { return ref.buffer == kScratch ? faster * program_.scratch : axis.strides[ref.buffer]; };
+      room(x, used + program_.n_trials - 1 - i) = {axis.extent, stride(step.a), stride(step.b), stride(step.c)};
+      faster *= axis.extent;
+    }
+    x.a = place(x.step.a);
+    x.b = place(x.step.b);
+    x.c = place(x.step.c);
+    if (call_.entries) x.entries = *call_.entries;
+    if (step.op == Op::sampled_axpy) x.order = x.entries.orders[step.order];
+    x.entries.orders = nullptr;
+    if (call_.target) x.target = *call_.target;
+    return x;
+  }
+
+  static Loop& room(Launch& x, int32_t at) {
+    if (at >= kMaxLoops)
+      throw std::invalid_argument("a step of this product has more than " + std::to_string(kMaxLoops) + " loops, the most that a launch takes");
+    return x.loops[at];
+  }
+
+  void* place(Ref& ref) const {
+    if (ref.buffer == kOne) return nullptr;
+    if (ref.buffer == kScratch) ref.offset -= call_.first_trial * program_.scratch;  // the first trial's scratch comes first
+    return call_.buffers[ref.buffer];
+  }
+
+  const Program& program_;
+  const Call& call_;
+};
+
+}  // namespace irk
