@@ -19,7 +19,7 @@ class ContractStep {
  public:
   ContractStep(const Step& step, const Loop* pool, const T* a, const T* b, T* c)
       : step_(step), pool_(pool), a_(a), b_(b), c_(c), batch_(step.lane.a != 0), single_k_(step.k.count <= 1) {
-    k_ = Walk(pool, step.k).size();
+    for (int i = 0; i < step.k.count; ++i) k_ *= pool[step.k.first + i].extent;
     if (step.k.count == 1) { a_k_ = pool[step.k.first].a; b_k_ = pool[step.k.first].b; }
     pack_b_ = step.lane.b != 1 || !single_k_ || (step.row.extent > 2 * Shape::kRows && far(b_k_));
     pack_a_ = (batch_ && step.lane.a != 1) || !single_k_ || (step.lane.extent > Shape::kColumns && far(a_k_));
@@ -34,7 +34,12 @@ class ContractStep {
     const int64_t blocks = column_blocks * row_blocks, total = outer.size() * blocks;
     int64_t task = team.begin(total);
     const int64_t last = team.end(total);
-    outer.seek(task / blocks);
+    if (blocks == 1) {  // divisions would cost as much as a small product
+      if (task) outer.seek(task);
+      for (; task < last; ++task, outer.next()) compute(outer, 0, 0);
+      return;
+    }
+    if (task) outer.seek(task / blocks);
     for (int64_t block = task % blocks; task < last; ++task) {
       compute(outer, block / row_blocks * kColumnBlock, block % row_blocks * kRowBlock);
       if (++block == blocks) { block = 0; outer.next(); }
@@ -51,20 +56,29 @@ class ContractStep {
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
     if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns);
-    const int64_t tiles = tiles_of(rows);
+    const RowTiles tiles(rows, rows_per_tile_);
     TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
     for (int64_t k = 0; k < k_; k += kBlock) {
       t.k = std::min(kBlock, k_ - k);
       t.accumulate = k > 0;
-      for (int64_t i = 0, r = 0, end; i < tiles; ++i, r = end) {
-        end = rows * (i + 1) / tiles;
+      for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) {
+        end = tiles.end(i, r);
         panels(t, a + k * a_k_ + r * step_.row.a, b + k * b_k_, c + r * step_.row.c, int(end - r), columns, step_.lane.a, step_.lane.b);
       }
     }
   }
 
-  // Rows are shared evenly: a thin last tile would wait for its own sums.
-  int64_t tiles_of(int64_t rows) const { return (rows + rows_per_tile_ - 1) / rows_per_tile_; }
+  // Rows shared evenly among tiles: a thin last tile would wait for its own sums.
+  struct RowTiles {
+    int64_t count = 1, base, longer = 0;  // the first `longer` tiles have base + 1 rows
+    RowTiles(int64_t rows, int64_t most) : base(rows) {
+      if (rows <= most) return;
+      count = (rows + most - 1) / most;
+      base = rows / count;
+      longer = rows % count;
+    }
+    int64_t end(int64_t i, int64_t begin) const { return begin + base + (i < longer); }
+  };
 
   // One row of tiles. The arguments are changed in place: copying them would wait for their own stores.
   void panels(TileArguments<T>& t, const T* a, const T* b, T* c, int rows, int64_t columns, int64_t a_lane, int64_t b_lane) const {
@@ -84,7 +98,7 @@ class ContractStep {
     alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
     int64_t a_at[kBlock], b_at[kBlock];
     Walk walk(pool_, step_.k);
-    const int64_t tiles = tiles_of(rows);
+    const RowTiles tiles(rows, rows_per_tile_);
     TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
     if (pack_b_) t.b_k = Shape::kColumns;
     for (int64_t k = 0; k < k_; k += kBlock) {
@@ -95,8 +109,8 @@ class ContractStep {
         const int64_t width = std::min(panel_, columns - j);
         const T* from_b = b + j * step_.lane.b;
         if (pack_b_) pack_right(from_b, b_at, t.k, width, right);
-        for (int64_t i = 0, r = 0, end; i < tiles; ++i, r = end) {
-          end = rows * (i + 1) / tiles;
+        for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) {
+          end = tiles.end(i, r);
           const int height = int(end - r);
           const T* from_a = a + r * step_.row.a + j * step_.lane.a;
           if (pack_a_) {
@@ -112,26 +126,28 @@ class ContractStep {
     }
   }
 
-  // right[k, lane]; whole squares of a transposed operand go through registers.
+  // right[k, lane]; a transposed operand goes through registers, square by square.
   void pack_right(const T* b, const int64_t* at, int64_t depth, int64_t width, T* right) const {
     constexpr int64_t C = Shape::kColumns;
     const int64_t stride = step_.lane.b;
-    int64_t k = 0;
-    if (stride != 1 && single_k_ && b_k_ == 1) {
-      for (; k + kLanes <= depth; k += kLanes) {
-        int64_t j = 0;
-        for (; j + kLanes <= width; j += kLanes) {
-          Pack<T> square[kLanes];
-          for (int i = 0; i < kLanes; ++i) square[i] = Pack<T>::load(b + (j + i) * stride + at[k]);
-          transpose(square);
-          for (int i = 0; i < kLanes; ++i) square[i].store(right + (k + i) * C + j);
-        }
-        for (int64_t i = k; i < k + kLanes; ++i)
-          for (int64_t x = j; x < width; ++x) right[i * C + x] = b[x * stride + at[i]];
+    if (stride == 1 || !single_k_ || b_k_ != 1) {
+      for (int64_t k = 0; k < depth; ++k)
+        for (int64_t x = 0; x < width; ++x) right[k * C + x] = b[x * stride + at[k]];
+      return;
+    }
+    for (int64_t k = 0; k < depth; k += kLanes) {
+      const int deep = int(std::min<int64_t>(kLanes, depth - k));
+      for (int64_t j = 0; j < width; j += kLanes) {
+        const int64_t wide = std::min<int64_t>(kLanes, width - j);
+        Pack<T> square[kLanes];
+        for (int i = 0; i < kLanes; ++i)
+          square[i] = i >= wide ? Pack<T>::zero()
+                      : deep == kLanes ? Pack<T>::load(b + (j + i) * stride + at[k])
+                                       : Pack<T>::load(b + (j + i) * stride + at[k], deep);
+        transpose(square);
+        for (int i = 0; i < deep; ++i) square[i].store(right + (k + i) * C + j);
       }
     }
-    for (; k < depth; ++k)
-      for (int64_t x = 0; x < width; ++x) right[k * C + x] = b[x * stride + at[k]];
   }
 
   // left[k, row(, lane)]
@@ -147,7 +163,7 @@ class ContractStep {
   const T *a_, *b_;
   T* c_;
   bool batch_, single_k_, pack_a_, pack_b_;
-  int64_t k_, a_k_ = 0, b_k_ = 0, panel_;
+  int64_t k_ = 1, a_k_ = 0, b_k_ = 0, panel_;
   int rows_per_tile_;
 };
 

@@ -233,6 +233,7 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   } else {
     plan->output_shape = plan->product.output_shape();
   }
+  checked_elements(plan->output_shape);
   if (request.stage == Stage::train && is_half(request.dtype))
     throw std::invalid_argument("native training takes float32 and float64 factors");
   plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, request.nnz);

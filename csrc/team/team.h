@@ -43,8 +43,8 @@ struct Team {
   Barrier* barrier = nullptr;
 
   void sync() const { if (size > 1) barrier->wait(); }
-  IRK_FN int64_t begin(int64_t n) const { return n * rank / size; }
-  IRK_FN int64_t end(int64_t n) const { return n * (rank + 1) / size; }
+  IRK_FN int64_t begin(int64_t n) const { return size == 1 ? 0 : n * rank / size; }
+  IRK_FN int64_t end(int64_t n) const { return size == 1 ? n : n * (rank + 1) / size; }
 };
 
 }  // namespace irk
