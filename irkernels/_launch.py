@@ -96,27 +96,44 @@ def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinat
 class Explanation:
     """What a product costs: multiply-adds of all trials, bytes, and the plans of value and gradients in words."""
 
+    gather: bool
     route: str
     value: str
     gradients: str
     value_work: int
     gradient_work: int
+    output_shape: tuple[int, ...]
     saved_bytes: int
-    scratch_bytes: int
+    workspace: dict[str, int]  # bytes that each stage takes from torch's allocator
     blas_steps: int
+
+
+_STAGES = {"value": _VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
 
 
 def explain(
     equation: str, wanted: Wanted, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype, nnz: int
 ) -> Explanation:
-    """The plans that `forward` and `backward` would run for operands of these (shape, strides)."""
-    plans = [_native.plan_of_shapes(equation, stage, wanted, shapes, _DTYPES.index(dtype), nnz) for stage in (_FORWARD, _BACKWARD)]
-    up, down = plans
-    itemsize, threads = compute_dtype(dtype).itemsize, own_threads()
+    """The plans that `forward` and `backward` would run for operands of these (shape, strides), and the workspaces of all."""
+    plans = {
+        name: _native.plan_of_shapes(equation, stage, wanted, shapes, _DTYPES.index(dtype), nnz)
+        for name, stage in _STAGES.items()
+        if stage != _LOSS or nnz >= 0
+    }
+    up, down = plans["forward"], plans["backward"]
     return Explanation(
-        up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, up.saved * itemsize,
-        max(plan.scratch_bytes(threads) for plan in plans), sum(len(plan.blas) for plan in plans),
+        up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, tuple(up.output_shape),
+        up.saved * compute_dtype(dtype).itemsize, {name: _workspace(plan, dtype) for name, plan in plans.items()},
+        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
     )
+
+
+def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:
+    """Bytes that `_run` allocates: nothing where the stack has room."""
+    if plan.has_blas and not own_kernels_only():
+        return plan.scratch * compute_dtype(dtype).itemsize
+    size = plan.scratch_bytes(own_threads())
+    return size if size > _native.STACK_SCRATCH else 0
 
 
 def build_facts() -> dict[str, object]:

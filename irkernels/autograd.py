@@ -88,11 +88,14 @@ class _Product(Function):
         ctx.equation, ctx.wanted, ctx.at = inputs[:3]
         if output[1] is not None:
             ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # else torch fills a cotangent of what is kept with zeros
         ctx.save_for_backward(output[1], *inputs[3:])
 
     @staticmethod
     def backward(ctx, cotangent, _):
         saved, *operands = ctx.saved_tensors
+        if cotangent is None:
+            return (None,) * (3 + len(operands))
         operands = tuple(operands)
         if torch.is_grad_enabled() or is_copied(cotangent):
             found = gradients(ctx.equation, ctx.wanted, operands, cotangent, ctx.at)
@@ -138,11 +141,14 @@ class _CompletionLoss(Function):
     def setup_context(ctx, inputs, output):
         ctx.equation, ctx.wanted, ctx.observed, ctx.kind, ctx.delta = inputs[:5]
         ctx.mark_non_differentiable(*(t for t in output[1:] if t is not None))
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(output[1], output[2], *inputs[5:])
 
     @staticmethod
     def backward(ctx, upstream, *_):
         slope, saved, *operands = ctx.saved_tensors
+        if upstream is None:
+            return (None,) * (5 + len(operands))
         operands, at = tuple(operands), ctx.observed.coordinates
         if torch.is_grad_enabled():
             entries = product(ctx.equation, operands, at)

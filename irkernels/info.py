@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from irkernels import _launch, openmp
+from irkernels import _launch, memory, openmp
+from irkernels.gather import gathered
+from irkernels.reference.equation import read_equation
 
 
 def build_info() -> dict[str, Any]:
@@ -34,24 +37,54 @@ def explain(
     """The plan of a product in words: tree, steps, multiply-adds forward and backward, bytes, and where BLAS is used.
 
     operands: tensors, or shapes (contiguous, of `dtype`). nnz: plan for so many listed entries instead of the dense
-    product. wanted: which operands want gradients (default all). Raises what einsum raises. Nothing is computed.
+    product. wanted: which operands want gradients (default all). Bytes are those of the present thread count, and exact:
+    what memory.py counts. Raises what einsum raises. Nothing is computed or allocated.
     """
     dtype = next((operand.dtype for operand in operands if isinstance(operand, Tensor)), dtype)
     views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]
     wanted = (True,) * len(operands) if wanted is None else tuple(wanted)
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
+    shapes, route, bytes_told = [shape for shape, _ in views], plan.route, []
+    if plan.gather:
+        plan, peaks, rows = _explain_gathered(equation, views, dtype, wanted, nnz)
+        bytes_told.append(f"rows {rows:,}")
+    else:
+        peaks = memory.peaks(plan, shapes, wanted, dtype, nnz is not None)
+    bytes_told += [
+        f"output {memory.output_bytes(plan, dtype):,}",
+        f"kept for backward {plan.saved_bytes:,}",
+        f"gradients {memory.gradient_bytes(shapes, wanted, dtype):,}",
+    ]
     return "\n".join((
-        f"{equation}   {'  '.join(str(shape) for shape, _ in views)}   {dtype}",
-        f"route       {plan.route}",
+        f"{equation}   {'  '.join(str(shape) for shape in shapes)}   {dtype}" + ("" if nnz is None else f"   {nnz:,} entries"),
+        f"route       {route}",
         f"value       {plan.value_work:,} multiply-adds",
         f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
-        f"bytes       kept for backward {plan.saved_bytes:,}, workspace {plan.scratch_bytes:,}",
+        f"bytes       {', '.join(bytes_told)}",
+        f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
+        f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
         f"arithmetic  {_arithmetic(dtype, plan.blas_steps)}",
         "value",
         plan.value.rstrip(),
         "gradients",
         plan.gradients.rstrip(),
     ))
+
+
+def _explain_gathered(
+    equation: str, views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype, wanted: Sequence[bool], nnz: int
+) -> tuple[_launch.Explanation, dict[str, int], int]:
+    """The plan of the product of gathered rows, its peaks, and the bytes of the rows; on tensors without memory."""
+    operands = tuple(torch.empty_strided(*view, dtype=dtype, device="meta") for view in views)
+    read = read_equation(equation, operands)
+    columns = len(read.shape)
+    at = SimpleNamespace(at=torch.empty(nnz, columns, dtype=torch.int64, device="meta"))
+    rows_equation, rows = gathered(equation, operands, at)
+    plan = _launch.explain(rows_equation, wanted, [(tuple(row.shape), row.stride()) for row in rows], dtype, -1)
+    made = [(row, operand) for row, operand in zip(rows, operands) if row is not operand]
+    sizes = [row.numel() * dtype.itemsize for row, _ in made]
+    indexed = [operand.dim() - row.dim() + 1 for row, operand in made]
+    return plan, {"value": memory.gathered_value_peak(plan, sizes, indexed, nnz, dtype)}, sum(sizes)
 
 
 def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:

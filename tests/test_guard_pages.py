@@ -1,6 +1,6 @@
 """Nothing is read or written beside a tensor: operands, results and workspaces flush against pages that fault.
 
-Every torch.empty of the package is placed so too and filled with NaN, so that unwritten memory shows in the results.
+Every torch.empty and new_empty of the package is placed so too and filled with NaN, so that unwritten memory shows in the results.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class Guarded:
         tensor = torch.frombuffer(room, dtype=dtype).view(shape)
         tensor.view(-1).view(torch.uint8).fill_(255)
         return tensor
+
+    @property
+    def new_empty(self) -> Callable[..., Tensor]:
+        """As Tensor.new_empty, an unbound method."""
+        return lambda like, *shape, dtype=None: self.empty(*shape, dtype=dtype or like.dtype)
 
     def copy(self, tensor: Tensor) -> Tensor:
         return self.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
@@ -156,7 +161,7 @@ def main() -> None:
     """In a process of its own: a fault ends it."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    guarded, plain = Guarded(), torch.empty
+    guarded, plain, plain_like = Guarded(), torch.empty, Tensor.new_empty
     sort = observed.Coordinates._sort
 
     def guarded_sort(self: irk.Coordinates, key: tuple[int, ...]) -> observed.Sorted:
@@ -164,17 +169,18 @@ def main() -> None:
         return observed.Sorted(*(guarded.copy(each) for each in (made.perm, made.starts, made.columns)))
 
     observed.Coordinates._sort = guarded_sort
-    _native.STACK_SCRATCH = 0  # workspaces of any size from torch.empty
+    _native.STACK_SCRATCH = 0  # no workspace lies on the stack
     for dtype, n, at_end in itertools.product(DTYPES, SIZES, (True, False)):
         guarded.at_end = at_end
         torch.empty = guarded.empty
+        Tensor.new_empty = guarded.new_empty
         for which, (equation, shapes) in enumerate(products(n)):
             check_product(guarded, equation, shapes, dtype, turned=(n + which) % 2 == 0)
         check_entries(guarded, "ij,jk,kl->il", [(5, 3), (3, n), (n, 4)], dtype, nnz=n)
         check_entries(guarded, "ar,br,cr->abc", [(3, n), (4, n), (2, n)], dtype, nnz=7)
         check_entries(guarded, "...ij,...jk->...ik", [(2, 3, n), (2, n, 4)], dtype, nnz=9)
-        torch.empty = plain
-        if dtype != torch.bfloat16 and n % 3 == 1:
+        torch.empty, Tensor.new_empty = plain, plain_like
+        if dtype != torch.bfloat16 and n % 3 == 1 and _native.FITS_NATIVELY:
             check_fit(guarded, n, dtype, "sgd")
             check_fit(guarded, n, dtype, "group_rmsprop")
     assert guarded.made > 10_000
