@@ -73,7 +73,7 @@ def targets() -> list[Target]:
     archs = cuda_archs(nvcc) if nvcc else []
     plan = sorted("plan/" + p.name for p in (CSRC / "plan").glob("*.cpp"))
     include = ["-I" + pybind11.get_include(), "-I" + __import__("sysconfig").get_paths()["include"]]
-    include.append(f'-DIRK_CUDA_ARCHITECTURES=\\"{";".join(archs)}\\"')
+    include.append(f'-DIRK_CUDA_ARCHITECTURES=\\"{",".join(archs)}\\"')
     table = [Target("_bind", ["bind/module.cpp", *plan], [*COMMON, "-O2", *include], ["-ldl", "-Wl,-Bsymbolic"])]
     if platform.machine() in ("x86_64", "AMD64"):
         table += [

@@ -35,7 +35,7 @@ def _choose() -> str:
 
 def cuda_architectures() -> list[str]:
     """Architectures that the CUDA target of this build holds; empty without one."""
-    return [arch for arch in _bind.CUDA_ARCHITECTURES.split(";") if arch and _CUDA.exists()]
+    return [arch for arch in _bind.CUDA_ARCHITECTURES.split(",") if arch and _CUDA.exists()]
 
 
 _bind.set_exchange_table(getattr(torch.Tensor, "__dlpack_c_exchange_api__", None))

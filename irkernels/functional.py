@@ -65,11 +65,13 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
     """The product at listed coordinates only, W[at]: [..., nnz] in the caller's order, W never formed.
 
     at: integer tensor [nnz, letters of the output], Coordinates or Observed; the output's `...` axes stay dense, first.
+    Coordinates on another device than the operands are copied there.
     Differentiable in the operands to any order, without atomics: two runs give the same bits.
     Raises what einsum raises, TypeError, ValueError and IndexError for unfit coordinates.
     """
     _check_operands(equation, operands)
-    return autograd.product(equation, operands, read_coordinates(at, read_equation(equation, operands)))
+    coordinates = read_coordinates(at, read_equation(equation, operands))
+    return autograd.product(equation, operands, coordinates.to(operands[0].device))
 
 
 def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor, ...]:
@@ -82,6 +84,7 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor,
     at = None
     if not isinstance(cotangent, Tensor):
         at, cotangent = read_listed(cotangent, read_equation(equation, operands), operands)
+        at = at.to(operands[0].device)
     return autograd.gradients(equation, (True,) * len(operands), operands, cotangent, at)
 
 

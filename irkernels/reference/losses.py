@@ -60,6 +60,8 @@ def check_loss(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str
         raise TypeError(
             f"observed values are {observed.dtype}, but the operands are {operand.dtype}; convert with .to()"
         )
+    if observed.device != operand.device:
+        raise ValueError(f"observed is on {observed.device}, but operand 0 is on {operand.device}; move it with .to()")
     for name, tensor in (("values", observed.values), ("weights", observed.weights)):
         if tensor is None:
             continue
