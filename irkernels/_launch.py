@@ -23,7 +23,7 @@ FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native trai
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
 
 Wanted = Sequence[bool]
 
@@ -116,7 +116,7 @@ def explain(
 ) -> Explanation:
     """The plans that `forward` and `backward` would run for operands of these (shape, strides), and the workspaces of all."""
     plans = {
-        name: _native.plan_of_shapes(equation, stage, wanted, shapes, _DTYPES.index(dtype), nnz)
+        name: _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(dtype), nnz)
         for name, stage in _STAGES.items()
         if stage != _LOSS or nnz >= 0
     }

@@ -40,9 +40,8 @@ def explain(
     product. wanted: which operands want gradients (default all). Bytes are those of the present thread count, and exact:
     what memory.py counts. Raises what einsum raises. Nothing is computed or allocated.
     """
-    dtype = next((operand.dtype for operand in operands if isinstance(operand, Tensor)), dtype)
+    dtype, wanted = _checked(equation, operands, nnz, dtype, wanted)
     views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]
-    wanted = (True,) * len(operands) if wanted is None else tuple(wanted)
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
     shapes, route, bytes_told = [shape for shape, _ in views], plan.route, []
     if plan.gather:
@@ -69,6 +68,29 @@ def explain(
         "gradients",
         plan.gradients.rstrip(),
     ))
+
+
+def _checked(
+    equation: str, operands: tuple[Tensor | Sequence[int], ...], nnz: int | None, dtype: torch.dtype, wanted: Sequence[bool] | None
+) -> tuple[torch.dtype, tuple[bool, ...]]:
+    """The dtype of the operands and which gradients are wanted."""
+    if not isinstance(equation, str):
+        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
+    tensors = [(position, operand) for position, operand in enumerate(operands) if isinstance(operand, Tensor)]
+    for position, operand in tensors:
+        first, dtype = tensors[0][0], tensors[0][1].dtype
+        if operand.dtype != dtype:
+            raise TypeError(f"operand {position} is {operand.dtype}, operand {first} is {dtype} (dtypes must be equal)")
+    if dtype not in _launch.DTYPES:
+        raise TypeError(f"dtype is {dtype}; supported are float16, bfloat16, float32 and float64")
+    for position, operand in enumerate(operands):
+        if not isinstance(operand, Tensor) and any(extent < 0 for extent in operand):
+            raise ValueError(f"operand {position} has shape {tuple(operand)}; an extent is 0 or more")
+    if wanted is not None and len(wanted) != len(operands):
+        raise ValueError(f"wanted has {len(wanted)} flags, but the product has {len(operands)} operands")
+    if nnz is not None and nnz < 0:
+        raise ValueError(f"nnz is {nnz}; a number of entries is 0 or more")
+    return dtype, (True,) * len(operands) if wanted is None else tuple(wanted)
 
 
 def _explain_gathered(
