@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import torch
 
+import irkernels as irk
 from irkernels import _launch
 from irkernels.info import contiguous_view
 from irkernels.testing import FAMILIES, STRIDES, Product
@@ -245,3 +246,19 @@ def test_a_tree_depends_on_neither_trials_nor_strides(product: Product) -> None:
         assert tree(product.with_trials(trials)) == alone, f"{trials} trials"
     for how in STRIDES:
         assert tree(product.with_strides(how)) == alone, how
+
+
+@pytest.mark.parametrize("power", (21, 25, 30, 31))
+def test_sizes_beyond_63_bits_are_an_error(power: int) -> None:
+    """Of views that cover no memory: neither a wrong number nor a workspace that is too small."""
+    n = 2**power
+    wide = torch.ones(1, 1).expand(n, n)
+    with pytest.raises(OverflowError, match="2\\^63"):
+        irk.explain("ab,bc,ca->", wide, wide, wide)
+    with pytest.raises(OverflowError, match="2\\^63"):
+        irk.einsum("ab,bc,ca->", wide, wide, wide)
+    trials = torch.ones(1, 1, 1).expand(2**20, 2**15, 2**15)
+    with pytest.raises(OverflowError, match="2\\^63"):
+        irk.explain("...ab,...bc->...ac", trials, trials)
+    with pytest.raises(OverflowError, match="2\\^63"):
+        irk.explain("ab,bc->ac", wide, wide, nnz=2**62)

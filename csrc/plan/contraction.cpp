@@ -56,7 +56,7 @@ Contraction arrange(const Product& product, const LetterSet& local, const Tensor
     if (c.letters[l]) loops.push_back({extent, a.strides[l], b.strides[l], c.strides[l]});
     else if (a.letters[l] || b.letters[l]) out.k.push_back({extent, a.strides[l], b.strides[l], 0});
     else continue;
-    out.work *= extent;
+    out.work = checked_times(out.work, extent, "multiply-adds");
   }
   std::stable_sort(loops.begin(), loops.end(), [](const Loop& x, const Loop& y) { return x.c > y.c; });
   merge_loops(loops);

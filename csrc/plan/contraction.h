@@ -1,5 +1,7 @@
 // One pairwise contraction as loops: which letter runs along the vector lanes, which along the rows of the register tile.
 #pragma once
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "plan/program.h"
@@ -13,6 +15,13 @@ struct Tensor {
   LetterSet letters;
   std::vector<int64_t> strides;  // [letters of the product]
 };
+
+// Beyond 2^63 there is an error, never a wrong number.
+inline int64_t checked_times(int64_t a, int64_t b, const char* what) {
+  int64_t n;
+  if (__builtin_mul_overflow(a, b, &n)) throw std::overflow_error(std::string("the product would have more than 2^63 ") + what);
+  return n;
+}
 
 struct Contraction {
   std::vector<Loop> outer, k;

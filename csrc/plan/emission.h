@@ -84,7 +84,7 @@ class Emission : public Placement {
         ++column;
       } else if (local_[l]) {
         outer.push_back(axpy ? Loop{product_.extent(l), entries.strides[l], s, t} : Loop{product_.extent(l), s, t, entries.strides[l]});
-        step.work *= product_.extent(l);
+        step.work = checked_times(step.work, product_.extent(l), "multiply-adds");
       }
     }
     const LetterSet& output = tree_.nodes[tree_.root].letters;
@@ -92,7 +92,7 @@ class Emission : public Placement {
       if (output[l] || !local_[l] || !(first.letters[l] || second.letters[l])) continue;
       k.push_back(axpy ? Loop{product_.extent(int(l)), 0, first.strides[l], second.strides[l]}
                        : Loop{product_.extent(int(l)), first.strides[l], second.strides[l], 0});
-      step.work *= product_.extent(int(l));
+      step.work = checked_times(step.work, product_.extent(int(l)), "multiply-adds");
     }
     merge_loops(k);
     step.columns = pool(columns);

@@ -23,7 +23,8 @@ class Lowering : public Emission {
     if (stage == Stage::train)
       for (size_t i = 0; i < product_.operands.size(); ++i)
         plan_.gradient_offsets.push_back(plan_.wanted[i] ? arena_.offset(gradients_[i].ref.offset) : -1);
-    for (const Step& step : plan_.steps) plan_.work += step.work;
+    for (const Step& step : plan_.steps)
+      if (__builtin_add_overflow(plan_.work, step.work, &plan_.work)) throw std::overflow_error("the product would have more than 2^63 multiply-adds");
   }
 
  private:
@@ -240,6 +241,10 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   if (plan->gather) return plan;
   plan->tree = find_tree(plan->product, {request.wanted, request.nnz});
   Lowering(request, *plan).run();
+  checked_times(plan->work, plan->trials, "multiply-adds");
+  constexpr int64_t kWidest = sizeof(double);
+  checked_times(plan->scratch, kWidest, "bytes of workspace");
+  checked_times(checked_times(plan->saved, kWidest, "bytes to keep"), plan->trials, "bytes to keep");
   BlasStep blas;
   for (int i = 0; request.stage != Stage::train && i < int(plan->steps.size()); ++i)
     if (blas_fits(*plan, i, blas)) plan->blas.push_back(blas);
