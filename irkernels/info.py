@@ -31,7 +31,10 @@ def build_info() -> dict[str, Any]:
 
 
 def explain(
-    equation: str, *operands: Tensor | Sequence[int], nnz: int | None = None, dtype: torch.dtype = torch.float32,
+    equation: str,
+    *operands: Tensor | Sequence[int],
+    nnz: int | None = None,
+    dtype: torch.dtype = torch.float32,
     wanted: Sequence[bool] | None = None,
 ) -> str:
     """The plan of a product in words: tree, steps, multiply-adds forward and backward, bytes, and where BLAS is used.
@@ -54,24 +57,31 @@ def explain(
         f"kept for backward {plan.saved_bytes:,}",
         f"gradients {memory.gradient_bytes(shapes, wanted, dtype):,}",
     ]
-    return "\n".join((
-        f"{equation}   {'  '.join(str(shape) for shape in shapes)}   {dtype}" + ("" if nnz is None else f"   {nnz:,} entries"),
-        f"route       {route}",
-        f"value       {plan.value_work:,} multiply-adds",
-        f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
-        f"bytes       {', '.join(bytes_told)}",
-        f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
-        f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
-        f"arithmetic  {_arithmetic(dtype, plan.blas_steps)}",
-        "value",
-        plan.value.rstrip(),
-        "gradients",
-        plan.gradients.rstrip(),
-    ))
+    return "\n".join(
+        (
+            f"{equation}   {'  '.join(str(shape) for shape in shapes)}   {dtype}"
+            + ("" if nnz is None else f"   {nnz:,} entries"),
+            f"route       {route}",
+            f"value       {plan.value_work:,} multiply-adds",
+            f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
+            f"bytes       {', '.join(bytes_told)}",
+            f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
+            f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
+            f"arithmetic  {_arithmetic(dtype, plan.blas_steps)}",
+            "value",
+            plan.value.rstrip(),
+            "gradients",
+            plan.gradients.rstrip(),
+        )
+    )
 
 
 def _checked(
-    equation: str, operands: tuple[Tensor | Sequence[int], ...], nnz: int | None, dtype: torch.dtype, wanted: Sequence[bool] | None
+    equation: str,
+    operands: tuple[Tensor | Sequence[int], ...],
+    nnz: int | None,
+    dtype: torch.dtype,
+    wanted: Sequence[bool] | None,
 ) -> tuple[torch.dtype, tuple[bool, ...]]:
     """The dtype of the operands and which gradients are wanted."""
     if not isinstance(equation, str):
@@ -94,7 +104,11 @@ def _checked(
 
 
 def _explain_gathered(
-    equation: str, views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype, wanted: Sequence[bool], nnz: int
+    equation: str,
+    views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+    dtype: torch.dtype,
+    wanted: Sequence[bool],
+    nnz: int,
 ) -> tuple[_launch.Explanation, dict[str, int], int]:
     """The plan of the product of gathered rows, its peaks, and the bytes of the rows; on tensors without memory."""
     operands = tuple(torch.empty_strided(*view, dtype=dtype, device="meta") for view in views)
@@ -124,4 +138,3 @@ def contiguous_view(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, .
         strides.insert(0, strides[0] * last if strides else 1)
         last = max(extent, 1)
     return tuple(shape), tuple(strides)
-

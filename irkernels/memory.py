@@ -25,7 +25,9 @@ def gradient_bytes(shapes: Sequence[tuple[int, ...]], wanted: Sequence[bool], dt
     return sum(math.prod(shape) for shape, w in zip(shapes, wanted) if w) * dtype.itemsize
 
 
-def peaks(plan: Explanation, shapes: Sequence[tuple[int, ...]], wanted: Sequence[bool], dtype: torch.dtype, listed: bool) -> dict[str, int]:
+def peaks(
+    plan: Explanation, shapes: Sequence[tuple[int, ...]], wanted: Sequence[bool], dtype: torch.dtype, listed: bool
+) -> dict[str, int]:
     """The most bytes alive at once during each verb, results included.
 
     "value": einsum or entries, no gradient asked for.  "value and gradients": the same with backward().  "gradients":
@@ -59,7 +61,9 @@ def peaks(plan: Explanation, shapes: Sequence[tuple[int, ...]], wanted: Sequence
     }
 
 
-def gathered_value_peak(plan: Explanation, rows: Sequence[int], columns: Sequence[int], nnz: int, dtype: torch.dtype) -> int:
+def gathered_value_peak(
+    plan: Explanation, rows: Sequence[int], columns: Sequence[int], nnz: int, dtype: torch.dtype
+) -> int:
     """The same for entries from gathered rows: the rows of each operand [bytes], from so many indexed axes of each.
 
     plan: that of the product of the rows. Gradients go through torch's own indexing, whose memory is torch's affair.

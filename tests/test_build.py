@@ -20,7 +20,14 @@ MODULES = sorted(PACKAGE.glob("_*.so"))
 # what a kernel module may ask the loader for; OpenMP's name is resolved to the runtime that torch has loaded
 SYSTEM_LIBRARIES = re.compile(r"^(lib(stdc\+\+|gcc_s|c|m|dl|pthread|rt|gomp)\.so\.\d+|ld-linux.*\.so\.\d+)$")
 KEYS = {
-    "version", "compiler", "target", "targets_available", "cuda_architectures", "torch", "threads", "openmp_runtimes",
+    "version",
+    "compiler",
+    "target",
+    "targets_available",
+    "cuda_architectures",
+    "torch",
+    "threads",
+    "openmp_runtimes",
 }
 ONE_CHAIN = """
 import hashlib, torch, irkernels as irk
@@ -47,7 +54,8 @@ with warnings.catch_warnings(record=True) as told:
 before = len(os.listdir("/proc/self/task"))
 with irk.deterministic():
     irk.einsum("...ij,...jk,...kl->...il", *trials)
-print(len(os.listdir("/proc/self/task")) - before, irk.build_info()["threads"], len(irk.build_info()["openmp_runtimes"]))
+info = irk.build_info()
+print(len(os.listdir("/proc/self/task")) - before, info["threads"], len(info["openmp_runtimes"]))
 print([str(w.message) for w in told if w.category is RuntimeWarning])
 """
 
@@ -131,7 +139,9 @@ def test_a_second_openmp_runtime_leaves_one_thread(tmp_path: Path) -> None:
     library = Path(openmp.runtimes()[0]).read_bytes()
     if b"libgomp.so.1\0" not in library:
         pytest.skip("the runtime loaded is not GNU's")
-    second.write_bytes(library.replace(b"libgomp.so.1\0", b"libgomp.so.9\0"))  # by its own name the loader would take it for torch's
+    second.write_bytes(
+        library.replace(b"libgomp.so.1\0", b"libgomp.so.9\0")
+    )  # by its own name the loader would take it for torch's
     done = python(COUNT_THREADS, str(second), OMP_NUM_THREADS="3")
     counts, warning = done.stdout.strip().split("\n")
     assert counts == "0 1 2", done.stdout + done.stderr

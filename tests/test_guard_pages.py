@@ -1,6 +1,7 @@
 """Nothing is read or written beside a tensor: operands, results and workspaces flush against pages that fault.
 
-Every torch.empty and new_empty of the package is placed so too and filled with NaN, so that unwritten memory shows in the results.
+Every torch.empty and new_empty of the package is placed so too and filled with NaN, so that unwritten memory shows in
+the results.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def transposed(tensor: Tensor, guarded: Guarded) -> Tensor:
     return guarded.copy(tensor.movedim(-1, 0)).movedim(0, -1)
 
 
-def check_product(guarded: Guarded, equation: str, shapes: list[tuple[int, ...]], dtype: torch.dtype, turned: bool) -> None:
+def check_product(
+    guarded: Guarded, equation: str, shapes: list[tuple[int, ...]], dtype: torch.dtype, turned: bool
+) -> None:
     drawn = [torch.randn(shape, dtype=torch.float64).to(dtype) for shape in shapes]
     place: Callable[[Tensor], Tensor] = (lambda t: transposed(t, guarded)) if turned else guarded.copy
     factors = [place(each).requires_grad_() for each in drawn]
@@ -102,7 +105,11 @@ def check_product(guarded: Guarded, equation: str, shapes: list[tuple[int, ...]]
     found = torch.autograd.grad(value, factors, place(cotangent) if cotangent.dim() else guarded.copy(cotangent))
     meant = torch.autograd.grad(expected, exact, cotangent.double())
     alone = irk.gradients(equation, *(f.detach() for f in factors), cotangent=guarded.copy(cotangent))
-    for name, ours, theirs in [("value", value, expected), *zip(("gradient",) * 9, found, meant), *zip(("verb",) * 9, alone, meant)]:
+    for name, ours, theirs in [
+        ("value", value, expected),
+        *zip(("gradient",) * 9, found, meant),
+        *zip(("verb",) * 9, alone, meant),
+    ]:
         assert_close(ours, theirs, f"{name} of {equation} at {shapes}, {dtype}")
 
 

@@ -116,7 +116,9 @@ def test_dense_verbs_take_what_explain_tells(case: Case, dtype: torch.dtype, cou
 @each_count
 @each_dtype
 @pytest.mark.parametrize("case", listed, ids=lambda case: case.name)
-def test_verbs_at_listed_entries_take_what_explain_tells(case: Case, dtype: torch.dtype, count: int, threads: Callable) -> None:
+def test_verbs_at_listed_entries_take_what_explain_tells(
+    case: Case, dtype: torch.dtype, count: int, threads: Callable
+) -> None:
     threads(count)
     expected, factors = told(case, dtype), case.operands(dtype)
     shape = irk.einsum(case.equation, *factors).shape[-2:]
@@ -127,7 +129,9 @@ def test_verbs_at_listed_entries_take_what_explain_tells(case: Case, dtype: torc
     found = {
         "value": most_alive(lambda: irk.entries(case.equation, *factors, at=at)),
         "gradients": most_alive(lambda: irk.gradients(case.equation, *factors, cotangent=(at, cotangent))),
-        "value and gradients": most_alive(with_gradients(lambda *f: irk.entries(case.equation, *f, at=at), factors, cotangent)),
+        "value and gradients": most_alive(
+            with_gradients(lambda *f: irk.entries(case.equation, *f, at=at), factors, cotangent)
+        ),
         "loss and gradients": most_alive(
             with_gradients(lambda *f: irk.completion_loss(case.equation, *f, observed=data), factors, upstream)
         ),
@@ -139,8 +143,13 @@ def test_verbs_at_listed_entries_take_what_explain_tells(case: Case, dtype: torc
 @pytest.mark.parametrize("case", gathers, ids=lambda case: case.name)
 def test_gathered_entries_take_what_explain_tells(case: Case, dtype: torch.dtype) -> None:
     factors = case.operands(dtype)
-    shape = [extent for letter in "abcd" for term, s in zip(case.equation.split("->")[0].split(","), case.shapes)
-             for name, extent in zip(term, s) if name == letter]
+    shape = [
+        extent
+        for letter in "abcd"
+        for term, s in zip(case.equation.split("->")[0].split(","), case.shapes)
+        for name, extent in zip(term, s)
+        if name == letter
+    ]
     at = coordinates(case, shape)
     assert most_alive(lambda: irk.entries(case.equation, *factors, at=at)) == told(case, dtype)["value"]
 
@@ -149,9 +158,7 @@ def test_small_workspaces_lie_on_the_stack() -> None:
     """Just below the limit nothing is allocated, just above it all of it is."""
     seen = set()
     for n in range(40, 90):
-        found = _launch.explain(
-            CHAIN, (False,) * 3, [((n, n), (n, 1))] * 3, torch.float32, -1
-        ).workspace["value"]
+        found = _launch.explain(CHAIN, (False,) * 3, [((n, n), (n, 1))] * 3, torch.float32, -1).workspace["value"]
         size = (n * n + 15) // 16 * 16 * 4
         assert found == (size if size > _native.STACK_SCRATCH else 0), n
         seen.add(found > 0)

@@ -51,7 +51,9 @@ def tree_of(text: str, terms: Sequence[str]) -> list[tuple[set[str], set[str], s
     for line in text.splitlines():
         match = re.match(rf"  \[([^]]*)\] = {side} x {side}", line)
         if match:
-            left, right = (set(terms[int(s[8:])]) if s.startswith("o") else set(s[1:-1]) - {"1"} for s in match.groups()[1:])
+            left, right = (
+                set(terms[int(s[8:])]) if s.startswith("o") else set(s[1:-1]) - {"1"} for s in match.groups()[1:]
+            )
             found.append((left, right, set(match[1]) - {"1"}))
     return found
 
@@ -83,7 +85,8 @@ def grown(product: Product) -> Product:
     for factor in itertools.count(2):
         trials = product.trials is not None
         shapes = tuple(
-            (*shape[:trials], *(extent * factor if extent > 1 else 1 for extent in shape[trials:])) for shape in product.shapes
+            (*shape[:trials], *(extent * factor if extent > 1 else 1 for extent in shape[trials:]))
+            for shape in product.shapes
         )
         work = explained_shapes(product.equation, shapes).value_work // (product.trials or 1)
         if work >= KEPT:
@@ -97,6 +100,7 @@ def high_order(order: int) -> Iterator[tuple[str, Equation, dict[str, int]]]:
     names = letters(3 * order + 2)
     ranks, modes = names[: order + 1], names[order + 1 : 2 * order + 2]
     for balanced in (True, False):
+
         def sizes(equation: Equation, outer: int = 0) -> dict[str, int]:
             free = {name: 1 if at >= outer else 2 for at, name in enumerate(equation[1])} if outer else {}
             return {
@@ -154,7 +158,9 @@ def test_gradients_of_any_order_cost_twice_the_value(order: int) -> None:
 def test_the_work_that_is_told_is_that_of_the_tree() -> None:
     for order in (2, 3, 7, 12, 30):
         for name, (terms, output), sizes in high_order(order):
-            if len(terms) < 2 or name == "two trains":  # letters of one operand alone are summed before it meets another
+            if (
+                len(terms) < 2 or name == "two trains"
+            ):  # letters of one operand alone are summed before it meets another
                 continue
             found = explained(terms, output, sizes)
             meetings = tree_of(found.value, terms)
