@@ -256,15 +256,13 @@ def _run(
 ) -> bool:
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
-    cuda = bool(operands) and operands[0].is_cuda
-    stream = torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0
-    rest = (*_coordinates(plan, at), target, threads, stream)
+    cuda = operands[0].is_cuda
+    rest = (*_coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:
         size = plan.scratch_bytes(threads, cuda)
-        on_stack = not cuda and size <= _native.STACK_SCRATCH
-        scratch = None if on_stack or not size else operands[0].new_empty(size, dtype=torch.uint8)
+        scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > (0 if cuda else _native.STACK_SCRATCH) else None
         finite = _native.run(*arguments, scratch, *rest, -1, 0, -1)
     if cuda and at is not None and gradients:  # on the CPU the native call has looked
         finite = all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)

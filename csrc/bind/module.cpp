@@ -198,11 +198,15 @@ void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : re
 const float kOneFloat = 1;
 const double kOneDouble = 1;
 
-std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients) {
+std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients, Place& place) {
   const size_t n = plan.product.operands.size();
   std::vector<void*> buffers(kOperands + 2 * n, nullptr);
   buffers[kOne] = plan.dtype == Dtype::f64 ? const_cast<void*>(static_cast<const void*>(&kOneDouble)) : const_cast<void*>(static_cast<const void*>(&kOneFloat));
-  for (size_t i = 0; i < n; ++i) buffers[kOperands + i] = address(operands[i]);
+  for (size_t i = 0; i < n; ++i) {
+    const TensorView v = reader.read(operands[i]);
+    buffers[kOperands + i] = v.data;
+    place = v.place;  // of all, as plan() has seen
+  }
   if (!gradients.is_none()) {
     const auto given = gradients.cast<py::tuple>();
     for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = address(given[i]);
@@ -232,10 +236,10 @@ bool all_finite(const TensorView& v) {
 bool run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
          const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
          const py::object& loss, int threads, uintptr_t stream, int64_t trial, int first_step, int last_step) {
-  const Place place = operands.size() ? reader.read(operands[0]).place : Place{};
+  Place place;
+  auto buffers = buffers_of(plan, operands, gradients, place);
   const bool on_cpu = place.kind == DeviceKind::cpu;
   const TargetTable& target = targets.at(place);
-  auto buffers = buffers_of(plan, operands, gradients);
   buffers[kOutput] = address(output);
   buffers[kSaved] = address(saved);
   buffers[kCotangent] = address(cotangent);
@@ -264,9 +268,10 @@ bool run(const Plan& plan, const py::tuple& operands, const py::object& output, 
 void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
          const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
          const py::object& active, const py::object& done, int threads) {
-  const TargetTable& target = targets.at({});
+  Place place;
+  auto buffers = buffers_of(plan, operands, py::none(), place);
+  const TargetTable& target = targets.at(place);
   if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
-  auto buffers = buffers_of(plan, operands, py::none());
   buffers[kScratch] = address(scratch);
   const EntriesArgument entries(reader, plan, nnz, columns, orders);
   const Target t = target_of(reader, loss);
