@@ -33,6 +33,15 @@ LONG = (
 TRIALS = tuple(product.with_trials(5) for product in FAMILIES if product.trials is None and product.elements < 5_000)
 
 
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """A Python that finds the package under test."""
+    package = Path(irk.__file__).resolve().parent.parent
+    path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
+    everything = os.environ | {"PYTHONPATH": path} | environment
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=everything, cwd=package, capture_output=True, text=True, timeout=300)
+
+
 def results(device: str) -> dict[str, Tensor]:
     """By own kernels on the device: every operator, weighted losses of trials over several blocks of entries."""
     found = {}
@@ -72,9 +81,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def test_emulated_threads_give_the_bits_of_the_cpu(tmp_path: Path) -> None:
     expected = results("cpu")
     file = tmp_path / "results.pt"
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"IRKERNELS_TARGET": "simt", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, __file__, str(file)], env=environment, capture_output=True, text=True, timeout=300)
+    done = python(__file__, str(file), IRKERNELS_TARGET="simt")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "simt" != irk.build_info()["target"]
     assert_same(torch.load(file), expected)
@@ -92,8 +99,7 @@ import torch, irkernels as irk
 model = irk.nn.Product("ij,jk->ik", *(torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)))
 irk.fit(model, torch.ones(2, 2), torch.optim.SGD(model.parameters(), lr=0.1), steps=3, progress=False)
 """
-    environment = os.environ | {"IRKERNELS_TARGET": "simt"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = python("-c", code, IRKERNELS_TARGET="simt")
     assert done.returncode != 0 and "kernel target simt has no native training" in done.stderr
 
 
@@ -103,7 +109,7 @@ import torch, irkernels as irk
 irk.einsum("ij,jk->ik", torch.ones(2, 2), torch.ones(2, 2))
 print("_target_cuda" in open("/proc/self/maps").read())
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = python("-c", code)
     assert done.stdout.strip() == "False", done.stderr
 
 

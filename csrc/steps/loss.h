@@ -27,7 +27,8 @@ IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
 
 // First phase: cotangents before the division, and sums of terms and weights per block of kReduction.
 template <class T>
-IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial, const Team& team) {
+IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial,
+                       const Team& team) {
   const T* value = static_cast<const T*>(target.values) + trial * target.values_stride;
   const T* weight = target.weights ? static_cast<const T*>(target.weights) + trial * target.weights_stride : nullptr;
   const T delta = T(target.delta);

@@ -86,7 +86,8 @@ class Device {
 
   static Loop& room(Launch& x, int32_t at) {
     if (at >= kMaxLoops)
-      throw std::invalid_argument("a step of this product has more than " + std::to_string(kMaxLoops) + " loops, the most that a launch takes");
+      throw std::invalid_argument("a step of this product has more than " + std::to_string(kMaxLoops) +
+                                  " loops, the most that a launch takes");
     return x.loops[at];
   }
 
