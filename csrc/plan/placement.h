@@ -5,7 +5,6 @@
 
 #include "plan/arena.h"
 #include "plan/contraction.h"
-#include "plan/cost.h"
 #include "plan/plan.h"
 
 namespace irk {
@@ -208,7 +207,6 @@ class Placement {
 
   bool saved_by_forward(int i) const {
     if (request_.stage != Stage::forward && request_.stage != Stage::backward && request_.stage != Stage::loss) return false;
-    if (tree_.work * double(plan_.trials) < kRecompute) return false;
     for (const Node& parent : tree_.nodes) {
       if (parent.right < 0) continue;
       if (parent.left == i && tree_.nodes[parent.right].wanted) return true;
