@@ -19,22 +19,29 @@ RACERS, CALLS = 8, 300
 CHAIN, TRIALS = "ij,jk,kl->il", "...ij,...jk->...ik"
 
 
+def differentiated(
+    factors: list[Tensor], value: Callable[[list[Tensor]], Tensor], cotangent: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Gradients at leaves of this call's own: torch itself can deadlock when threads first differentiate one leaf."""
+    leaves = [factor.clone().requires_grad_() for factor in factors]
+    return torch.autograd.grad(value(leaves), leaves, cotangent)
+
+
 def mixed_calls() -> list[Callable[[], tuple[Tensor, ...]]]:
     """Every verb at sizes below and above those that share their work between threads of a team."""
     calls: list[Callable[[], tuple[Tensor, ...]]] = []
     for n in (1, 3, 17, 40, 140):
         factors = [torch.randn(n, n) / n for _ in range(3)]
-        wanting = [factor.clone().requires_grad_() for factor in factors]
         pair = [torch.randn(6, n, n, dtype=torch.float64) for _ in range(2)]
         at = torch.randint(n, (25, 2))
         data, cotangent = irk.Observed(at, torch.randn(25), (n, n)), torch.randn(n, n)
         calls += [
             lambda f=factors: (irk.einsum(CHAIN, *f),),
-            lambda w=wanting, g=cotangent: torch.autograd.grad(irk.einsum(CHAIN, *w), w, g),
+            lambda f=factors, g=cotangent: differentiated(f, lambda w: irk.einsum(CHAIN, *w), g),
             lambda f=factors, g=cotangent: irk.gradients(CHAIN, *f, cotangent=g),
             lambda p=pair: (irk.einsum(TRIALS, *p),),
             lambda f=factors, at=at: (irk.entries(CHAIN, *f, at=at),),
-            lambda w=wanting, data=data: torch.autograd.grad(irk.completion_loss(CHAIN, *w, observed=data), w),
+            lambda f=factors, data=data: differentiated(f, lambda w: irk.completion_loss(CHAIN, *w, observed=data)),
             lambda f=factors: (irk.multi_dot(f),),
         ]
     return calls

@@ -312,7 +312,9 @@ bool prefers_gather(const Product& product, int64_t nnz) {
   rows.output = {entry};
   for (int l : product.output)
     if (product.letters[size_t(l)].ellipsis) rows.output.push_back(l);
-  return find_tree(rows, {all, -1}).cost + kGathered * gathered < find_tree(product, {all, nnz}).cost;
+  if (gathered == 0) return false;
+  const double each = 3 * kSampledEntry * double(nnz);  // coordinates are read here too
+  return find_tree(rows, {all, -1}).cost + each + kGathered * gathered < find_tree(product, {all, nnz}).cost;
 }
 
 }  // namespace irk
