@@ -50,8 +50,8 @@ CASES = (
     Case("dense, read", CHAIN, ((60, 40), (40, 30), (30, 60)), nnz=3000),
     Case("split in trials", TRIALS, ((6, 90, 20), (6, 20, 10), (6, 10, 90)), nnz=200),
     Case("split, BLAS", CHAIN, ((400, 300), (300, 350), (350, 500)), nnz=900),
-    Case("gather", "ar,br,cr,dr->abcd", ((40, 5),) * 4, nnz=100),
-    Case("gather of a train", "ai,ibj,jck,kd->abcd", ((40, 5), (5, 50, 4), (4, 60, 3), (3, 40)), nnz=70),
+    Case("gather", "ar,br,cr,dr->abcd", ((100, 5),) * 4, nnz=100),
+    Case("gather of a train", "ai,ibj,jck,kd->abcd", ((200, 5), (5, 250, 4), (4, 260, 3), (3, 200)), nnz=70),
 )
 dense = [case for case in CASES if case.nnz is None]
 listed = [case for case in CASES if case.nnz is not None and "gather" not in case.name]
