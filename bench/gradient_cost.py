@@ -1,4 +1,4 @@
-"""What gradients cost: the time of value and all gradients over the time of the value alone, per family (goal G1)."""
+"""What gradients cost: the time of value and all gradients over the time of the value alone, per family."""
 
 from __future__ import annotations
 

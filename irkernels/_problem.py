@@ -17,7 +17,7 @@ from irkernels.observed import Observed
 class Rule:
     """One optimizer's hyper-parameters and state; the state is updated in place or replaced by the engine."""
 
-    kind: str  # "sgd" (torch.optim.SGD) or "group_rmsprop" (science.md (18))
+    kind: str  # "sgd" (torch.optim.SGD) or "group_rmsprop" (Arora et al. 2019)
     lr: Tensor  # [T] float64
     step: Tensor  # [T] int64, updates made so far
     momentum: float = 0.0

@@ -1,7 +1,7 @@
 """Derivative rules: each verb as an autograd Function whose pullback is itself made of differentiable verbs.
 
-    pullback of the product      the gradients verb                                         (science.md (1))
-    pullback of the gradients    with tangents u_i, S = <G, sum_i P(.., u_i, ..)> is differentiated: (science.md (3))
+    pullback of the product      the gradients verb
+    pullback of the gradients    with tangents u_i, S = <G, sum_i P(.., u_i, ..)> is differentiated:
                                  dS/dG = sum_i P(.., u_i, ..),  dS/dfactor_j = sum_{i != j} gradient_j at (.., u_i, ..)
 
 The fast route (no graph asked for) reads the intermediates that forward kept; every other route starts from the operands.

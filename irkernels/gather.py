@@ -1,6 +1,6 @@
 """Listed entries from gathered rows, for orders so high that no tensor of the contraction tree can be formed.
 
-Each operand's output letters are replaced by one letter, the entry: y_n = P(rows of the factors at entry n), science.md (11).
+Each operand's output letters are replaced by one letter, the entry: y_n = P(rows of the factors at entry n).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
 from bench.workers import Failed, Workers  # noqa: E402
 from bench.workloads import CALLS, HIGH_ORDER, OPERATORS, TRAINING, Completion, Product, chain, cp  # noqa: E402
 
-# performance.md's arithmetic limits at 117 GFLOP/s on each of two cores, microseconds
+# arithmetic limits worked out by hand, at 117 GFLOP/s on each of two cores, microseconds
 _LIMITS = {
     "chain 3 x (100x100)": 51, "64 chains of 3 x (100x100)": 3280, "chain 6 x (32x32)": 4.2,
     "2000x16, 16x16, 16x2000": 1654, "CP order 4, 10, R 1000": 260, "Tucker 100^3, rank 10": 285,

@@ -169,7 +169,7 @@ def test_gaussian_factors_and_product_have_the_documented_spread(depth):
     for factor in model.parameters():
         assert factor.std().item() == pytest.approx(alpha ** (1 / depth) / math.sqrt(factor.shape[-1]), rel=0.03)
         assert abs(factor.mean().item()) < 4 * factor.std().item() / math.sqrt(factor.numel())
-    # science.md E1: at 100 x 100 the Frobenius norm starts near 10 alpha
+    # Arora et al. 2019: at 100 x 100 the Frobenius norm starts near 10 alpha
     assert model().square().mean().sqrt().item() == pytest.approx(alpha / math.sqrt(cols), rel=0.1)
 
 

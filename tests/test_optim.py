@@ -1,4 +1,4 @@
-"""irk.optim.GroupRMSprop against science.md (18) written out, per trial, and as a torch optimizer."""
+"""irk.optim.GroupRMSprop against its formula written out, per trial, and as a torch optimizer."""
 
 from __future__ import annotations
 

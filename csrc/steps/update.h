@@ -1,4 +1,4 @@
-// One optimizer step of one trial. Reference: torch.optim.SGD, and irkernels/optim.py for GroupRMSprop (science (18)).
+// One optimizer step of one trial. Reference: torch.optim.SGD, and irkernels/optim.py for GroupRMSprop (Arora et al. 2019).
 #pragma once
 #include <cmath>
 

@@ -1,4 +1,4 @@
-"""Matrix chain, the deep matrix factorization W = F_0 F_1 ... F_{N-1} (science.md 2.1)."""
+"""Matrix chain, the deep matrix factorization W = F_0 F_1 ... F_{N-1}."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W = A_1 A_2 ... A_N, the matrix chain (science.md 2.1) in matmul order."""
+"""W = A_1 A_2 ... A_N, the matrix chain in matmul order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W = P(factors), the end-to-end product (science.md section 2): torch.einsum itself, after checks."""
+"""W = P(factors), the end-to-end product: torch.einsum itself, after checks."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _sgd(
 def _group_rmsprop(
     rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], active: Tensor
 ) -> tuple[list[Tensor], Tensor]:
-    """science.md (18): one scalar step for all factors of a trial; v is kept in float64 whatever the factors are."""
+    """GroupRMSprop (the code of Arora et al. 2019): one scalar step for all factors of a trial; v is kept in float64 whatever the factors are."""
     square = sum(gradient.double().square().flatten(1).sum(1) for gradient in gradients)
     v = rule.alpha * rule.v + (1 - rule.alpha) * square
     rule.v = torch.where(active, v, rule.v)

@@ -1,4 +1,4 @@
-"""All factor gradients from the end-to-end G = dL/dW (science.md (1), (8), (10), (11)): a vector-Jacobian product."""
+"""All factor gradients from the end-to-end G = dL/dW: a vector-Jacobian product."""
 
 from __future__ import annotations
 

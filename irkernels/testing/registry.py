@@ -8,7 +8,7 @@ from __future__ import annotations
 from irkernels.testing.product import Product
 
 FAMILIES: tuple[Product, ...] = (
-    # chains, papers 2, 3, 6 (science.md 2.1)
+    # matrix chains
     Product("chain_1", "ij->ij", ((3, 5),)),
     Product("chain_2", "ij,jk->ik", ((5, 4), (4, 3))),
     Product("chain_3", "ij,jk,kl->il", ((5, 7), (7, 3), (3, 6))),
@@ -19,11 +19,11 @@ FAMILIES: tuple[Product, ...] = (
     Product("chain_3_of_papers", "ij,jk,kl->il", ((100, 100),) * 3),
     Product("chain_2_of_many_trials", "...ij,...jk->...ik", ((257, 9, 8), (257, 8, 7)), trials=257),
     Product("chain_3_2x2_of_trials", "...ij,...jk,...kl->...il", ((37, 2, 2),) * 3, trials=37),
-    # Hadamard chains, papers 8, 16 (2.2)
+    # Hadamard chains: diagonal linear networks
     Product("hadamard_2", "i,i->i", ((7,), (7,))),
     Product("hadamard_3_of_trials", "...i,...i,...i->...i", ((3, 33),) * 3, trials=3),
     Product("hadamard_6", "i,i,i,i,i,i->i", ((5,),) * 6),
-    # CP, Tucker, tensor train, papers 2, 12, 15 (2.3, 2.4)
+    # CP, Tucker, tensor train (Razin et al. 2021, Hariz et al. 2022)
     Product("cp_3", "ar,br,cr->abc", ((4, 3), (5, 3), (2, 3))),
     Product("cp_3_of_trials", "...ar,...br,...cr->...abc", ((3, 4, 2), (3, 3, 2), (3, 5, 2)), trials=3),
     Product("cp_4", "ar,br,cr,dr->abcd", ((2, 3), (3, 3), (2, 3), (4, 3))),
@@ -31,9 +31,9 @@ FAMILIES: tuple[Product, ...] = (
     Product("tucker_3", "pqs,ap,bq,cs->abc", ((2, 3, 2), (4, 2), (3, 3), (5, 2))),
     Product("tensor_train_3", "aib,bjc,ckd->aijkd", ((1, 4, 3), (3, 5, 2), (2, 3, 1))),
     Product("tensor_train_ring", "aib,bjc,cka->ijk", ((2, 3, 3), (3, 4, 2), (2, 2, 2))),
-    # hierarchical, paper 20 (2.5)
+    # hierarchical (Razin et al. 2022)
     Product("hierarchical_4", "ap,bp,px,cq,dq,qx,x->abcd", ((3, 2), (2, 2), (2, 3), (2, 2), (3, 2), (2, 3), (3,))),
-    # products on data, paper 3's sensing variant, regression, paper 10's tangent kernel (20)
+    # products on data: sensing (Arora et al. 2019), regression, the tangent kernel (Baratin et al. 2021)
     Product("sensing", "ij,jk,mik->m", ((4, 3), (3, 5), (7, 4, 5)), trainable=(0, 1)),
     Product("regression", "ij,jk,kx->ix", ((3, 4), (4, 5), (5, 9)), trainable=(0, 1)),
     Product(
