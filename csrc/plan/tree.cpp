@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kExhaustive = 11;  // operands up to which every binary tree is searched (3^n pairs)
 constexpr size_t kIntervals = 128;  // operands up to which the best tree over neighbours is searched (n^3 pairs)
+constexpr double kTie = 1e-9;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A set of operands already contracted, as the search sees it.
@@ -109,7 +110,9 @@ class Search {
         if (!(t & lowest)) continue;  // each split once
         const double children = best[t] + best[s ^ t];
         if (children >= best[s]) continue;
-        const double cost = children + pair_cost(parts[t], parts[s ^ t], parts[s].letters, s == full);
+        double cost = children + pair_cost(parts[t], parts[s ^ t], parts[s].letters, s == full);
+        // Among equals, neighbours first: their letters lie side by side in the output, so that loops over them join.
+        if (((s ^ t) & -(s ^ t)) < t) cost *= 1 + kTie;
         if (cost < best[s]) { best[s] = cost; split[s] = t; }
       }
     }
