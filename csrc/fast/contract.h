@@ -29,19 +29,20 @@ class ContractStep {
 
   void run(const Team& team) const {
     const int64_t column_blocks = (step_.lane.extent + kColumnBlock - 1) / kColumnBlock;
-    const int64_t row_blocks = (step_.row.extent + kRowBlock - 1) / kRowBlock;
     Walk outer(pool_, step_.outer);
-    const int64_t blocks = column_blocks * row_blocks, total = outer.size() * blocks;
+    const int64_t repeats = outer.size(), row_blocks = row_blocks_for(team, repeats * column_blocks);
+    const int64_t blocks = column_blocks * row_blocks, total = repeats * blocks;
     int64_t task = team.begin(total);
     const int64_t last = team.end(total);
     if (blocks == 1) {  // divisions would cost as much as a small product
       if (task) outer.seek(task);
-      for (; task < last; ++task, outer.next()) compute(outer, 0, 0);
+      for (; task < last; ++task, outer.next()) compute(outer, 0, 0, step_.row.extent);
       return;
     }
     if (task) outer.seek(task / blocks);
     for (int64_t block = task % blocks; task < last; ++task) {
-      compute(outer, block / row_blocks * kColumnBlock, block % row_blocks * kRowBlock);
+      const int64_t row = block % row_blocks;
+      compute(outer, block / row_blocks * kColumnBlock, step_.row.extent * row / row_blocks, step_.row.extent * (row + 1) / row_blocks);
       if (++block == blocks) { block = 0; outer.next(); }
     }
   }
@@ -49,9 +50,15 @@ class ContractStep {
  private:
   static bool far(int64_t stride) { return stride * int64_t(sizeof(T)) >= kFarBytes; }
 
-  void compute(const Walk& outer, int64_t column, int64_t row) const {
-    const int64_t columns = std::min(kColumnBlock, step_.lane.extent - column);
-    const int64_t rows = std::min(kRowBlock, step_.row.extent - row);
+  // Blocks of equal rows, none above kRowBlock, and enough of them that every member of a team has as much to do.
+  int64_t row_blocks_for(const Team& team, int64_t others) const {
+    const int64_t least = (step_.row.extent + kRowBlock - 1) / kRowBlock;
+    if (team.size == 1 || least * others % team.size == 0) return least;
+    return std::min(step_.row.extent, (least + team.size - 1) / team.size * team.size);
+  }
+
+  void compute(const Walk& outer, int64_t column, int64_t row, int64_t end) const {
+    const int64_t columns = std::min(kColumnBlock, step_.lane.extent - column), rows = end - row;
     const T* a = a_ + outer.a + row * step_.row.a + column * step_.lane.a;
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
