@@ -83,6 +83,31 @@ def loss(
     return losses.to(first.dtype), output, saved
 
 
+# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, one native call. None: not for the lane.
+
+
+def lane_product(
+    equation: str, operands: tuple[Tensor, ...], recording: bool, at: Coordinates | None
+) -> Tensor | tuple[int, Tensor, Tensor | None] | None:
+    """The product or its entries; where operands want a gradient (their bits, product, what `lane_backward` reads)."""
+    return _native.lane_product(equation, operands, own_threads(), recording, at and at.parts)
+
+
+def lane_loss(
+    equation: str, operands: tuple[Tensor, ...], recording: bool, observed: Observed, kind: str, delta: float
+) -> tuple[int, Tensor, Tensor, Tensor | None] | None:
+    """Bits of the operands that want a gradient, the loss, its cotangent at the entries, what `lane_backward` reads."""
+    values, weights, at = observed.values, observed.weights, observed.coordinates.parts
+    return _native.lane_loss(equation, operands, own_threads(), recording, LOSSES[kind], delta, values, weights, at)
+
+
+def lane_backward(
+    equation: str, wanted: int, kept_and_operands: tuple, cotangent: Tensor, at: Coordinates | None = None
+) -> tuple[Tensor | None, ...] | None:
+    """The wanted gradients (a bit for each)."""
+    return _native.lane_backward(equation, kept_and_operands, own_threads(), wanted, cotangent, at and at.parts)
+
+
 def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether every `...` axis of the entries is a trial axis of the plan (each operand has it)."""
     plan = _plan(equation, _VALUE, (), operands, at)

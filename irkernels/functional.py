@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels import autograd
+from irkernels import autograd, eager
 from irkernels._launch import trials_everywhere
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.entries import read_coordinates
@@ -33,6 +33,9 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
     """
+    found = eager.product(equation, operands)
+    if found is not None:
+        return found
     _check_operands(equation, operands)
     return autograd.product(equation, operands)
 
@@ -69,6 +72,9 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
     Differentiable in the operands to any order, without atomics: two runs give the same bits.
     Raises what einsum raises, TypeError, ValueError and IndexError for unfit coordinates.
     """
+    found = eager.product(equation, operands, at)
+    if found is not None:
+        return found
     _check_operands(equation, operands)
     coordinates = read_coordinates(at, read_equation(equation, operands))
     return autograd.product(equation, operands, coordinates.to(operands[0].device))
@@ -98,6 +104,9 @@ def completion_loss(
     observed: values of the operands' dtype, [nnz] or [..., nnz]. Each listed entry counts once, duplicates included.
     Raises what entries raises, TypeError (observed, dtype) and ValueError (unknown loss, delta, shapes).
     """
+    found = eager.completion_loss(equation, operands, observed, loss, delta)
+    if found is not None:
+        return found
     _check_operands(equation, operands)
     read = read_equation(equation, operands)
     check_loss(read.dense, operands[0], observed, loss, delta)

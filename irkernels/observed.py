@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INT32_LIMIT = 2**31
 
 
-@dataclass(frozen=True)
-class Sorted:
+class Sorted(NamedTuple):
     """The entries in lexicographic order of some columns; a group is a run of entries equal in those columns."""
 
     perm: Tensor  # [nnz], position in the caller's order
@@ -31,13 +30,14 @@ class Coordinates:
     Raises TypeError (not integer), ValueError (not [nnz, order]), IndexError (negative, or not below the extent).
     """
 
-    __slots__ = ("_at", "_shape", "_columns", "_orders")
+    __slots__ = ("_at", "_shape", "_columns", "_orders", "_parts")
 
     def __init__(self, at: Any, shape: Iterable[int]) -> None:
         self._shape = _checked_shape(shape)
         self._at = _checked_at(at, self._shape)
         self._columns: Tensor | None = None
         self._orders: dict[tuple[int, ...], Sorted] = {}
+        self._parts: tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None = None
 
     @property
     def at(self) -> Tensor:
@@ -63,6 +63,13 @@ class Coordinates:
             narrow = max((self.nnz, *self._shape)) < _INT32_LIMIT
             self._columns = self._at.to(torch.int32 if narrow else torch.int64).t().contiguous()
         return self._columns
+
+    @property
+    def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]]:
+        """(columns, shape, the orders sorted so far): what a native call reads."""
+        if self._parts is None:
+            self._parts = self.columns, self._shape, self._orders
+        return self._parts
 
     def sorted_by(self, columns: tuple[int, ...]) -> Sorted:
         """The stable lexicographic order by these columns (the first is the most significant), computed once.
@@ -226,7 +233,7 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
 
 def _unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
     made = object.__new__(Coordinates)
-    made._shape, made._at, made._columns, made._orders = shape, at, None, {}
+    made._shape, made._at, made._columns, made._orders, made._parts = shape, at, None, {}, None
     return made
 
 

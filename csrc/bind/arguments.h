@@ -11,8 +11,8 @@ namespace irk {
 // The coordinates of listed entries: columns [order, nnz] and the sorted orders that a plan asks for.
 class EntriesArgument {
  public:
-  EntriesArgument(const TensorReader& reader, const Plan& plan, int64_t nnz, const py::object& columns, const py::tuple& orders)
-      : reader_(reader) {
+  EntriesArgument(const Framework& framework, const Plan& plan, int64_t nnz, const py::object& columns, const py::tuple& orders)
+      : framework_(framework) {
     if (columns.is_none()) return;
     int64_t expected = 0;
     for (int l : plan.product.output) expected += !plan.product.letters[size_t(l)].ellipsis;
@@ -31,7 +31,7 @@ class EntriesArgument {
 
  private:
   TensorView index_tensor(const py::object& tensor, int64_t elements) {
-    TensorView v = reader_.read(tensor);
+    TensorView v = framework_.read(tensor);
     int64_t n = 1, stride = 1;
     bool contiguous = true;
     for (int i = v.ndim; i-- > 0;) {
@@ -47,7 +47,7 @@ class EntriesArgument {
     return v;
   }
 
-  const TensorReader& reader_;
+  const Framework& framework_;
   Entries entries_{};
   std::vector<Order> orders_;
   bool given_ = false, given_scalar_ = false;
@@ -55,8 +55,8 @@ class EntriesArgument {
 };
 
 // (kind, delta, values, values stride, weights, weights stride, loss)
-inline Target target_of(const TensorReader& reader, const py::tuple& t) {
-  const auto address = [&](const py::object& tensor) { return tensor.is_none() ? nullptr : reader.read(tensor).data; };
+inline Target target_of(const Framework& framework, const py::tuple& t) {
+  const auto address = [&](const py::object& tensor) { return tensor.is_none() ? nullptr : framework.read(tensor).data; };
   return {Loss(t[0].cast<int>()), t[1].cast<double>(), address(t[2]), address(t[4]), t[3].cast<int64_t>(), t[5].cast<int64_t>(), address(t[6])};
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "bind/tensor.h"
@@ -20,7 +21,7 @@ class Key {
     bytes_.append(reinterpret_cast<const char*>(v.shape), size_t(v.ndim) * sizeof(int64_t));
     bytes_.append(reinterpret_cast<const char*>(v.strides), size_t(v.ndim) * sizeof(int64_t));
   }
-  void add(const std::string& s) { bytes_.append(s); }
+  void add(std::string_view s) { bytes_.append(s); }
   const std::string& bytes() const { return bytes_; }
 
  private:

@@ -1,0 +1,126 @@
+// A plan's steps run on addresses read from tensors: the verbs' calls and native training.
+#pragma once
+#include "bind/arguments.h"
+#include "bind/state.h"
+
+namespace irk {
+
+inline int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
+
+inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}) {
+  int64_t bytes;
+  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads), &bytes))
+    throw std::overflow_error("the workspace would have more than 2^63 bytes");
+  return bytes;
+}
+
+inline void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : framework.read(tensor).data; }
+
+// The constant that stands for an absent operand, in the plan's type.
+inline void* one(const Plan& plan) {
+  static float one32 = 1;
+  static double one64 = 1;
+  return plan.dtype == Dtype::f64 ? static_cast<void*>(&one64) : static_cast<void*>(&one32);
+}
+
+inline void run_steps(const TargetTable& target, const Plan& plan, const Call& call) {
+  if (plan.work * plan.trials < kReleaseWork) return target.run(plan.program(), call);
+  const py::gil_scoped_release release;
+  target.run(plan.program(), call);
+}
+
+inline std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients, Place& place) {
+  const size_t n = plan.product.operands.size();
+  std::vector<void*> buffers(kOperands + 2 * n, nullptr);
+  buffers[kOne] = one(plan);
+  for (size_t i = 0; i < n; ++i) {
+    const TensorView v = framework.read(operands[i]);
+    buffers[kOperands + i] = v.data;
+    place = v.place;  // of all, as plan() has seen
+  }
+  if (!gradients.is_none()) {
+    const auto given = gradients.cast<py::tuple>();
+    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = address(given[i]);
+  }
+  return buffers;
+}
+
+// Whether every number of a contiguous tensor is finite.
+inline bool all_finite(const TensorView& v) {
+  int64_t n = 1;
+  for (int i = 0; i < v.ndim; ++i) n *= v.shape[i];
+  bool finite = true;
+  if (v.scalar == Scalar::f64)
+    for (int64_t i = 0; i < n; ++i) finite &= (static_cast<const uint64_t*>(v.data)[i] >> 52 & 0x7ff) != 0x7ff;
+  else if (v.scalar == Scalar::f32)
+    for (int64_t i = 0; i < n; ++i) finite &= (static_cast<const uint32_t*>(v.data)[i] >> 23 & 0xff) != 0xff;
+  else
+    for (int64_t i = 0; i < n; ++i) {
+      const uint16_t mask = v.scalar == Scalar::f16 ? 0x7c00 : 0x7f80;
+      finite &= (static_cast<const uint16_t*>(v.data)[i] & mask) != mask;
+    }
+  return finite;
+}
+
+inline bool all_finite(const py::tuple& gradients) {
+  bool finite = true;
+  for (const auto& g : gradients)
+    if (!g.is_none()) finite &= all_finite(framework.read(g));
+  return finite;
+}
+
+// Returns whether the gradients of listed entries are finite: a NaN in a factor may have met an entry that is not listed.
+// Gradients on another device are not looked at.
+inline bool run(const Plan& plan, const py::tuple& operands, const py::object& output, const py::object& saved, const py::object& cotangent,
+         const py::object& gradients, const py::object& scratch, int64_t nnz, const py::object& columns, const py::tuple& orders,
+         const py::object& loss, int threads, uintptr_t stream, int64_t trial, int first_step, int last_step) {
+  Place place;
+  auto buffers = buffers_of(plan, operands, gradients, place);
+  const bool on_cpu = place.kind == DeviceKind::cpu;
+  const TargetTable& target = targets.at(place);
+  buffers[kOutput] = address(output);
+  buffers[kSaved] = address(saved);
+  buffers[kCotangent] = address(cotangent);
+  alignas(64) char small[kStackScratch];
+  buffers[kScratch] = scratch.is_none() ? small : address(scratch);
+  if (scratch.is_none() && scratch_bytes(plan, threads, place) > (on_cpu ? kStackScratch : 0)) throw std::logic_error("a plan ran without its workspace");
+  const EntriesArgument entries(framework, plan, nnz, columns, orders);
+  const Target t = loss.is_none() ? Target{} : target_of(framework, loss.cast<py::tuple>());
+  const Call call{buffers.data(), entries.get(), loss.is_none() ? nullptr : &t, threads, trial < 0 ? 0 : trial,
+                  trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step, place.number,
+                  reinterpret_cast<void*>(stream)};
+  run_steps(target, plan, call);
+  return !(on_cpu && plan.tree.sampled && !gradients.is_none()) || all_finite(gradients.cast<py::tuple>());
+}
+
+// factors: (tensor, momentum or None, operand position); rule: see Rule.
+inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
+         const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
+         const py::object& active, const py::object& done, int threads) {
+  Place place;
+  auto buffers = buffers_of(plan, operands, py::none(), place);
+  const TargetTable& target = targets.at(place);
+  if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
+  buffers[kScratch] = address(scratch);
+  const EntriesArgument entries(framework, plan, nnz, columns, orders);
+  const Target t = target_of(framework, loss);
+  std::vector<Factor> list;
+  for (const auto& item : factors) {
+    const auto f = item.cast<py::tuple>();
+    const TensorView v = framework.read(f[0]);
+    int64_t elements = 1;
+    for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
+    list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
+  }
+  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
+                     {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
+                      rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
+                      rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
+                      static_cast<int64_t*>(address(rule[10])), rule[11].cast<int32_t>()},
+                     list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
+                     static_cast<int64_t*>(address(done))};
+  const py::gil_scoped_release release;
+  target.fit(plan.program(), call);
+}
+
+}  // namespace irk

@@ -1,0 +1,141 @@
+// Python objects to plans: operands checked, the plan looked up by all that it depends on.
+#pragma once
+#include <pybind11/stl.h>
+
+#include <string_view>
+
+#include "bind/state.h"
+
+namespace irk {
+
+inline const char* name(Scalar s) {
+  constexpr const char* names[] = {"float32", "float64", "bfloat16", "float16", "int32", "int64", "uint8 or bool", "another dtype"};
+  return names[int(s)];
+}
+
+inline Dtype dtype_of(const TensorView& v, py::handle tensor, const std::string& what) {
+  if (int(v.scalar) > int(Scalar::f16))
+    throw py::type_error(what + " is " + py::str(tensor.attr("dtype")).cast<std::string>() +
+                         "; supported are float16, bfloat16, float32 and float64");
+  return Dtype(int(v.scalar));
+}
+
+inline std::string device(py::handle tensor) { return py::str(tensor.attr("device")).cast<std::string>(); }
+
+inline View view_of(const TensorView& v, int skip = 0) {
+  return {{v.shape + skip, v.shape + v.ndim}, {v.strides + skip, v.strides + v.ndim}};
+}
+
+inline std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
+  std::vector<TensorView> views;
+  views.reserve(operands.size());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    views.push_back(framework.read(operands[i]));
+    const std::string what = "operand " + std::to_string(i);
+    if (views[i].place != views[0].place) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
+    if (!targets.serve(views[i].place)) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels " + targets.served());
+    const Dtype own = dtype_of(views[i], operands[i], what);
+    if (i && own != dtype)
+      throw py::type_error(what + " is torch." + name(views[i].scalar) + ", operand 0 is torch." + name(views[0].scalar) + " (dtypes must be equal)");
+    dtype = own;
+  }
+  return views;
+}
+
+// Which operands want a gradient: a bit for each, or flags beyond 64 operands.
+struct Wanted {
+  uint64_t bits = 0;
+  std::vector<bool> wide;
+
+  std::vector<bool> flags(size_t n) const {
+    if (!wide.empty()) return wide;
+    std::vector<bool> wanted(n);
+    for (size_t i = 0; i < n; ++i) wanted[i] = bits >> i & 1;
+    return wanted;
+  }
+};
+
+// The plan of a verb for checked operands; `g`: a cotangent, checked too, or null.
+inline PlanPointer find_plan(std::string_view equation, Stage stage, const Wanted& wanted, const std::vector<TensorView>& views, Dtype dtype,
+                             int64_t nnz, const TensorView* g) {
+  Key key;
+  key.add(int64_t(stage));
+  key.add(int64_t(dtype));
+  key.add(nnz);
+  key.add(int64_t(wanted.bits));
+  for (const bool w : wanted.wide) key.add(int64_t(w));
+  for (const auto& v : views) key.add(v);
+  if (g) key.add(*g);
+  key.add(equation);
+  return cache.find_or_make(key.bytes(), [&] {
+    PlanRequest request;
+    request.equation = equation;
+    for (const auto& v : views) request.operands.push_back(view_of(v));
+    request.wanted = wanted.flags(views.size());
+    request.dtype = dtype;
+    request.stage = stage;
+    request.nnz = nnz;
+    if (g && nnz < 0) {
+      request.cotangent = view_of(*g);
+      const auto expected = parse_product(request.equation, request.operands).output_shape();
+      if (request.cotangent.shape != expected)
+        throw py::value_error("the cotangent has shape " + py::str(py::cast(request.cotangent.shape)).cast<std::string>() +
+                              ", the product has " + py::str(py::cast(expected)).cast<std::string>());
+    }
+    return request;
+  });
+}
+
+// wanted: an integer of bits, or a tuple of bools beyond 64 operands.
+inline PlanPointer plan(const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz,
+                        const py::object& cotangent) {
+  Dtype dtype = Dtype::f32;
+  const auto views = read_operands(operands, dtype);
+  Wanted flags;
+  if (PyLong_Check(wanted.ptr())) flags.bits = wanted.cast<uint64_t>();
+  else flags.wide = wanted.cast<std::vector<bool>>();
+  if (cotangent.is_none()) return find_plan(equation, Stage(stage), flags, views, dtype, nnz, nullptr);
+  const TensorView g = framework.read(cotangent);
+  if (g.place != views[0].place)
+    throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on " + device(operands[0]));
+  if (nnz < 0 && dtype_of(g, cotangent, "the cotangent") != dtype)
+    throw py::type_error(std::string("the cotangent is torch.") + name(g.scalar) + ", the operands are torch." + name(views[0].scalar));
+  return find_plan(equation, Stage(stage), flags, views, dtype, nnz, &g);
+}
+
+// One step of training: the factors (wanted operands) carry a leading trial axis, the constants do not.
+inline PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wanted, const py::tuple& operands, int64_t trials, int64_t nnz) {
+  Dtype dtype = Dtype::f32;
+  const auto views = read_operands(operands, dtype);
+  PlanRequest request;
+  request.equation = equation;
+  for (size_t i = 0; i < views.size(); ++i) {
+    request.operands.push_back(view_of(views[i], wanted[i] ? 1 : 0));
+    request.trial_strides.push_back(wanted[i] ? views[i].strides[0] : 0);
+  }
+  request.wanted = wanted;
+  request.dtype = dtype;
+  request.stage = Stage::train;
+  request.nnz = nnz;
+  request.trials = trials;
+  return make_plan(request);
+}
+
+// A plan from shapes and strides alone, for explain(); a dense cotangent is contiguous.
+inline PlanPointer plan_of_shapes(const std::string& equation, int stage, const std::vector<bool>& wanted,
+                           const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>& views, int dtype, int64_t nnz) {
+  PlanRequest request;
+  request.equation = equation;
+  for (const auto& [shape, strides] : views) request.operands.push_back({shape, strides});
+  request.wanted = wanted;
+  request.dtype = Dtype(dtype);
+  request.stage = Stage(stage);
+  request.nnz = nnz;
+  request.cotangent.shape = parse_product(equation, request.operands).output_shape();
+  int64_t stride = 1;
+  for (size_t i = request.cotangent.shape.size(); i-- > 0; stride *= request.cotangent.shape[i])
+    request.cotangent.strides.insert(request.cotangent.strides.begin(), stride);
+  return make_plan(request);
+}
+
+}  // namespace irk
