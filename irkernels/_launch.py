@@ -87,10 +87,10 @@ def loss(
 
 
 def lane_product(
-    equation: str, operands: tuple[Tensor, ...], recording: bool, at: Coordinates | None
+    equation: str, operands: tuple[Tensor, ...], recording: bool, broadcasts: bool, at: Coordinates | None
 ) -> Tensor | tuple[int, Tensor, Tensor | None] | None:
     """The product or its entries; where operands want a gradient (their bits, product, what `lane_backward` reads)."""
-    return _native.lane_product(equation, operands, own_threads(), recording, at and at.parts)
+    return _native.lane_product(equation, operands, own_threads(), recording, broadcasts, at and at.parts)
 
 
 def lane_loss(

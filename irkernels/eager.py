@@ -29,12 +29,17 @@ def _ordinary() -> bool:
     )
 
 
-def product(equation: str, operands: tuple[Tensor, ...], at: Any = None) -> Tensor | None:
-    """The product, or its entries at coordinates that were checked before; None where the call is not ordinary."""
+def product(
+    equation: str, operands: tuple[Tensor, ...], at: Any = None, broadcasts: bool = True
+) -> Tensor | None:
+    """The product, or its entries at coordinates that were checked before; None where the call is not ordinary.
+
+    broadcasts: whether sizes 1 and n of one letter may meet.
+    """
     at = at.coordinates if type(at) is Observed else at
     if not (at is None or type(at) is Coordinates) or not _ordinary():
         return None
-    found = _launch.lane_product(equation, operands, _recording(), at)
+    found = _launch.lane_product(equation, operands, _recording(), broadcasts, at)
     return _record_product(found, equation, at, *operands) if type(found) is tuple else found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -49,19 +50,18 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     tensors = tuple(tensors)
     if len(tensors) < 2:
         raise ValueError(f"multi_dot needs at least two tensors, got {len(tensors)}")
-    _check_operands("", tensors)
     if len(tensors) > _MOST_FACTORS:
         parts = [tensors[i : i + _MOST_FACTORS] for i in range(0, len(tensors), _MOST_FACTORS)]
         return multi_dot([multi_dot(part) if len(part) > 1 else part[0] for part in parts])
-    last = len(tensors) - 1
-    for position, tensor in enumerate(tensors):
-        if tensor.dim() < (1 if position in (0, last) else 2):
-            raise ValueError(f"operand {position} has {tensor.dim()} dimensions, but a factor of a chain has at least 2")
-        if position:
-            before, rows = tensors[position - 1].shape[-1], tensor.shape[0 if tensor.dim() == 1 else -2]
-            if before != rows:
-                raise ValueError(f"operand {position} has {rows} rows, but operand {position - 1} has {before} columns")
-    return autograd.product(_chain_equation(len(tensors), tensors[0].dim() == 1, tensors[last].dim() == 1), tensors)
+    _check_operands("", (tensors[0], tensors[-1]))
+    row, column = tensors[0].dim() == 1, tensors[-1].dim() == 1
+    equation = _chain_equation(len(tensors), row, column)
+    found = eager.product(equation, tensors, broadcasts=False)
+    if found is not None:
+        return found
+    _check_operands("", tensors)
+    _check_chain([tensor.shape for tensor in tensors], row, column)
+    return autograd.product(equation, tensors)
 
 
 def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observed) -> Tensor:
@@ -145,6 +145,20 @@ def _with_every_trial_axis(equation: str, operands: tuple[Tensor, ...], dense: t
     return tuple(views)
 
 
+def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
+    """Neighbours must meet: an extent of 1 does not broadcast in a matrix product."""
+    last = len(shapes) - 1
+    for position, shape in enumerate(shapes):
+        vector = (row and position == 0) or (column and position == last)
+        if len(shape) < 2 and not vector:
+            raise ValueError(f"operand {position} has {len(shape)} dimensions, but a factor of a chain has at least 2")
+        if position:
+            before, rows = shapes[position - 1][-1], shape[0 if vector else -2]
+            if before != rows:
+                raise ValueError(f"operand {position} has {rows} rows, but operand {position - 1} has {before} columns")
+
+
+@lru_cache(maxsize=None)
 def _chain_equation(length: int, row: bool, column: bool) -> str:
     """`...ab,...bc->...ac`; the letters are code points, so that a chain may be of any length."""
     letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(length + 1)]

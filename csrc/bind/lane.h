@@ -57,7 +57,16 @@ class LaneCall {
     return true;
   }
 
-  const Plan& plan() const { return *plan_; }
+  // Whether some operand has size 1 for a letter whose size is another.
+  bool broadcasts() const {
+    const Product& product = plan_->product;
+    for (const Operand& operand : product.operands)
+      for (size_t axis = 0; axis < operand.axes.size(); ++axis) {
+        const Letter& letter = product.letters[size_t(operand.axes[axis])];
+        if (operand.shape[axis] != letter.extent && !letter.ellipsis) return true;
+      }
+    return false;
+  }
   bool listed() const { return nnz_ >= 0; }
 
   py::object output() { return result(kOutput, plan_->output_shape.data(), plan_->output_shape.size(), views_[0].scalar); }
@@ -191,12 +200,14 @@ PyObject* in_lane(PyObject* const* args, Py_ssize_t n, Py_ssize_t expected, Py_s
 
 inline int to_int(PyObject* number) { return int(PyLong_AsLong(number)); }
 
-// (equation, operands, threads, whether gradients are recorded, at) -> the product or its entries; where an operand wants a
-// gradient (the bits of those that do, product, what backward reads or None)
+// (equation, operands, threads, whether gradients are recorded, whether a letter's sizes 1 and n may meet, at)
+// -> the product or its entries; where an operand wants a gradient (the bits of those that do, product, what backward reads or
+// None)
 inline PyObject* lane_product(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return in_lane(args, n, 5, 0, [&](LaneCall& call) -> py::object {
+  return in_lane(args, n, 6, 0, [&](LaneCall& call) -> py::object {
     const uint64_t wanted = args[3] == Py_True ? requiring_grad(args[1]) : 0;
     if (!call.find(args[0], wanted ? Stage::forward : Stage::value, wanted)) return {};
+    if (args[4] != Py_True && call.broadcasts()) return {};
     py::object output = call.output(), kept = call.kept();
     call.run(to_int(args[2]));
     if (!wanted) return output;

@@ -64,7 +64,11 @@ class Framework {
   }
   bool is_plain(PyObject* object) const {
     const auto* type = reinterpret_cast<PyObject*>(Py_TYPE(object));
-    return table_ && (type == plain_[0] || type == plain_[1]);
+    if (!table_ || (type != plain_[0] && type != plain_[1])) return false;
+    static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");  // the imaginary part of a conjugate view: the table does not tell
+    const auto negative = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(object, is_neg));
+    if (!negative) throw py::error_already_set();
+    return negative.ptr() == Py_False;
   }
 
   TensorView read(py::handle tensor) const { return table_ ? by_table(tensor) : by_attributes(tensor); }
