@@ -14,7 +14,8 @@ from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
 CXX = os.environ.get("CXX", "g++")
-COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I" + str(CSRC.resolve())]
+WARNINGS = ["-Wall", "-Wextra", "-Werror=frame-larger-than=65535"]  # so that threads with small stacks can call us
+COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", *WARNINGS, "-I" + str(CSRC.resolve())]
 # Products accumulate in a fixed order with fma only where the source says so: no contraction, no reassociation.
 KERNEL = COMMON + ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
 CUDA_ARCHS = ["80", "86", "89", "90a", "100", "120"]  # unless IRKERNELS_CUDA_ARCHS names others
@@ -62,7 +63,7 @@ def cuda(nvcc: str, archs: list[str]) -> Target:
     newest = max(archs, key=lambda arch: int(arch.rstrip("af"))).rstrip("af")
     codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
-    host = "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-ffp-contract=off"
+    host = ",".join(["-Xcompiler=-fPIC", "-fvisibility=hidden", "-ffp-contract=off", *WARNINGS])
     flags = ["-std=c++17", "-O3", "-fmad=false", "-Werror=all-warnings", "-diag-suppress=1675", "-t0", host, "-I" + str(CSRC.resolve())]
     links = ["-cudart", "static", "-Xlinker=-Bsymbolic,--exclude-libs=ALL", "-ccbin=" + CXX]
     return Target("_target_cuda", ["targets/cuda.cu"], [*flags, "-ccbin=" + CXX, *codes], links, nvcc)
@@ -111,9 +112,7 @@ class Build(build_ext):
 
 
 def ninja() -> str:
-    if found := shutil.which("ninja"):
-        return found
-    return str(Path(__import__("ninja").BIN_DIR) / "ninja")
+    return shutil.which("ninja") or str(Path(__import__("ninja").BIN_DIR) / "ninja")
 
 
 if __name__ == "__main__":

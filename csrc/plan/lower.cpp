@@ -28,21 +28,29 @@ class Lowering : public Emission {
   }
 
  private:
+  // A node's value, made after those below it. Open nodes stand in a list: a tree may be as deep as it has operands.
   const Tensor& value(int i) {
-    const Node& node = tree_.nodes[i];
-    if (ready_[i]) return values_[i];
-    ready_[i] = true;
-    if (node.operand >= 0) {
-      if (is_half(request_.dtype)) {
-        const Operand& operand = product_.operands[node.operand];
-        convert(Op::widen, {kOperands + node.operand, 0}, values_[i].ref, operand.axes, operand.shape,
-                request_.operands[node.operand].strides, local_contiguous(operand.axes, operand.shape));
+    for (std::vector<int> open{i}; !open.empty();) {
+      const int n = open.back();
+      const Node& node = tree_.nodes[n];
+      if (!ready_[n] && node.operand < 0) {
+        if (!ready_[node.left]) { open.push_back(node.left); continue; }
+        if (node.right >= 0 && !ready_[node.right]) { open.push_back(node.right); continue; }
       }
-      return values_[i];
+      open.pop_back();
+      if (!ready_[n]) make_value(n);
     }
-    const Tensor& left = value(node.left);
-    contract(left, node.right >= 0 ? value(node.right) : one(product_), values_[i]);
     return values_[i];
+  }
+
+  void make_value(int i) {
+    const Node& node = tree_.nodes[i];
+    ready_[i] = true;
+    if (node.operand < 0) return contract(values_[node.left], node.right >= 0 ? values_[node.right] : one(product_), values_[i]);
+    if (!is_half(request_.dtype)) return;
+    const Operand& operand = product_.operands[node.operand];
+    convert(Op::widen, {kOperands + node.operand, 0}, values_[i].ref, operand.axes, operand.shape,
+            request_.operands[node.operand].strides, local_contiguous(operand.axes, operand.shape));
   }
 
   // The two sides of the root; a sampled side whose contracted letters are not one contiguous run is copied into shape.
@@ -154,19 +162,27 @@ class Lowering : public Emission {
             local_contiguous(operand.axes, operand.shape), contiguous(operand.shape));
   }
 
-  void down(int i, const Tensor& cotangent) {
-    const Node& node = tree_.nodes[i];
-    if (node.operand >= 0 || !node.wanted) return;
-    pass(node.left, cotangent, node.right >= 0 ? value(node.right) : one(product_));
-    if (node.right >= 0) pass(node.right, cotangent, value(node.left));
-  }
-
-  void pass(int child, const Tensor& cotangent, const Tensor& sibling) {
-    if (!tree_.nodes[child].wanted) return;
-    const Tensor t = cotangent_of(child);
-    contract(cotangent, sibling, t);
-    finish_gradient(child);
-    down(child, t);
+  // Cotangents of all nodes below `top`, left before right; as for values, a list of open ones in place of recursion.
+  void down(int top, const Tensor& cotangent) {
+    struct Pass {
+      int child, sibling;
+      Tensor cotangent;  // of their parent
+    };
+    std::vector<Pass> open;
+    const auto descend = [&](int i, const Tensor& t) {
+      const Node& node = tree_.nodes[i];
+      if (node.operand >= 0) return;
+      if (node.right >= 0 && tree_.nodes[node.right].wanted) open.push_back({node.right, node.left, t});
+      if (tree_.nodes[node.left].wanted) open.push_back({node.left, node.right, t});
+    };
+    for (descend(top, cotangent); !open.empty();) {
+      const Pass next = std::move(open.back());
+      open.pop_back();
+      const Tensor sibling = next.sibling >= 0 ? value(next.sibling) : one(product_), t = cotangent_of(next.child);
+      contract(next.cotangent, sibling, t);
+      finish_gradient(next.child);
+      descend(next.child, t);
+    }
   }
 
   void pass_sampled(int child, const Tensor& cotangent, const Tensor& sibling) {
@@ -222,6 +238,8 @@ class Lowering : public Emission {
 }  // namespace
 
 std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
+  if (request.operands.size() > size_t(kMaxOperands))
+    throw std::invalid_argument("a product has at most " + std::to_string(kMaxOperands) + " operands, got " + std::to_string(request.operands.size()));
   auto plan = std::make_shared<Plan>();
   plan->product = parse_product(request.equation, request.operands);
   plan->wanted = request.wanted;

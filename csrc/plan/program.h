@@ -22,6 +22,8 @@ enum class Op : int32_t {
 
 // Buffers that a step may name. Operand i is kOperands + i, its gradient kOperands + n_operands + i.
 enum Buffer : int32_t { kScratch, kSaved, kOutput, kCotangent, kOne, kOperands };
+constexpr int kMaxOperands = 2000;  // their addresses and those of their gradients lie on the stack
+constexpr int kMaxBuffers = kOperands + 2 * kMaxOperands;
 
 struct Ref {
   int32_t buffer;

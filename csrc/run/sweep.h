@@ -5,8 +5,6 @@
 
 namespace irk {
 
-constexpr int kMaxBuffers = 4096;
-
 // Addresses of trial `t`: the trial loops decide how far each buffer moves.
 template <class T>
 void seat(const Frame<T>& frame, const Program& program, void* const* buffers, int64_t t, char* scratch) {
