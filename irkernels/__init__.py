@@ -7,6 +7,7 @@ from irkernels._launch import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot
 from irkernels.info import build_info, explain
 from irkernels.observed import Coordinates, Observed
+from irkernels.pairwise import tensordot, transpose
 from irkernels.training import CheckpointError, Progress, Stop, Trajectory, fit
 
 try:
@@ -17,4 +18,5 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "CheckpointError", "Coordinates", "Observed", "Progress", "Stop", "Trajectory", "build_info", "completion_loss",
     "deterministic", "einsum", "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum",
+    "tensordot", "transpose",
 ]

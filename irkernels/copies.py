@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from irkernels.grammar import explicit, fresh_letters
+
 is_copied = torch._C._functorch.is_legacy_batchedtensor
 
 _DOTS = "..."
-_FRESH = 0x4E00  # code points from here on name `...` axes that the output lacks
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Copies:
         dots = [tensor.dim() - 1 - len(before) - len(after) for (before, _, after), tensor in zip(terms, physical)]
         most = max(dots)
         if _DOTS not in output:  # summed `...` axes become letters, and the copies are all of `...`
-            fresh = [chr(_FRESH + i) for i in range(most)]
+            fresh = fresh_letters(equation, most)
             named = [before + "".join(fresh[most - n :]) + after for (before, _, after), n in zip(terms, dots)]
             return Spread(",".join(_DOTS + term for term in named) + "->" + _DOTS + output, tuple(physical), (0,) * len(terms), 0)
         views, axes = [], []
@@ -71,18 +72,3 @@ class Spread:
     operands: tuple[Tensor, ...]
     axes: tuple[int, ...]
     output_axis: int
-
-
-def fresh_letter(equation: str) -> str:
-    """A letter that the equation does not use."""
-    return next(letter for letter in map(chr, range(_FRESH, _FRESH + len(equation) + 1)) if letter not in equation)
-
-
-def explicit(equation: str) -> str:
-    """The equation without spaces and with its output written out (torch.einsum's implicit output)."""
-    left, arrow, output = equation.replace(" ", "").partition("->")
-    if arrow:
-        return f"{left}->{output}"
-    letters = left.replace(_DOTS, "").replace(",", "")
-    once = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
-    return f"{left}->{_DOTS if _DOTS in left else ''}{once}"

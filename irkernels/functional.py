@@ -11,29 +11,39 @@ from torch import Tensor
 
 from irkernels import autograd, eager
 from irkernels._launch import trials_everywhere
+from irkernels.grammar import explicit, read_call, with_path
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.entries import read_coordinates
 from irkernels.reference.equation import read_equation
 from irkernels.reference.gradients import read_listed
 from irkernels.reference.losses import check_loss
+from irkernels.reference.operands import check_kind
+from irkernels.reference.paths import read_path
 
 
 _MOST_FACTORS = 128  # of one plan; a longer chain is a chain of chains
 
 
-def einsum(equation: str, *operands: Tensor) -> Tensor:
-    """The end-to-end product that an equation names: a drop-in for torch.einsum.
+def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
+    """The end-to-end product that an equation names: a drop-in for torch.einsum and opt_einsum.contract.
 
-    equation: torch.einsum's syntax (implicit or explicit output, `...`, repeated and summed letters).
+    equation: torch.einsum's syntax (implicit or explicit output, `...`, repeated and summed letters), any Unicode letters,
+    any number of them. Other call forms: operands as one list; `einsum(A, [0, 1], B, [1, 2], [0, 2])`, with integers,
+    hashable objects or Ellipsis as letters.
     operands: tensors of one dtype (float16, bfloat16, float32, float64), any strides, extents 0 and 1 included.
+    path: the order in which operands meet, for value and gradients: opt_einsum's steps, strategy names and optimizers, or
+    a cotengra tree; without one the planner chooses.
     Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once.
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
+    docs/einsum-differences.md lists what differs from torch.einsum.
 
-    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices), naming the operand.
+    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), naming the operand.
 
     >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
     """
+    if path is not None or type(equation) is not str or len(operands) == 1:
+        equation, operands = _read_call(equation, operands, path)
     found = eager.product(equation, operands)
     if found is not None:
         return found
@@ -80,13 +90,16 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
     return autograd.product(equation, operands, coordinates.to(operands[0].device))
 
 
-def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor, ...]:
+def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None) -> tuple[Tensor, ...]:
     """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: one tensor an operand position.
 
     cotangent: G, of the product's shape and the operands' dtype; or an Observed (its values at its entries, duplicates
-    add), or a pair (at, values [..., nnz]). Differentiable in operands and cotangent. Raises what einsum and entries raise.
+    add), or a pair (at, values [..., nnz]). path: as for einsum, with a dense cotangent.
+    Differentiable in operands and cotangent. Raises what einsum and entries raise.
     """
     _check_operands(equation, operands)
+    if path is not None:
+        equation, operands = _read_call(equation, operands, path)
     at = None
     if not isinstance(cotangent, Tensor):
         at, cotangent = read_listed(cotangent, read_equation(equation, operands), operands)
@@ -112,33 +125,40 @@ def completion_loss(
     check_loss(read.dense, operands[0], observed, loss, delta)
     read_coordinates(observed, read)
     if read.dense and not trials_everywhere(equation, operands, observed.coordinates):
+        equation = explicit(equation)
         operands = _with_every_trial_axis(equation, operands, read.dense)
         equation = _spread(equation)
     return autograd.completion_loss(equation, operands, observed, loss, float(delta))
+
+
+def _read_call(equation: Any, operands: tuple[Any, ...], path: Any) -> tuple[str, tuple[Any, ...]]:
+    """Any call form as an equation, which carries the path, and its operands."""
+    equation, operands = read_call(equation, operands)
+    if path is None:
+        return equation, operands
+    return with_path(equation, read_path(path, read_equation(equation, operands), operands)), operands
 
 
 def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     for position, operand in enumerate(operands):
-        if not isinstance(operand, Tensor):
-            raise TypeError(f"operand {position} must be a torch.Tensor, got {type(operand).__name__}")
-        if operand.layout != torch.strided:
-            raise TypeError(f"operand {position} is {operand.layout}; supported is torch.strided")
+        if not isinstance(operand, Tensor) or operand.layout != torch.strided:
+            check_kind(position, operand)
 
 
 def _spread(equation: str) -> str:
-    """The equation with `...` first in every term and in the output."""
-    terms, arrow, output = equation.partition("->")
-    dotted = ",".join("..." + term.replace("...", "").strip() for term in terms.split(","))
-    return f"{dotted}->...{output.replace('...', '').strip()}" if arrow else dotted
+    """The explicit equation with `...` first in every term and in the output."""
+    terms, _, output = equation.partition("->")
+    dotted = ",".join("..." + term.replace("...", "") for term in terms.split(","))
+    return f"{dotted}->...{output.replace('...', '')}"
 
 
 def _with_every_trial_axis(equation: str, operands: tuple[Tensor, ...], dense: tuple[int, ...]) -> tuple[Tensor, ...]:
     """Views of the operands that all have the product's `...` axes, first: losses are one a trial."""
     views = []
     for term, operand in zip(equation.partition("->")[0].split(","), operands):
-        before, dots, after = term.replace(" ", "").partition("...")
+        before, dots, after = term.partition("...")
         n = operand.dim() - len(before) - len(after) if dots else 0
         moved = operand.movedim(tuple(range(len(before), len(before) + n)), tuple(range(n)))
         views.append(moved.reshape(*[1] * (len(dense) - n), *moved.shape).expand(*dense, *moved.shape[n:]))

@@ -8,15 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irkernels.copies import explicit, fresh_letter
+from irkernels.grammar import PATH_MARK, explicit, fresh_letters
 from irkernels.observed import Coordinates
 
 
 def gathered(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> tuple[str, tuple[Tensor, ...]]:
     """The dense product over entries, `...` first, and its operands [nnz, rest]; differentiable in the operands."""
     left, _, output = explicit(equation).partition("->")
+    output, mark, path = output.partition(PATH_MARK)
     columns = dict(zip(output.replace("...", ""), at.at.unbind(1)))
-    entry = fresh_letter(equation)
+    (entry,) = fresh_letters(equation, 1)
     terms, rows = [], []
     for term, operand in zip(left.split(","), operands):
         before, dots, after = term.partition("...")
@@ -32,4 +33,4 @@ def gathered(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> tu
         index = tuple(torch.clamp(columns[axes[axis]], max=operand.shape[axis] - 1) for axis in listed)
         rows.append(operand.permute(*listed, *kept)[index])
         terms.append(entry + "".join(letter for letter in term if letter not in columns))
-    return ",".join(terms) + "->" + ("..." if "..." in output else "") + entry, tuple(rows)
+    return f"{','.join(terms)}->{'...' if '...' in output else ''}{entry}{mark}{path}", tuple(rows)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from irkernels import _launch, memory, openmp
 from irkernels.gather import gathered
+from irkernels.grammar import with_path, without_path
 from irkernels.reference.equation import read_equation
+from irkernels.reference.paths import read_path
 
 
 def build_info() -> dict[str, Any]:
@@ -36,15 +38,19 @@ def explain(
     nnz: int | None = None,
     dtype: torch.dtype = torch.float32,
     wanted: Sequence[bool] | None = None,
+    path: Any = None,
 ) -> str:
     """The plan of a product in words: tree, steps, multiply-adds forward and backward, bytes, and where BLAS is used.
 
     operands: tensors, or shapes (contiguous, of `dtype`). nnz: plan for so many listed entries instead of the dense
-    product. wanted: which operands want gradients (default all). Bytes are those of the present thread count, and exact:
+    product. wanted: which operands want gradients (default all). path: as for einsum. Bytes are those of the present thread count, and exact:
     what memory.py counts. Raises what einsum raises. Nothing is computed or allocated.
     """
     dtype, wanted = _checked(equation, operands, nnz, dtype, wanted)
     views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]
+    if path is not None:
+        samples = _without_memory(views, dtype)
+        equation = with_path(equation, read_path(path, read_equation(equation, samples), samples))
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
     shapes, route, bytes_told = [shape for shape, _ in views], plan.route, []
     if plan.gather:
@@ -59,9 +65,9 @@ def explain(
     ]
     return "\n".join(
         (
-            f"{equation}   {'  '.join(str(shape) for shape in shapes)}   {dtype}"
+            f"{without_path(equation)}   {'  '.join(str(shape) for shape in shapes)}   {dtype}"
             + ("" if nnz is None else f"   {nnz:,} entries"),
-            f"route       {route}",
+            f"route       {route}" + ("" if path is None else ", in the order of the path given"),
             f"value       {plan.value_work:,} multiply-adds",
             f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
             f"bytes       {', '.join(bytes_told)}",
@@ -111,7 +117,7 @@ def _explain_gathered(
     nnz: int,
 ) -> tuple[_launch.Explanation, dict[str, int], int]:
     """The plan of the product of gathered rows, its peaks, and the bytes of the rows; on tensors without memory."""
-    operands = tuple(torch.empty_strided(*view, dtype=dtype, device="meta") for view in views)
+    operands = _without_memory(views, dtype)
     read = read_equation(equation, operands)
     columns = len(read.shape)
     at = SimpleNamespace(at=torch.empty(nnz, columns, dtype=torch.int64, device="meta"))
@@ -121,6 +127,10 @@ def _explain_gathered(
     sizes = [row.numel() * dtype.itemsize for row, _ in made]
     indexed = [operand.dim() - row.dim() + 1 for row, operand in made]
     return plan, {"value": memory.gathered_value_peak(plan, sizes, indexed, nnz, dtype)}, sum(sizes)
+
+
+def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_strided(*view, dtype=dtype, device="meta") for view in views)
 
 
 def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:

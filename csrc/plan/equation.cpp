@@ -27,12 +27,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 using Term = std::vector<std::string>;  // one name an axis; kEllipsis stands for any number of axes
 
+bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
 // Splits one term into letters, UTF-8 sequence by sequence.
 Term parse_term(const std::string& s, const std::string& where) {
   Term term;
   for (size_t i = 0; i < s.size();) {
     const auto c = static_cast<unsigned char>(s[i]);
-    if (c == ' ' || c == '\t' || c == '\n') { ++i; continue; }
     if (c == '.') {
       if (s.compare(i, 3, kEllipsis) != 0) fail(where + ": found a '.' that is not part of '...'");
       if (std::count(term.begin(), term.end(), kEllipsis)) fail(where + ": '...' may stand once in a term");
@@ -41,9 +42,8 @@ Term parse_term(const std::string& s, const std::string& where) {
       continue;
     }
     if (c == '-' || c == '>' || c == ',') fail(text(where, ": found '", char(c), "' where a letter was expected"));
+    if (c < 0x20 || c == 0x7f) fail(text(where, ": control character ", int(c), " is no letter"));
     const size_t length = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if (length == 1 && !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')))
-      fail(text(where, ": '", char(c), "' is no letter; expected letters, ',', '...' or '->'"));
     term.push_back(s.substr(i, length));
     i += length;
   }
@@ -54,10 +54,15 @@ struct Terms {
   std::vector<Term> inputs;
   Term output;
   bool has_output = false;
+  std::string path;  // what stands behind the mark, if anything
 };
 
-Terms parse_terms(const std::string& equation) {
+Terms parse_terms(const std::string& given) {
   Terms terms;
+  const size_t mark = given.find(kPathMark);
+  if (mark != std::string::npos) terms.path = given.substr(mark + 1);
+  std::string equation = given.substr(0, mark);
+  equation.erase(std::remove_if(equation.begin(), equation.end(), is_blank), equation.end());
   std::string inputs = equation;
   const size_t arrow = equation.find("->");
   if (arrow != std::string::npos) {
@@ -75,6 +80,17 @@ Terms parse_terms(const std::string& equation) {
   }
 }
 
+std::string joined(const Term& term) {
+  std::string s;
+  for (const auto& name : term) s += name;
+  return s;
+}
+
+// A letter as messages name it.
+std::string spoken(const std::string& name) {
+  return name.size() > 1 && name[0] == '.' ? "axis " + name.substr(3) + " of '...'" : "the letter '" + name + "'";
+}
+
 // Names of the axes of one operand: '...' replaced by its axes, counted from the right so that they broadcast.
 Term axis_names(const Term& term, int64_t n_ellipsis) {
   Term names;
@@ -89,12 +105,12 @@ class Reader {
  public:
   Reader(const std::string& equation, const std::vector<View>& views) : terms_(parse_terms(equation)) {
     if (terms_.inputs.size() != views.size())
-      fail(text("the equation '", equation, "' names ", terms_.inputs.size(), " operands, but ", views.size(), " were given"));
+      fail(text("the equation '", equation.substr(0, equation.find(kPathMark)), "' names ", terms_.inputs.size(),
+                " operands, but ", views.size(), " were given (one term for each, separated by commas)"));
     for (size_t i = 0; i < views.size(); ++i) read_operand(i, views[i]);
-    if (product_.letters.size() > kMaxLetters)
-      fail(text("the equation has ", product_.letters.size(), " letters, at most ", kMaxLetters, " are supported"));
     for (size_t i = 0; i < views.size(); ++i) set_strides(i, views[i]);
     read_output();
+    if (!terms_.path.empty()) product_.path = parse_path(terms_.path, views.size());
     for (const auto& letter : product_.letters) product_.empty |= letter.extent == 0;
   }
   Product take() { return std::move(product_); }
@@ -106,8 +122,8 @@ class Reader {
     const auto dots = static_cast<int64_t>(std::count(term.begin(), term.end(), kEllipsis));
     const auto named = static_cast<int64_t>(term.size()) - dots;
     if (dots ? rank < named : rank != named)
-      fail(text("operand ", i, " has ", rank, " dimensions, shape ", shape_text(view.shape), ", but the equation gives it ",
-                dots ? "at least " : "", named));
+      fail(text("operand ", i, " of shape ", shape_text(view.shape), " has ", rank, " dimensions, but its letters '", joined(term),
+                "' need ", dots ? "at least " : "", named, " (each dimension has a letter, or stands under '...')"));
     n_ellipsis_ = std::max(n_ellipsis_, dots ? rank - named : 0);
     Operand operand;
     operand.shape = view.shape;
@@ -121,8 +137,8 @@ class Reader {
     const int64_t extent = shape[axis];
     for (size_t earlier = 0; earlier < axis; ++earlier)
       if (names[earlier] == name && shape[earlier] != extent)
-        fail(text("operand ", i, " repeats the letter '", name, "' with sizes ", shape[earlier], " and ", extent,
-                  " (they must be equal)"));
+        fail(text("operand ", i, " of shape ", shape_text(shape), " repeats the letter '", name, "' with sizes ", shape[earlier],
+                  " and ", extent, " (a diagonal needs equal sizes)"));
     const auto found = ids_.find(name);
     if (found == ids_.end()) {
       const int id = static_cast<int>(product_.letters.size());
@@ -134,7 +150,8 @@ class Reader {
     Letter& letter = product_.letters[found->second];
     if (letter.extent == 1) { letter.extent = extent; owner_[found->second] = i; }
     if (extent != letter.extent && extent != 1)
-      fail(text("operand ", i, " has size ", extent, " for the letter '", name, "', operand ", owner_[found->second], " has ",
+      fail(text("operand ", i, " of shape ", shape_text(shape), " has size ", extent, " for ", spoken(name), ", operand ",
+                owner_[found->second], " of shape ", shape_text(product_.operands[owner_[found->second]].shape), " has ",
                 letter.extent, " (sizes of one letter must be equal or 1)"));
     return found->second;
   }
@@ -167,9 +184,9 @@ class Reader {
     if (std::count(terms_.output.begin(), terms_.output.end(), kEllipsis) && !any_ellipsis) n_ellipsis_ = 0;
     for (const auto& name : axis_names(terms_.output, n_ellipsis_)) {
       const auto found = ids_.find(name);
-      if (found == ids_.end()) fail(text("the output has the letter '", name, "', which no operand has"));
+      if (found == ids_.end()) fail(text("the output has ", spoken(name), ", which no operand has (its letters must stand in some operand)"));
       if (std::count(product_.output.begin(), product_.output.end(), found->second))
-        fail(text("the output repeats the letter '", name, "' (each letter may stand there once)"));
+        fail(text("the output repeats ", spoken(name), " (each letter may stand there once)"));
       product_.output.push_back(found->second);
     }
   }

@@ -1,15 +1,16 @@
 // An einsum equation and the product that it means for operands of given shapes and strides.
-// Grammar: torch.einsum's. A letter is any code point but white space and the punctuation of the grammar.
+// Grammar: torch.einsum's and opt_einsum's. A letter is any code point but white space, control characters and the
+// punctuation , . - > of the grammar; there may be any number of them. Behind the mark of plan/path.h an equation may
+// carry the order in which its operands are to meet.
 #pragma once
-#include <bitset>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace irk {
+#include "plan/letters.h"
+#include "plan/path.h"
 
-constexpr int kMaxLetters = 192;
-using LetterSet = std::bitset<kMaxLetters>;
+namespace irk {
 
 struct View {
   std::vector<int64_t> shape, strides;  // in elements
@@ -33,6 +34,7 @@ struct Product {
   std::vector<Letter> letters;
   std::vector<Operand> operands;
   std::vector<int> output;       // letters of the result's axes
+  Path path;                     // in which order the operands meet; empty: the planner chooses
   bool empty = false;            // some extent is 0
 
   int64_t extent(int letter) const { return letters[letter].extent; }

@@ -125,7 +125,7 @@ class Placement {
     const std::vector<int64_t> output_strides = sampled() ? sampled_strides() : contiguous(product_.output_shape());
     const size_t n = product_.operands.size(), n_buffers = kOperands + 2 * n;
     output_ = tensor_of({kOutput, 0}, product_.output, output_strides);
-    for (size_t l = 0; l < product_.letters.size(); ++l) local_[l] = product_.letters[l].extent != 1;
+    for (size_t l = 0; l < product_.letters.size(); ++l) local_.set(l, product_.letters[l].extent != 1);
     if (request_.stage == Stage::train) return train_trials();
     for (size_t at = product_.output.size(); at-- > 0;) {  // innermost last in the output is fastest in the saved buffer
       const int l = product_.output[at];

@@ -22,7 +22,8 @@ struct Part {
 
 class Search {
  public:
-  Search(const Product& product, const TreeRequest& request) : product_(product), request_(request) {
+  Search(const Product& product, const TreeRequest& request)
+      : product_(product), request_(request), uses_(product.letters.size(), 0) {
     for (int letter : product.output) output_.set(letter);
     for (size_t l = 0; l < product.letters.size(); ++l) {
       if (product.letters[l].extent == 1) continue;
@@ -35,20 +36,63 @@ class Search {
   }
 
   Tree run() {
-    std::vector<int> leaves;
-    const size_t n = product_.operands.size();
-    for (size_t i = 0; i < n; ++i) leaves.push_back(add_leaf(i));
-    if (n == 1) {
-      tree_.root = add_fold(leaves[0], output_);
-      return finish();
-    }
-    if (n <= kExhaustive) exhaustive(leaves);
-    else if (n <= kIntervals) intervals_or_greedy(leaves);
-    else in_order(leaves);
+    find_order();
     return finish();
   }
 
  private:
+  void find_order() {
+    std::vector<int> leaves;
+    const size_t n = product_.operands.size();
+    for (size_t i = 0; i < n; ++i) leaves.push_back(add_leaf(i));
+    if (n == 1) tree_.root = add_fold(leaves[0], output_);
+    else if (!product_.path.empty()) follow(leaves);
+    else if (n <= kExhaustive) exhaustive(leaves);
+    else if (n <= kIntervals) intervals_or_greedy(leaves);
+    else in_order(leaves);
+  }
+
+  // The order that comes with the equation. A step of one tensor leaves it as it is: what nobody else has is summed by now.
+  void follow(std::vector<int> nodes) {
+    for (const auto& step : product_.path) {
+      std::vector<int> group;
+      for (size_t position : step) group.push_back(nodes[position]);
+      for (size_t i = step.size(); i-- > 0;) nodes.erase(nodes.begin() + long(step[i]));
+      LetterSet needed = output_;
+      for (int node : nodes) needed |= tree_.nodes[node].letters;
+      nodes.push_back(meet(group, needed, nodes.empty()));
+    }
+    tree_.root = nodes[0];
+  }
+
+  // Three or more tensors that a path lets meet at once do so in their own cheapest order.
+  int meet(const std::vector<int>& group, const LetterSet& needed, bool root) {
+    if (group.size() == 1) return group[0];
+    Product part;
+    part.letters = product_.letters;
+    TreeRequest request{{}, root ? request_.nnz : -1};
+    LetterSet all;
+    for (int node : group) {
+      Operand operand;
+      operand.letters = tree_.nodes[node].letters;
+      all |= operand.letters;
+      part.operands.push_back(operand);
+      request.wanted.push_back(tree_.nodes[node].wanted);
+    }
+    for (int l : live_)
+      if (all[l] && needed[l]) part.output.push_back(l);
+    Search search(part, request);
+    search.find_order();
+    return graft(search.tree_, search.tree_.root, group);
+  }
+
+  int graft(const Tree& tree, int node, const std::vector<int>& operands) {
+    const Node& from = tree.nodes[node];
+    if (from.operand >= 0) return operands[from.operand];
+    const int left = graft(tree, from.left, operands);
+    return add_pair(left, graft(tree, from.right, operands), from.letters);
+  }
+
   double size(const LetterSet& set) const {
     double s = 1;
     for (size_t i = 0; i < live_.size(); ++i)
@@ -67,7 +111,7 @@ class Search {
     tree_.nodes.push_back({-1, -1, int(i), operand.letters, bool(request_.wanted[i])});
     const int leaf = int(tree_.nodes.size()) - 1;
     LetterSet kept;
-    for (int l : live_) kept[l] = operand.letters[l] && (output_[l] || uses_[l] > 1);
+    for (int l : live_) kept.set(l, operand.letters[l] && (output_[l] || uses_[l] > 1));
     return kept == operand.letters || product_.operands.size() == 1 ? leaf : add_fold(leaf, kept);
   }
 
@@ -83,7 +127,7 @@ class Search {
     const LetterSet all = a.letters | b.letters;
     const int sweeps = 1 + a.wanted + b.wanted;
     if (root && request_.nnz >= 0) {
-      const double k = size(all & ~output_);
+      const double k = size(all.without(output_));
       return double(request_.nnz) * (kSampledEntry + kSampledWork * k) * sweeps;
     }
     return size(all) * sweeps + kWrite * size(result) * sweeps;
@@ -284,7 +328,7 @@ class Search {
   LetterSet output_;
   std::vector<int> live_;        // letters with an extent other than 1
   std::vector<double> extents_;  // of the live letters, as the cost sees them
-  int uses_[kMaxLetters] = {};   // operands that vary along each letter
+  std::vector<int> uses_;        // operands that vary along each letter
   Tree tree_;
 };
 
@@ -309,7 +353,7 @@ bool prefers_gather(const Product& product, int64_t nnz) {
       else if (!product.letters[l].ellipsis) row *= double(product.letters[l].extent);
       listed |= output;
     }
-    operand.letters[size_t(entry)] = listed;
+    operand.letters.set(size_t(entry), listed);
     gathered += listed ? row * double(nnz) : 0;
   }
   rows.output = {entry};

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from irkernels.reference.equation import check_operands
+from irkernels.reference.operands import check_operands
 
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from irkernels.observed import Coordinates, Observed
+from irkernels.reference.einsum import contract
 from irkernels.reference.equation import ELLIPSIS, Equation, read_equation
 
 
@@ -22,13 +23,12 @@ def entries(equation: str, *operands: Tensor, at: Any) -> Tensor:
     coordinates = read_coordinates(at, read)
     columns = dict(zip(read.letters, coordinates.at.unbind(1)))
     if not columns:  # a scalar product is the same at each of the (empty) coordinates
-        value = torch.einsum(equation, *operands)
+        value = contract(read.terms, read.output, operands)
         return value.unsqueeze(-1).expand(*value.shape, coordinates.nnz)
     entry = read.letters[0]  # free once every operand's output letters are gathered
     gathered = [_gather(entry, term, operand, columns) for term, operand in zip(read.terms, operands)]
-    terms = ",".join("".join(term) for term, _ in gathered)
-    dense = ELLIPSIS if ELLIPSIS in read.output else ""
-    return torch.einsum(f"{terms}->{dense}{entry}", *(factor for _, factor in gathered))
+    output = (ELLIPSIS, entry) if ELLIPSIS in read.output else (entry,)
+    return contract([term for term, _ in gathered], output, [factor for _, factor in gathered])
 
 
 def read_coordinates(at: Any, read: Equation) -> Coordinates:

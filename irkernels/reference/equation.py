@@ -1,29 +1,38 @@
-"""An einsum equation read against its operands: terms, output letters, extents. The syntax is torch.einsum's."""
+"""An einsum equation read against its operands: terms, output letters, extents.
+
+The grammar is torch.einsum's and opt_einsum's: a letter is any character but white space, control characters and , . - >
+"""
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from irkernels.grammar import explicit, without_blanks, without_path
+from irkernels.reference.operands import check_operands
+
 ELLIPSIS = "..."
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+Term = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Equation:
     """`terms[p]` are operand p's letters in axis order and `output` the output's, one of them perhaps `...`."""
 
-    terms: tuple[tuple[str, ...], ...]
-    output: tuple[str, ...]
+    terms: tuple[Term, ...]
+    output: Term
     extents: dict[str, int]  # letter -> extent, size-1 axes broadcast
-    dense: tuple[int, ...]  # extents behind the output's `...`, () if it has none
+    broadcast: tuple[int, ...]  # extents behind `...`, () if no operand has one
 
     @property
-    def letters(self) -> tuple[str, ...]:
+    def dense(self) -> tuple[int, ...]:
+        """Extents behind the output's `...`, () if it has none."""
+        return self.broadcast if ELLIPSIS in self.output else ()
+
+    @property
+    def letters(self) -> Term:
         """The output's letters: one column of coordinates each."""
         return tuple(letter for letter in self.output if letter != ELLIPSIS)
 
@@ -41,97 +50,82 @@ class Equation:
 
 
 def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
-    """The equation bound to its operands.
+    """The equation bound to its operands; a path that it carries is left aside.
 
     Raises TypeError (equation not a string; operand not a tensor, of another kind or mixed dtype) and ValueError
     (malformed, unbound or repeated output letters, number of operands or dimensions, extents, devices).
     """
     terms, output = _split(equation)
     if len(terms) != len(operands):
-        raise ValueError(f"the equation has {len(terms)} operands, but {len(operands)} were given")
+        raise ValueError(
+            f"the equation {without_path(equation)!r} names {len(terms)} operands, but {len(operands)} were given"
+            " (one term for each, separated by commas)"
+        )
     check_operands(operands)
-    extents: dict[str, int] = {}
-    owner: dict[str, int] = {}
-    dense: tuple[int, ...] = ()
+    extents, owner, broadcast = {}, {}, ()
     for position, (term, operand) in enumerate(zip(terms, operands)):
         named, spread = _axes(position, term, operand)
         for letter, extent in named.items():
             known = extents.get(letter, 1)
             if 1 not in (known, extent) and known != extent:
-                raise ValueError(
-                    f"letter {letter!r} has extent {extent} in operand {position},"
-                    f" but {known} in operand {owner[letter]}"
-                )
+                raise ValueError(_mismatch(f"the letter {letter!r}", operands, (position, extent), (owner[letter], known)))
             if letter not in extents or known == 1:
                 extents[letter], owner[letter] = extent, position
-        try:
-            dense = tuple(torch.broadcast_shapes(dense, spread))
-        except RuntimeError:
-            raise ValueError(
-                f"`...` of operand {position} is {spread}, which does not broadcast with {dense}"
-            ) from None
-    output = _implicit(terms) if output is None else output
+        for axis, extent in zip(range(-len(spread), 0), spread):
+            known = broadcast[axis] if -axis <= len(broadcast) else 1
+            if 1 not in (known, extent) and known != extent:
+                raise ValueError(_mismatch(f"axis {axis} of '...'", operands, (position, extent), (owner[axis], known)))
+            if known == 1:
+                owner[axis] = position
+        broadcast = tuple(torch.broadcast_shapes(broadcast, spread))
     for letter in output:
         if letter != ELLIPSIS and letter not in extents:
-            raise ValueError(f"output letter {letter!r} of {equation!r} is in no operand")
-    return Equation(terms, output, extents, dense if ELLIPSIS in output else ())
+            raise ValueError(f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)")
+    return Equation(terms, output, extents, broadcast)
 
 
-def _split(equation: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...] | None]:
+def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
-    left, arrow, right = equation.partition("->")
-    terms = tuple(_letters(equation, term) for term in left.split(","))
-    if not arrow:
-        return terms, None
-    output = _letters(equation, right)
+    equation = without_path(equation)
+    left, _, right = explicit(equation).partition("->")
+    terms = tuple(
+        _letters(f"operand {position} in the equation {equation!r}", term) for position, term in enumerate(left.split(","))
+    )
+    output = _letters(f"output of the equation {equation!r}", right)
     for letter in output:
         if output.count(letter) > 1:
-            raise ValueError(f"output letter {letter!r} of {equation!r} is repeated")
+            raise ValueError(f"the output repeats the letter {letter!r} (each letter may stand there once)")
     return terms, output
 
 
-def _letters(equation: str, term: str) -> tuple[str, ...]:
-    before, dots, after = term.partition(ELLIPSIS)
-    named = before.replace(" ", "") + after.replace(" ", "")
-    for letter in named:
-        if letter not in string.ascii_letters:
-            raise ValueError(
-                f"malformed equation {equation!r}: {letter!r} in term {term.strip()!r}; a term is letters a-z, A-Z"
-                " and at most one `...`, terms are separated by commas, `->` precedes the output"
-            )
-    split = len(before.replace(" ", ""))
-    return (*named[:split], *((ELLIPSIS,) if dots else ()), *named[split:])
+def _letters(where: str, term: str) -> Term:
+    before, dots, after = without_blanks(term).partition(ELLIPSIS)
+    for letter in before + after:
+        if letter in ",.->":
+            raise ValueError(f"{where}: found {letter!r} where a letter was expected (terms are letters and one '...')")
+        if ord(letter) < 0x20 or ord(letter) == 0x7F:
+            raise ValueError(f"{where}: control character {ord(letter)} is no letter")
+    return (*before, *((ELLIPSIS,) if dots else ()), *after)
 
 
-def _implicit(terms: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    everywhere = [letter for term in terms for letter in term]
-    once = sorted(letter for letter in set(everywhere) - {ELLIPSIS} if everywhere.count(letter) == 1)
-    return (*((ELLIPSIS,) if ELLIPSIS in everywhere else ()), *once)
+def _mismatch(letter: str, operands: tuple[Tensor, ...], found: tuple[int, int], known: tuple[int, int]) -> str:
+    """A letter of two extents, each given as (operand, extent)."""
+    sides = [(p, list(operands[p].shape), extent) for p, extent in (found, known)]
+    return (
+        "operand {} of shape {} has size {} for {letter}, operand {} of shape {} has {} (sizes of one letter must be equal"
+        " or 1)"
+    ).format(*sides[0], *sides[1], letter=letter)
 
 
-def check_operands(operands: tuple[Any, ...]) -> None:
-    """Tensors of one supported dtype and one device, or an error that names the operand."""
-    for position, operand in enumerate(operands):
-        if not isinstance(operand, Tensor):
-            raise TypeError(f"operand {position} must be a torch.Tensor, got {type(operand).__name__}")
-        if operand.dtype not in _DTYPES:
-            raise TypeError(
-                f"operand {position} is {operand.dtype}; supported are float16, bfloat16, float32 and float64"
-            )
-        if operand.dtype != operands[0].dtype:
-            raise TypeError(f"operand {position} is {operand.dtype}, but operand 0 is {operands[0].dtype}")
-        if operand.device != operands[0].device:
-            raise ValueError(f"operand {position} is on {operand.device}, but operand 0 is on {operands[0].device}")
-
-
-def _axes(position: int, term: tuple[str, ...], operand: Tensor) -> tuple[dict[str, int], tuple[int, ...]]:
+def _axes(position: int, term: Term, operand: Tensor) -> tuple[dict[str, int], tuple[int, ...]]:
     """The extents of a term's letters, and those behind its `...`."""
     spread = operand.dim() - sum(letter != ELLIPSIS for letter in term)
     if spread < 0 or (spread > 0 and ELLIPSIS not in term):
         raise ValueError(
-            f"operand {position} has {operand.dim()} dimensions {tuple(operand.shape)}, but its term {''.join(term)!r}"
-            f" names {operand.dim() - spread}"
+            f"operand {position} of shape {list(operand.shape)} has {operand.dim()} dimensions, but its letters"
+            f" {''.join(term)!r} need {'at least ' if ELLIPSIS in term else ''}{operand.dim() - spread}"
+            " (each dimension has a letter, or stands under '...')"
         )
     first = term.index(ELLIPSIS) if ELLIPSIS in term else len(term)
     shape = tuple(operand.shape)
@@ -139,6 +133,7 @@ def _axes(position: int, term: tuple[str, ...], operand: Tensor) -> tuple[dict[s
     for letter, extent in zip(term[:first] + term[first + 1 :], shape[:first] + shape[first + spread :]):
         if named.setdefault(letter, extent) != extent:
             raise ValueError(
-                f"letter {letter!r} repeats in operand {position} with extents {named[letter]} and {extent}"
+                f"operand {position} of shape {list(shape)} repeats the letter {letter!r} with sizes {named[letter]} and"
+                f" {extent} (a diagonal needs equal sizes)"
             )
     return named, shape[first : first + spread]

@@ -13,7 +13,7 @@ from irkernels.reference.entries import entries, read_coordinates
 from irkernels.reference.equation import Equation, read_equation
 
 
-def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor, ...]:
+def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None) -> tuple[Tensor, ...]:
     """One gradient for each operand position (tied operands included): the pullback of the product at `cotangent`.
 
     cotangent: tensor of the output's shape; or an Observed, whose values stand at its entries (duplicates add, weights
@@ -24,7 +24,7 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any) -> tuple[Tensor,
     read = read_equation(equation, operands)
     if isinstance(cotangent, Tensor):
         _check("cotangent", cotangent, read.output_shape, operands)
-        _, pullback = torch.func.vjp(lambda *factors: einsum(equation, *factors), *operands)
+        _, pullback = torch.func.vjp(lambda *factors: einsum(equation, *factors, path=path), *operands)
         return pullback(cotangent)
     coordinates, values = read_listed(cotangent, read, operands)
     _, pullback = torch.func.vjp(lambda *factors: entries(equation, *factors, at=coordinates), *operands)
