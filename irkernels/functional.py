@@ -175,7 +175,7 @@ def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
         if position:
             before, rows = shapes[position - 1][-1], shape[0 if vector else -2]
             if before != rows:
-                raise ValueError(f"operand {position} has {rows} rows, but operand {position - 1} has {before} columns")
+                raise ValueError(f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)")
 
 
 @lru_cache(maxsize=None)

@@ -91,7 +91,9 @@ def _interleaved(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         written = _letters("of the output", output, arguments[0])
         for letter in written:
             if letter is not Ellipsis and letter not in names:
-                raise ValueError(f"the output has the letter {letter!r}, which no operand has")
+                raise ValueError(
+                    f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)"
+                )
     spelled = ["".join(_DOTS if letter is Ellipsis else names[letter] for letter in term) for term in (*terms, written)]
     return f"{','.join(spelled[:-1])}->{spelled[-1]}", operands
 

@@ -26,6 +26,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, *, axes: Any = None) -> Tenso
     names = [symbol(i) for i in range(a.dim() + b.dim())]
     first, second = names[: a.dim()], names[a.dim() :]
     for i, j in zip(left, right):
+        if a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]):
+            raise ValueError(
+                f"operand 1 of shape {list(b.shape)} has size {b.shape[j]} in dimension {j}, operand 0 of shape"
+                f" {list(a.shape)} has {a.shape[i]} in dimension {i} (sizes of a pair must be equal or 1)"
+            )
         second[j] = first[i]
     output = [letter for i, letter in enumerate(first) if i not in left] + [
         letter for j, letter in enumerate(second) if j not in right
@@ -61,7 +66,9 @@ def _pairs(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
         raise TypeError(f"dims must be a number of dimensions, or two lists of them, got {dims!r}")
     left, right = _dimensions(dims[0], a, 0), _dimensions(dims[1], b, 1)
     if len(left) != len(right):
-        raise ValueError(f"tensordot pairs {len(left)} dimensions of operand 0 with {len(right)} of operand 1 (must be equal)")
+        raise ValueError(
+            f"tensordot pairs {len(left)} dimensions of operand 0 with {len(right)} of operand 1 (must be equal)"
+        )
     return left, right
 
 
@@ -70,7 +77,10 @@ def _dimensions(given: Any, tensor: Tensor, position: int) -> list[int]:
     found = [operator.index(d) for d in ((given,) if hasattr(given, "__index__") else given)]
     for d in found:
         if not -tensor.dim() <= d < tensor.dim():
-            raise ValueError(f"operand {position} of shape {list(tensor.shape)} has no dimension {d}")
+            raise ValueError(
+                f"operand {position} of shape {list(tensor.shape)} has no dimension {d}"
+                f" (dimensions are {-tensor.dim()} to {tensor.dim() - 1})"
+            )
     found = [d % tensor.dim() for d in found]
     if len(set(found)) < len(found):
         raise ValueError(f"a dimension of operand {position} stands twice in {found} (each may be given once)")

@@ -85,12 +85,13 @@ def mutated(rng: random.Random, equation: str) -> str:
     """The equation with up to two characters changed, added or taken away."""
     for _ in range(rng.randint(0, 2)):
         place = rng.randint(0, len(equation))
-        added = rng.choice(("", *"abij", ",", ".", "...", "-", ">", "->", " ", "1", "_"))
+        added = rng.choice(("", *"abij", ",", ".", "...", "-", ">", "->", " ", "\x07", "\x7f"))
         equation = equation[:place] + added + equation[place + rng.randint(0, 1) :]
     return equation
 
 
 def test_accepts_exactly_what_torch_accepts(verbs) -> None:
+    """But for blanks inside `->` and `...`, which opt_einsum takes, and letters beyond a-z and A-Z (test_grammar.py)."""
     accepted = 0
     for seed in range(600):
         rng = random.Random(seed)
@@ -99,7 +100,7 @@ def test_accepts_exactly_what_torch_accepts(verbs) -> None:
         equation = mutated(rng, case.equation)
         try:
             with torch.backends.opt_einsum.flags(enabled=False):  # it has a syntax of its own
-                expected = torch.einsum(equation, *operands)
+                expected = torch.einsum(equation.replace(" ", ""), *operands)
         except RuntimeError:
             with pytest.raises((ValueError, TypeError)):
                 verbs.einsum(equation, *operands)
@@ -107,6 +108,6 @@ def test_accepts_exactly_what_torch_accepts(verbs) -> None:
             continue
         accepted += 1
         found = verbs.einsum(equation, *operands)
-        ratio = worst_ratio(found, expected, absolute_product(equation, operands))
+        ratio = worst_ratio(found, expected, absolute_product(equation.replace(" ", ""), operands))
         assert ratio <= RELATIVE, f"{equation!r} from {case}"
     assert 100 < accepted < 500  # both kinds are tried

@@ -35,13 +35,13 @@ Term parse_term(const std::string& s, const std::string& where) {
   for (size_t i = 0; i < s.size();) {
     const auto c = static_cast<unsigned char>(s[i]);
     if (c == '.') {
-      if (s.compare(i, 3, kEllipsis) != 0) fail(where + ": found a '.' that is not part of '...'");
-      if (std::count(term.begin(), term.end(), kEllipsis)) fail(where + ": '...' may stand once in a term");
+      if (s.compare(i, 3, kEllipsis) != 0) fail(where + ": found a '.' that is not part of '...' (a term is letters and one '...')");
+      if (std::count(term.begin(), term.end(), kEllipsis)) fail(where + ": '...' stands twice (it may stand once in a term)");
       term.emplace_back(kEllipsis);
       i += 3;
       continue;
     }
-    if (c == '-' || c == '>' || c == ',') fail(text(where, ": found '", char(c), "' where a letter was expected"));
+    if (c == '-' || c == '>' || c == ',') fail(text(where, ": found '", char(c), "' where a letter was expected (a term is letters and one '...')"));
     if (c < 0x20 || c == 0x7f) fail(text(where, ": control character ", int(c), " is no letter"));
     const size_t length = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
     term.push_back(s.substr(i, length));

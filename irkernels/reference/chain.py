@@ -8,6 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from irkernels.reference.equation import join_axes
 from irkernels.reference.operands import check_operands
 
 
@@ -37,21 +38,16 @@ def _check(tensors: tuple[Tensor, ...]) -> None:
     check_operands(tensors)
     last = len(tensors) - 1
     trials: tuple[int, ...] = ()
+    owner: dict[int, int] = {}
     for position, tensor in enumerate(tensors):
         if tensor.dim() < (1 if position in (0, last) else 2):
             raise ValueError(
                 f"operand {position} has {tensor.dim()} dimensions, but a factor of a chain has at least 2"
             )
-        try:
-            trials = tuple(torch.broadcast_shapes(trials, tensor.shape[:-2]))
-        except RuntimeError:
-            raise ValueError(
-                f"operand {position} has leading dimensions {list(tensor.shape[:-2])}, which do not broadcast with"
-                f" {list(trials)}"
-            ) from None
+        trials = join_axes(tensors, position, tuple(tensor.shape[:-2]), trials, owner)
         if position == 0:
             continue
         before = tensors[position - 1].shape[-1]
         rows = tensor.shape[0] if tensor.dim() == 1 else tensor.shape[-2]
         if rows != before:
-            raise ValueError(f"operand {position} has {rows} rows, but operand {position - 1} has {before} columns")
+            raise ValueError(f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)")

@@ -37,7 +37,10 @@ def read_coordinates(at: Any, read: Equation) -> Coordinates:
     if not isinstance(coordinates, Coordinates):
         return Coordinates(coordinates, read.shape)
     if coordinates.shape != read.shape:
-        raise ValueError(f"the coordinates are of shape {coordinates.shape}, but the output's letters are {read.shape}")
+        raise ValueError(
+            f"the coordinates are of shape {coordinates.shape}, but the output's letters {''.join(read.letters)!r} have"
+            f" sizes {read.shape} (must be equal)"
+        )
     return coordinates
 
 

@@ -62,26 +62,36 @@ def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
             " (one term for each, separated by commas)"
         )
     check_operands(operands)
-    extents, owner, broadcast = {}, {}, ()
+    extents, owner, dots_owner, broadcast = {}, {}, {}, ()
     for position, (term, operand) in enumerate(zip(terms, operands)):
         named, spread = _axes(position, term, operand)
         for letter, extent in named.items():
             known = extents.get(letter, 1)
             if 1 not in (known, extent) and known != extent:
-                raise ValueError(_mismatch(f"the letter {letter!r}", operands, (position, extent), (owner[letter], known)))
+                sides = (position, extent), (owner[letter], known)
+                raise ValueError(_mismatch(f"the letter {letter!r}", operands, *sides))
             if letter not in extents or known == 1:
                 extents[letter], owner[letter] = extent, position
-        for axis, extent in zip(range(-len(spread), 0), spread):
-            known = broadcast[axis] if -axis <= len(broadcast) else 1
-            if 1 not in (known, extent) and known != extent:
-                raise ValueError(_mismatch(f"axis {axis} of '...'", operands, (position, extent), (owner[axis], known)))
-            if known == 1:
-                owner[axis] = position
-        broadcast = tuple(torch.broadcast_shapes(broadcast, spread))
+        broadcast = join_axes(operands, position, spread, broadcast, dots_owner)
     for letter in output:
         if letter != ELLIPSIS and letter not in extents:
-            raise ValueError(f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)")
+            raise ValueError(
+                f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)"
+            )
     return Equation(terms, output, extents, broadcast)
+
+
+def join_axes(
+    operands: tuple[Tensor, ...], position: int, spread: tuple[int, ...], known: tuple[int, ...], owner: dict[int, int]
+) -> tuple[int, ...]:
+    """The extents behind `...` so far, joined by those of one more operand; owner: axis from the right -> operand."""
+    for axis, extent in zip(range(-len(spread), 0), spread):
+        before = known[axis] if -axis <= len(known) else 1
+        if 1 not in (before, extent) and before != extent:
+            raise ValueError(_mismatch(f"axis {axis} of '...'", operands, (position, extent), (owner[axis], before)))
+        if before == 1:
+            owner[axis] = position
+    return tuple(torch.broadcast_shapes(known, spread))
 
 
 def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
@@ -103,7 +113,7 @@ def _letters(where: str, term: str) -> Term:
     before, dots, after = without_blanks(term).partition(ELLIPSIS)
     for letter in before + after:
         if letter in ",.->":
-            raise ValueError(f"{where}: found {letter!r} where a letter was expected (terms are letters and one '...')")
+            raise ValueError(f"{where}: found {letter!r} where a letter was expected (a term is letters and one '...')")
         if ord(letter) < 0x20 or ord(letter) == 0x7F:
             raise ValueError(f"{where}: control character {ord(letter)} is no letter")
     return (*before, *((ELLIPSIS,) if dots else ()), *after)

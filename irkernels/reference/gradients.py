@@ -53,10 +53,11 @@ def _check(
     name: str, given: Tensor, shape: tuple[int, ...], operands: tuple[Tensor, ...], broadcasts: bool = False
 ) -> None:
     if given.dtype != operands[0].dtype:
-        raise TypeError(f"{name} must be {operands[0].dtype} as the operands, got {given.dtype}")
+        raise TypeError(f"{name} must be {operands[0].dtype} as the operands, got {given.dtype} (dtypes must be equal)")
     fits = given.shape == shape
     if broadcasts:
         sizes = given.shape[-1:] == shape[-1:] and given.dim() <= len(shape)
         fits = sizes and all(a in (1, b) for a, b in zip(reversed(given.shape), reversed(shape)))
     if not fits:
-        raise ValueError(f"{name} must be of shape {list(shape)}, got {list(given.shape)}")
+        rule = "broadcast to it" if broadcasts else "must be equal"
+        raise ValueError(f"{name} must be of shape {list(shape)}, got {list(given.shape)} ({rule})")

@@ -90,7 +90,7 @@ def _checked(given: Any, n: int) -> Path:
         for position in step:
             if not 0 <= position < left:
                 raise ValueError(
-                    f"path: step {number} {step} names position {position}, but {left} tensors are left there"
+                    f"path: step {number} {step} names position {position}, but {left} {'tensor is' if left == 1 else 'tensors are'} left there"
                     f" (positions are 0 to {left - 1})"
                 )
             if step.count(position) > 1:
