@@ -98,7 +98,8 @@ def _pulled(
     """The wanted gradients; saved: (what forward kept, *operands). Differentiable where a graph is recorded."""
     watched = _recording() or _transforms() or _modes() or forward_ad._current_level >= 0
     if not watched:
-        found = _launch.lane_backward(equation, wanted, saved, cotangent, at)
+        listed = at is not None  # entries are read in one run; mean() and sum() pull back an expanded number
+        found = _launch.lane_backward(equation, wanted, saved, cotangent.contiguous() if listed else cotangent, at)
         if found is not None:
             return found
     kept, *operands = saved

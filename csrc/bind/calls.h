@@ -23,6 +23,12 @@ inline void* one(const Plan& plan) {
   return plan.dtype == Dtype::f64 ? static_cast<void*>(&one64) : static_cast<void*>(&one32);
 }
 
+// Whether a tensor is what forward kept for backward, by its looks.
+inline bool holds_kept(const Plan& plan, const TensorView& v) {
+  return v.ndim == 1 && v.shape[0] == plan.saved * plan.trials && (v.shape[0] <= 1 || v.strides[0] == 1) &&
+         v.scalar == (plan.dtype == Dtype::f64 ? Scalar::f64 : Scalar::f32);
+}
+
 inline void run_steps(const TargetTable& target, const Plan& plan, const Call& call) {
   if (plan.work * plan.trials < kReleaseWork) return target.run(plan.program(), call);
   const py::gil_scoped_release release;
@@ -79,6 +85,8 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
   const bool on_cpu = place.kind == DeviceKind::cpu;
   const TargetTable& target = targets.at(place);
   buffers[kOutput] = address(output);
+  if (plan.saved && (saved.is_none() || !holds_kept(plan, framework.read(saved))))
+    throw std::invalid_argument("what forward kept for backward came back changed (by saved-tensor hooks?): its shape, dtype or strides differ");
   buffers[kSaved] = address(saved);
   buffers[kCotangent] = address(cotangent);
   alignas(64) char small[kStackScratch];

@@ -84,8 +84,12 @@ class LaneCall {
     }
     return found;
   }
-  void set_kept(PyObject* kept) {
-    if (kept != Py_None) buffers_[kSaved] = framework.read(kept).data;
+  // Saved-tensor hooks may hand back another tensor than forward kept.
+  bool set_kept(PyObject* kept) {
+    if (kept == Py_None) return plan_->saved == 0;
+    const TensorView v = framework.read(kept);
+    buffers_[kSaved] = v.data;
+    return v.place.kind == DeviceKind::cpu && holds_kept(*plan_, v);
   }
 
   // One loss a trial. False where values or weights are neither one row for all trials nor one for each, as the entries are.
@@ -235,7 +239,7 @@ inline PyObject* lane_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return in_lane(args, n, 6, 1, [&](LaneCall& call) -> py::object {
     const uint64_t wanted = PyLong_AsUnsignedLongLong(args[3]);
     if (!call.find(args[0], Stage::backward, wanted, args[4])) return {};
-    call.set_kept(PyTuple_GET_ITEM(args[1], 0));
+    if (!call.set_kept(PyTuple_GET_ITEM(args[1], 0))) return {};
     py::tuple found = call.gradients(wanted);
     call.run(to_int(args[2]));
     if (call.listed() && !all_finite(found)) return {};  // see run()
