@@ -28,7 +28,10 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
 
 
 def contract(terms: Sequence[Term], output: Term, operands: Sequence[Tensor], path: Path | None = None) -> Tensor:
-    """The product along a path; without one at once, or from left to right where torch lacks letters."""
+    """The product along a path; without one at once, or from left to right where torch lacks letters.
+
+    What meets at once may have 52 letters, as torch.einsum's do.
+    """
     n = len(operands)
     if path is None:
         many = len({letter for term in terms for letter in term} - {ELLIPSIS}) > _LETTERS_OF_TORCH

@@ -24,7 +24,7 @@ def read_path(path: Any, read: Equation, operands: Sequence[Tensor]) -> Path:
     """The steps of a path for these operands; they leave exactly one tensor.
 
     path: steps; a strategy of opt_einsum by name; a callable path(inputs, output, sizes, memory_limit); what has
-    get_path() or .path; a pair (steps, PathInfo).
+    get_path(), search(inputs, output, sizes) or .path; a pair (steps, PathInfo).
     Raises TypeError (none of these), ValueError (unknown strategy; a position out of range or repeated; tensors left)
     and ImportError (a strategy by name without opt_einsum).
     """
@@ -34,6 +34,9 @@ def read_path(path: Any, read: Equation, operands: Sequence[Tensor]) -> Path:
         found = _search(strategy, *_problem(read, operands)) if n > 2 else (tuple(range(n)),)
     elif hasattr(path, "get_path"):
         found = path.get_path()
+    elif hasattr(path, "search"):  # cotengra's optimizers, which want their letters in an order
+        inputs, output, sizes = _problem(read, operands)
+        found = path.search([tuple(sorted(term)) for term in inputs], tuple(sorted(output)), dict(sizes)).get_path()
     elif callable(path):
         inputs, output, sizes = _problem(read, operands)
         found = path(list(inputs), output, dict(sizes), None) if n > 2 else (tuple(range(n)),)
