@@ -10,6 +10,7 @@ from bad_calls import AT, CHAIN, VALUES, A, B, C, Call, equations, listed, obser
 
 import irkernels as irk
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(quantize|Sparse CSR)")
 MOST_LINES = 4
 BOTH = {  # tables of irkernels and of its reference
     "equation": equations.EQUATIONS,

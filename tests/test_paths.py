@@ -162,6 +162,7 @@ def test_interleaved_operands_take_a_path(verbs) -> None:
         torch.testing.assert_close(found, a @ b @ c)
 
 
+@pytest.mark.filterwarnings("ignore:Couldn.t import")
 def test_cotengra_trees_and_optimizers(verbs) -> None:
     cotengra = pytest.importorskip("cotengra")
     rng = random.Random(0)

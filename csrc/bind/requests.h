@@ -80,7 +80,7 @@ inline PlanPointer find_plan(std::string_view equation, Stage stage, const Wante
       const auto expected = parse_product(request.equation, request.operands).output_shape();
       if (request.cotangent.shape != expected)
         throw py::value_error("the cotangent has shape " + py::str(py::cast(request.cotangent.shape)).cast<std::string>() +
-                              ", the product has " + py::str(py::cast(expected)).cast<std::string>());
+                              ", the product has " + py::str(py::cast(expected)).cast<std::string>() + " (must be equal)");
     }
     return request;
   });
@@ -97,9 +97,11 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
   if (cotangent.is_none()) return find_plan(equation, Stage(stage), flags, views, dtype, nnz, nullptr);
   const TensorView g = framework.read(cotangent);
   if (g.place != views[0].place)
-    throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on " + device(operands[0]));
+    throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on " + device(operands[0]) + 
+                          " (devices must be equal)");
   if (nnz < 0 && dtype_of(g, cotangent, "the cotangent") != dtype)
-    throw py::type_error(std::string("the cotangent is torch.") + name(g.scalar) + ", the operands are torch." + name(views[0].scalar));
+    throw py::type_error(std::string("the cotangent is torch.") + name(g.scalar) + ", the operands are torch." + name(views[0].scalar) +
+                         " (dtypes must be equal)");
   return find_plan(equation, Stage(stage), flags, views, dtype, nnz, &g);
 }
 

@@ -86,11 +86,11 @@ class Search {
     return graft(search.tree_, search.tree_.root, group);
   }
 
-  int graft(const Tree& tree, int node, const std::vector<int>& operands) {
-    const Node& from = tree.nodes[node];
-    if (from.operand >= 0) return operands[from.operand];
-    const int left = graft(tree, from.left, operands);
-    return add_pair(left, graft(tree, from.right, operands), from.letters);
+  int graft(const Tree& tree, int root, const std::vector<int>& operands) {
+    std::vector<int> made;  // [nodes of the tree], children before parents
+    for (const Node& node : tree.nodes)
+      made.push_back(node.operand >= 0 ? operands[node.operand] : add_pair(made[node.left], made[node.right], node.letters));
+    return made[root];
   }
 
   double size(const LetterSet& set) const {
@@ -335,33 +335,5 @@ class Search {
 }  // namespace
 
 Tree find_tree(const Product& product, const TreeRequest& request) { return Search(product, request).run(); }
-
-bool prefers_gather(const Product& product, int64_t nnz) {
-  const std::vector<bool> all(product.operands.size(), true);
-  if (product.operands.size() < 3 || product.empty) return false;
-  Product rows = product;  // every output letter of an operand becomes one letter: the entry
-  const int entry = int(rows.letters.size());
-  rows.letters.push_back({"entry", nnz, false});
-  double gathered = 0;
-  for (Operand& operand : rows.operands) {
-    double row = 1;
-    bool listed = false;
-    for (size_t l = 0; l < product.letters.size(); ++l) {
-      if (!operand.letters[l]) continue;
-      const bool output = std::count(product.output.begin(), product.output.end(), int(l)) && !product.letters[l].ellipsis;
-      if (output) operand.letters.reset(l);
-      else if (!product.letters[l].ellipsis) row *= double(product.letters[l].extent);
-      listed |= output;
-    }
-    operand.letters.set(size_t(entry), listed);
-    gathered += listed ? row * double(nnz) : 0;
-  }
-  rows.output = {entry};
-  for (int l : product.output)
-    if (product.letters[size_t(l)].ellipsis) rows.output.push_back(l);
-  if (gathered == 0) return false;
-  const double each = 3 * kSampledEntry * double(nnz);  // coordinates are read here too
-  return find_tree(rows, {all, -1}).cost + each + kGathered * gathered < find_tree(product, {all, nnz}).cost;
-}
 
 }  // namespace irk

@@ -54,6 +54,10 @@ def _check(
 ) -> None:
     if given.dtype != operands[0].dtype:
         raise TypeError(f"{name} must be {operands[0].dtype} as the operands, got {given.dtype} (dtypes must be equal)")
+    if given.device != operands[0].device:
+        raise ValueError(
+            f"{name} is on {given.device}, the operands are on {operands[0].device} (devices must be equal)"
+        )
     fits = given.shape == shape
     if broadcasts:
         sizes = given.shape[-1:] == shape[-1:] and given.dim() <= len(shape)
