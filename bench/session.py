@@ -6,6 +6,7 @@ import fnmatch
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.limits import Limits
@@ -24,6 +25,7 @@ class Session:
     quick: bool
     pattern: str  # rows to measure, as a shell pattern
     about: dict[str, Any]  # machine, threads, commit, date
+    results: Path | None = None  # the folder in which results are kept
     json_rows: list[dict[str, Any]] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
 

@@ -1,23 +1,28 @@
 """Measures tables of ratios against other packages, side by side in one run, and prints them with their targets.
 
-A: operators (and what a call costs).  B: whole training steps.  sweep: every size from 1 to 128.  gradients: what all
-gradients cost beside the value.  Progress goes to standard error, tables to standard output.
+A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  sweep: every
+size from 1 to 128.  layer: factorised layers in training.  gradients: what all gradients cost beside the value.
+Progress goes to standard error, tables to standard output.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
+from pathlib import Path
 
-from bench import gradient_cost, limits, machine, operators, report, sweep, training
+from bench import gradient_cost, keep, layer, limits, machine, operators, report, sizes, sweep, training
 from bench.measure import FULL, QUICK
 from bench.session import Session
 from bench.workers import Workers
 
 TABLES = {
     "A": operators.table_a,
+    "sizes": sizes.sizes,
     "B": training.table_b,
     "sweep": sweep.sweep,
+    "layer": layer.layer,
     "gradients": gradient_cost.gradient_cost,
 }
 
@@ -38,11 +43,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="the same for every peer")
     parser.add_argument("--json", metavar="FILE", help="also write every figure with quartiles, machine and commit")
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        type=Path,
+        help="keep each table's figures in DIR/TABLE.json, and the sweep's picture",
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"unknown table {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
     if options.threads < 1:
         parser.error(f"--threads must be at least 1, got {options.threads}")
+    if options.results and "sweep" in options.tables and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--results keeps a picture of the sweep, drawn with matplotlib, which is not installed")
     about = machine.environment(options.threads)
     print(machine.header(options.threads))
     others = machine.OtherLoad()
@@ -51,9 +64,13 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"limits measured: {limits.describe(found)}")
     with Workers(options.threads) as workers:
         effort = QUICK if options.quick else FULL
-        session = Session(workers, found, options.dtype, effort, options.quick, options.rows, about)
+        session = Session(workers, found, options.dtype, effort, options.quick, options.rows, about, options.results)
         for name in options.tables or ["A", "B"]:
+            rows, targets = len(session.json_rows), len(session.targets)
             TABLES[name](session)
+            if options.results:
+                path = keep.keep(options.results, name, about, session.json_rows[rows:], session.targets[targets:])
+                print(f"\nkept in {path}")
     if (load := others.cores()) is not None:
         warning = "; times with several threads are not to be trusted" if load > _QUIET else ""
         print(f"\nOther processes kept {load:.2f} cores busy during the run{warning}")

@@ -23,12 +23,12 @@ class Failed(Exception):
 
 
 def _peers() -> dict[str, Peer]:
+    from bench.layer_peers import LAYER_PEERS
     from bench.peers import ALL_PEERS
     from bench.training_peers import TRAINING_PEERS
 
-    return {f"operators/{peer.name}": peer for peer in ALL_PEERS} | {
-        f"training/{peer.name}": peer for peer in TRAINING_PEERS
-    }
+    tables = {"operators": ALL_PEERS, "training": TRAINING_PEERS, "layer": LAYER_PEERS}
+    return {f"{table}/{peer.name}": peer for table, peers in tables.items() for peer in peers}
 
 
 @dataclass(frozen=True)

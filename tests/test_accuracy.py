@@ -3,8 +3,8 @@
     bound    each element: |found - exact| <= gamma * the product of absolute values, with u half the dtype's eps and
              gamma = 2 (sum of the contracted extents + number of factors) u
     mean     the geometric mean over all results of our largest error over torch.einsum's is at most 1.05
-    worst    no result of a product has more than twice torch's largest error (root mean square over the draws: torch may
-             be exact by luck in one), but for one rounding: of the result, or of the terms where these cancel
+    worst    no result of a product has more than twice torch's largest error (root mean square over the draws: torch
+             may be exact by luck in one), but for one rounding: of the result, or of the terms where these cancel
 
 on normal, graded and cancelling factors. Half types give the float32 plan's results rounded once.
 """
@@ -93,7 +93,7 @@ def graded(drawn: NDArray, decades: float, draw: np.random.Generator) -> NDArray
 
 
 def cancelling(drawn: list[NDArray], of: Sum, draw: np.random.Generator) -> list[NDArray]:
-    """Along each summed letter half the terms repeat the others, in one factor with the other sign: 10^-6 of them is left.
+    """Along each summed letter half the terms repeat the others, in one factor negated: 10^-6 of them is left.
 
     Which terms are a pair is drawn, so that no order of summation meets them by its shape.
     """
@@ -150,7 +150,7 @@ def root_mean_square(values: list[float]) -> float:
 def test_errors_beside_torch_and_the_bound(dtype: torch.dtype) -> None:
     rounding, logs = torch.finfo(dtype).eps / 2, []
     for product, of in SUMS:
-        found: dict[str, list[tuple[float, float, float]]] = {}  # our error, torch's, the allowance; in roundings of the terms
+        found: dict[str, list[tuple[float, float, float]]] = {}  # ours, torch's, the allowance
         for kind, factors, cotangent in draws(product, of, dtype):
             *wide, upstream = (each.numpy().astype(np.longdouble) for each in (*factors, cotangent))
             exact, scales = of.results(wide, upstream), of.results([*map(np.abs, wide)], np.abs(upstream))
