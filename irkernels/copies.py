@@ -1,7 +1,7 @@
-"""An axis of independent copies: what torch's legacy batching (is_grads_batched=True) hides inside a tensor.
+"""Axes of independent copies: what torch.func.vmap and legacy batching (is_grads_batched=True) hide inside tensors.
 
-Such a tensor has no address. Its copies are brought out as one more `...` axis of every operand and of the output, so that
-the product of all copies is one native call; results are hidden again.
+Copies are brought out as one more `...` axis of the operands that have them and of the output, so that the product of all
+copies is one native call. A tensor of legacy batching has no address: it is unwrapped here, and results are wrapped again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from irkernels.grammar import explicit, fresh_letters
+from irkernels.reference.equation import read_equation
 
 is_copied = torch._C._functorch.is_legacy_batchedtensor
 
@@ -20,55 +21,80 @@ _DOTS = "..."
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The product of all copies: its equation and operands, and where the copies are in each of them and in the output."""
+
+    equation: str
+    operands: tuple[Tensor, ...]
+    axes: tuple[int, ...]  # of operands that have copies
+    output_axis: int
+
+    @classmethod
+    def of(cls, equation: str, operands: Sequence[Tensor], copied: Sequence[bool]) -> Spread:
+        """operands: [copies, ...] where `copied`, else as the equation takes them. Raises what the product would raise."""
+        left, _, output = explicit(equation).partition("->")
+        terms = [term.partition(_DOTS) for term in left.split(",")]
+        dots = _dots(equation, terms, operands, copied)
+        most = max(dots)
+        if _DOTS not in output:  # summed `...` axes become letters, and the copies are all of `...`
+            fresh = fresh_letters(equation, most)
+            named = [before + "".join(fresh[most - n :]) + after for (before, _, after), n in zip(terms, dots)]
+            joined = ",".join(_DOTS + term if c else term for term, c in zip(named, copied))
+            return cls(f"{joined}->{_DOTS}{output}", tuple(operands), (0,) * len(terms), 0)
+        axes = tuple(len(before) for before, _, _ in terms)
+        views = [
+            tensor.movedim(0, axis)[(slice(None),) * (axis + 1) + (None,) * (most - n)] if c else tensor
+            for tensor, c, axis, n in zip(operands, copied, axes, dots)
+        ]
+        joined = ",".join(before + (_DOTS if c else dotted) + after for (before, dotted, after), c in zip(terms, copied))
+        return cls(f"{joined}->{output}", tuple(views), axes, output.index(_DOTS))
+
+
+def _dots(
+    equation: str, terms: list[tuple[str, str, str]], operands: Sequence[Tensor], copied: Sequence[bool]
+) -> list[int]:
+    """How many `...` axes each operand has, copies not counted."""
+    dots = [tensor.dim() - c - len(before) - len(after) for (before, _, after), tensor, c in zip(terms, operands, copied)]
+    fits = len(terms) == len(operands) and all(n == 0 or (n > 0 and term[1]) for term, n in zip(terms, dots))
+    if not fits:
+        one = tuple(tensor.new_empty(tensor.shape[int(c) :]) for tensor, c in zip(operands, copied))
+        read_equation(equation, one)  # raises: in terms of what the caller sees, one copy
+    return dots
+
+
+@dataclass(frozen=True)
 class Copies:
-    """The innermost level of legacy batching in force, and how many copies it has."""
+    """A level of legacy batching, and how many copies it has."""
 
     level: int
     count: int
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> Copies:
-        """The level and number of copies of the tensors that have them."""
-        level = torch._C._vmapmode_increment_nesting() - 1
+        """The innermost level that some of the tensors have."""
+        innermost = torch._C._vmapmode_increment_nesting() - 1
         torch._C._vmapmode_decrement_nesting()
-        copied = next(tensor for tensor in tensors if is_copied(tensor))
-        return cls(level, torch._remove_batch_dim(copied, level, 0, 0).shape[0])
+        for level in range(innermost, 0, -1):
+            counts = [count for tensor in tensors if (count := _count(tensor, level)) is not None]
+            if counts:
+                return cls(level, counts[0])
+        raise RuntimeError("a tensor of legacy batching is used outside of the call that batched it")
 
-    def unwrap(self, tensor: Tensor) -> Tensor:
-        """[copies, ...], a view with stride 0 for a tensor without copies."""
-        if is_copied(tensor):
-            return torch._remove_batch_dim(tensor, self.level, self.count, 0)
-        return tensor.expand(self.count, *tensor.shape)
+    def bring_out(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[bool]]:
+        """The tensors, [copies, ...] where they have copies at this level, and whether they have."""
+        copied = [_count(tensor, self.level) is not None for tensor in tensors]
+        return [
+            torch._remove_batch_dim(tensor, self.level, self.count, 0) if c else tensor for tensor, c in zip(tensors, copied)
+        ], copied
 
-    def wrap(self, tensor: Tensor, axis: int) -> Tensor:
+    def hide(self, tensor: Tensor, axis: int) -> Tensor:
         return torch._add_batch_dim(tensor, axis, self.level)
 
-    def spread(self, equation: str, operands: Sequence[Tensor]) -> Spread:
-        """The product of all copies: one equation whose `...` begins with them."""
-        left, _, output = explicit(equation).partition("->")
-        terms = [term.partition(_DOTS) for term in left.split(",")]
-        physical = [self.unwrap(operand) for operand in operands]
-        dots = [tensor.dim() - 1 - len(before) - len(after) for (before, _, after), tensor in zip(terms, physical)]
-        most = max(dots)
-        if _DOTS not in output:  # summed `...` axes become letters, and the copies are all of `...`
-            fresh = fresh_letters(equation, most)
-            named = [before + "".join(fresh[most - n :]) + after for (before, _, after), n in zip(terms, dots)]
-            return Spread(",".join(_DOTS + term for term in named) + "->" + _DOTS + output, tuple(physical), (0,) * len(terms), 0)
-        views, axes = [], []
-        for (before, _, _), n, tensor in zip(terms, dots, physical):
-            axis = len(before)
-            moved = tensor.movedim(0, axis)
-            views.append(moved[(slice(None),) * (axis + 1) + (None,) * (most - n)])
-            axes.append(axis)
-        joined = ",".join(before + _DOTS + after for before, _, after in terms)
-        return Spread(f"{joined}->{output}", tuple(views), tuple(axes), output.index(_DOTS))
 
-
-@dataclass(frozen=True)
-class Spread:
-    """A product of copies: the equation, its operands, and the axis of the copies in each of them and in the output."""
-
-    equation: str
-    operands: tuple[Tensor, ...]
-    axes: tuple[int, ...]
-    output_axis: int
+def _count(tensor: Tensor, level: int) -> int | None:
+    """Copies of a tensor at a level of legacy batching: None without."""
+    if not is_copied(tensor):
+        return None
+    # a tensor without the level is expanded to the size asked for
+    first, second = (torch._remove_batch_dim(tensor, level, size, 0).shape[0] for size in (0, 1))
+    return first if first == second else None

@@ -124,7 +124,7 @@ def completion_loss(
     read = read_equation(equation, operands)
     check_loss(read.dense, operands[0], observed, loss, delta)
     read_coordinates(observed, read)
-    if read.dense and not trials_everywhere(equation, operands, observed.coordinates):
+    if read.dense and not autograd.transformed() and not trials_everywhere(equation, operands, observed.coordinates):
         equation = explicit(equation)
         operands = _with_every_trial_axis(equation, operands, read.dense)
         equation = _spread(equation)

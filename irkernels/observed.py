@@ -57,6 +57,11 @@ class Coordinates:
         return self._at.device
 
     @property
+    def hidden(self) -> bool:
+        """Whether a transform of torch.func holds `at`, as vmap does of coordinates that it batches."""
+        return torch._C._functorch.is_functorch_wrapped_tensor(self._at)
+
+    @property
     def columns(self) -> Tensor:
         """[order, nnz] contiguous; int32 where every extent and nnz are below 2**31, else int64."""
         if self._columns is None:
@@ -301,10 +306,17 @@ def _flatten(observed: Observed) -> tuple[list[Tensor], _Context]:
     return [observed.at, observed.values, *weights], _Context(observed.shape, observed.coordinates)
 
 
+def _without_grad_levels(at: Any) -> Any:
+    """What torch.func.grad has wrapped, as it does with every tensor among the arguments."""
+    while isinstance(at, Tensor) and torch._C._functorch.is_gradtrackingtensor(at):
+        at = torch._C._functorch.get_unwrapped(at)
+    return at
+
+
 def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
     # leaves may be anything here (tracers, dimensions), so nothing is checked
     at, values, *weights = leaves
-    known = at is context.coordinates.at
+    known = _without_grad_levels(at) is context.coordinates.at
     made = object.__new__(Observed)
     made._coordinates = context.coordinates if known else _unchecked_coordinates(at, context.shape)
     made._values, made._weights = values, (weights[0] if weights else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,23 +30,28 @@ def completion_loss(
 ) -> Tensor:
     """The loss of the product at its observed entries, W never formed: the shape of the output's `...`, else a scalar.
 
-    operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz].
+    operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz]; an entry of
+    weight 0 is not observed in that trial, even where its prediction is not finite.
     Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or
     of another dtype, ValueError for an unknown loss, a delta that is not positive, values or weights of unfit shape.
     """
     read = read_equation(equation, operands)
     check_loss(read.dense, operands[0], observed, loss, delta)
     prediction = entries(equation, *operands, at=observed)
-    return observed_loss(prediction, observed, loss, delta)
+    return observed_loss(prediction, observed.values, observed.weights, loss, delta)
 
 
-def observed_loss(prediction: Tensor, observed: Observed, loss: str, delta: float) -> Tensor:
-    """[...] from predictions [..., nnz] of the observed entries."""
-    pointwise = LOSSES[loss](prediction, observed.values.expand_as(prediction), delta)
-    if observed.weights is None:
+def observed_loss(
+    prediction: Tensor, values: Tensor, weights: Tensor | None, loss: str, delta: float
+) -> Tensor:
+    """[...] from predictions [..., nnz] of the observed entries; where a weight is 0, whatever is predicted drops out."""
+    values = values.expand_as(prediction)
+    if weights is None:
+        pointwise = LOSSES[loss](prediction, values, delta)
         return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)
-    weighted = observed.weights * pointwise
-    return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / observed.weights.sum(-1)
+    seen = torch.where(weights == 0, values, prediction)  # 0 times a NaN or an infinity would be NaN
+    weighted = weights * LOSSES[loss](seen, values, delta)
+    return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / weights.sum(-1)
 
 
 def check_loss(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, delta: float) -> None:
