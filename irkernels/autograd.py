@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function, forward_ad
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 
 from irkernels import _launch as execute
 from irkernels import reference
@@ -105,7 +106,9 @@ class _Product(Function):
 
     @staticmethod
     def jvp(ctx, _equation, _at, *tangents):
-        return _sum([product(ctx.equation, moved, ctx.at) for _, moved in _moved(ctx.saved_tensors, tangents)])
+        pushed = [product(ctx.equation, moved, ctx.at) for _, moved in _moved(ctx.saved_tensors, tangents)]
+        with _set_fwd_grad_enabled(True):  # torch turns all levels off in here, but outer ones see this sum
+            return _sum(pushed)
 
     @staticmethod
     def vmap(_info, in_dims, equation, at, *operands):
@@ -139,7 +142,10 @@ class _Gradients(Function):
         pushed = _second(ctx.equation, ctx.wanted, _moved(operands, tangents), cotangent, ctx.at)
         if tangent is not None:
             pushed.append(gradients(ctx.equation, ctx.wanted, tuple(operands), tangent, ctx.at))
-        return _sum_each(pushed, len(operands))
+        zeros = (torch.zeros_like(operand) if w else None for operand, w in zip(operands, ctx.wanted))
+        with _set_fwd_grad_enabled(True):
+            sums = _sum_each(pushed, len(operands))
+        return tuple(zero if each is None else each for each, zero in zip(sums, zeros))  # none may be missing
 
     @staticmethod
     def vmap(info, in_dims, equation, wanted, at, *tensors):

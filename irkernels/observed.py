@@ -101,7 +101,7 @@ class Coordinates:
 
     def to(self, device: torch.device | str) -> Coordinates:
         """These coordinates on a device; self where they are there already."""
-        moved = self._at.to(device)
+        moved = _without_grad_levels(self._at.to(device))
         return self if moved is self._at else _unchecked_coordinates(moved, self._shape)
 
     def __len__(self) -> int:
@@ -233,7 +233,14 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
         raise IndexError(
             f"coordinates: column {column} of entry {entry} is {found}, at {where}, but must be in [0, {shape[column]})"
         )
-    return at
+    return _without_grad_levels(at)
+
+
+def _without_grad_levels(tensor: Any) -> Any:
+    """What torch.func.grad and jvp have wrapped, as they do with all that is computed inside; integers have no derivative."""
+    while isinstance(tensor, Tensor) and torch._C._functorch.is_gradtrackingtensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
@@ -304,13 +311,6 @@ class _Context:
 def _flatten(observed: Observed) -> tuple[list[Tensor], _Context]:
     weights = [] if observed.weights is None else [observed.weights]
     return [observed.at, observed.values, *weights], _Context(observed.shape, observed.coordinates)
-
-
-def _without_grad_levels(at: Any) -> Any:
-    """What torch.func.grad has wrapped, as it does with every tensor among the arguments."""
-    while isinstance(at, Tensor) and torch._C._functorch.is_gradtrackingtensor(at):
-        at = torch._C._functorch.get_unwrapped(at)
-    return at
 
 
 def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:

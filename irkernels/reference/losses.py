@@ -1,7 +1,8 @@
 """Losses over observed entries: residual r = prediction - value, weights w (1 where none are given).
 
 mse = sum w r^2 / sum w    half_sse = sum w r^2 / 2    l1 = sum w |r| / sum w    huber = sum w h(r) / sum w,
-h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2)   (torch.nn.functional.huber_loss).
+h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2)   (torch.nn.functional.huber_loss, which torch differentiates
+in fewer ways).
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from irkernels.observed import Observed
 from irkernels.reference.entries import entries
 from irkernels.reference.equation import read_equation
 
+
+def _huber(residual: Tensor, delta: float) -> Tensor:
+    clamped = residual.clamp(-delta, delta)
+    return clamped * (residual - clamped / 2)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "mse": lambda prediction, value, delta: (prediction - value) ** 2,
     "half_sse": lambda prediction, value, delta: (prediction - value) ** 2 / 2,
     "l1": lambda prediction, value, delta: (prediction - value).abs(),
-    "huber": lambda prediction, value, delta: functional.huber_loss(prediction, value, reduction="none", delta=delta),
+    "huber": lambda prediction, value, delta: _huber(prediction - value, delta),
 }
 
 
