@@ -369,7 +369,7 @@ def test_errors_speak_of_one_copy() -> None:
     A, B = torch.ones(7, 3, 4), torch.ones(7, 5, 2)
     for equation, parts in (
         ("ij,jk->ik", ("operand 1", "5", "'j'", "operand 0", "4")),
-        ("ij,j->i", ("operand 1", "2 dimensions", "(5, 2)", "'j'")),
+        ("ij,j->i", ("operand 1", "2 dimensions", "[5, 2]", "'j'")),
         ("ij", ("1 operands", "2 were given")),
     ):
         with pytest.raises(ValueError) as error:
