@@ -11,7 +11,7 @@ from torch import Tensor
 
 from irkernels import autograd, eager
 from irkernels._launch import trials_everywhere
-from irkernels.grammar import explicit, read_call, with_path
+from irkernels.grammar import check_characters, explicit, read_call, with_path
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.entries import read_coordinates
 from irkernels.reference.equation import read_equation
@@ -136,12 +136,13 @@ def _read_call(equation: Any, operands: tuple[Any, ...], path: Any) -> tuple[str
     equation, operands = read_call(equation, operands)
     if path is None:
         return equation, operands
-    return with_path(equation, read_path(path, read_equation(equation, operands), operands)), operands
+    return with_path(equation, read_path(path, equation, operands)), operands
 
 
 def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
+    check_characters(equation)
     for position, operand in enumerate(operands):
         if not isinstance(operand, Tensor) or operand.layout != torch.strided:
             check_kind(position, operand)

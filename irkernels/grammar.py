@@ -10,6 +10,7 @@ An equation may carry a contraction path behind PATH_MARK (csrc/plan/path.h), so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import count as counter
 from itertools import islice
 from typing import Any
@@ -46,7 +47,14 @@ def without_path(equation: str) -> str:
     return equation.partition(PATH_MARK)[0]
 
 
-def with_path(equation: str, path: Sequence[Sequence[int]]) -> str:
+def check_characters(equation: str) -> None:
+    """Raises ValueError for half a character, which no encoding has."""
+    if not equation.isascii() and any(ord(character) in _SURROGATES for character in equation):
+        raise ValueError(f"the equation {equation!r} has a lone surrogate (a letter is a character)")
+
+
+@lru_cache(maxsize=1024)
+def with_path(equation: str, path: tuple[tuple[int, ...], ...]) -> str:
     """The explicit equation that carries this path."""
     steps = ";".join("+".join(map(str, step)) for step in path)
     return f"{explicit(without_path(equation))}{PATH_MARK}{steps}" if steps else equation
@@ -82,23 +90,27 @@ def _interleaved(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     output = arguments[-1] if len(arguments) % 2 else None
     if not pairs:
         raise TypeError(f"equation must be a string, got {type(arguments[0]).__name__}")
-    terms = [_letters(f"of operand {p}", sublist, arguments[0]) for p, sublist in enumerate(sublists)]
+    terms = tuple(_letters(f"of operand {p}", sublist, arguments[0]) for p, sublist in enumerate(sublists))
+    written = None if output is None else _letters("of the output", output, arguments[0])
+    return _spelled(terms, written), operands
+
+
+@lru_cache(maxsize=256)
+def _spelled(terms: tuple[tuple[Any, ...], ...], output: tuple[Any, ...] | None) -> str:
+    """The equation of these letters."""
     found = dict.fromkeys(letter for term in terms for letter in term if letter is not Ellipsis)
-    names = _names(list(found))
-    if output is None:
-        written = _implicit(terms)
-    else:
-        written = _letters("of the output", output, arguments[0])
-        for letter in written:
-            if letter is not Ellipsis and letter not in names:
-                raise ValueError(
-                    f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)"
-                )
-    spelled = ["".join(_DOTS if letter is Ellipsis else names[letter] for letter in term) for term in (*terms, written)]
-    return f"{','.join(spelled[:-1])}->{spelled[-1]}", operands
+    names = {**_names(list(found)), Ellipsis: _DOTS}
+    output = _implicit(terms) if output is None else output
+    for letter in output:
+        if letter not in names:
+            raise ValueError(
+                f"the output has the letter {letter!r}, which no operand has (its letters must stand in some operand)"
+            )
+    spelled = ["".join(names[letter] for letter in term) for term in (*terms, output)]
+    return f"{','.join(spelled[:-1])}->{spelled[-1]}"
 
 
-def _letters(where: str, sublist: Any, first: Any) -> list[Any]:
+def _letters(where: str, sublist: Any, first: Any) -> tuple[Any, ...]:
     """The letters of one sublist: hashable objects and Ellipsis."""
     if isinstance(sublist, Tensor) and not sublist.is_floating_point() and sublist.dim() == 1:
         sublist = sublist.tolist()
@@ -107,7 +119,7 @@ def _letters(where: str, sublist: Any, first: Any) -> list[Any]:
             f"equation must be a string, or operands must each be followed by a list of letters; got"
             f" {type(first).__name__}, and {type(sublist).__name__} as the letters {where}"
         )
-    letters = list(sublist)
+    letters = tuple(sublist)
     for letter in letters:
         try:
             hash(letter)
@@ -139,16 +151,16 @@ def _names_itself(letter: Any) -> bool:
     return type(letter) is int and 0 <= letter <= 9
 
 
-def _implicit(terms: list[list[Any]]) -> list[Any]:
+def _implicit(terms: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
     """`...` first, then the letters that stand once in all terms, sorted as the objects that they are."""
     everywhere = [letter for term in terms for letter in term]
     counts: dict[Any, int] = {}
     for letter in everywhere:
         counts[letter] = counts.get(letter, 0) + 1
-    dots = [Ellipsis] if Ellipsis in counts else []
+    dots = (Ellipsis,) if Ellipsis in counts else ()
     once = [letter for letter, count in counts.items() if count == 1 and letter is not Ellipsis]
     try:
-        return [*dots, *sorted(once)]
+        return (*dots, *sorted(once))
     except TypeError:
         raise TypeError(
             f"the letters {once!r} cannot be sorted, which an implicit output needs; name the output's letters last"

@@ -49,8 +49,7 @@ def explain(
     dtype, wanted = _checked(equation, operands, nnz, dtype, wanted)
     views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]
     if path is not None:
-        samples = _without_memory(views, dtype)
-        equation = with_path(equation, read_path(path, read_equation(equation, samples), samples))
+        equation = with_path(equation, read_path(path, equation, _without_memory(views, dtype)))
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
     shapes, route, bytes_told = [shape for shape, _ in views], plan.route, []
     if plan.gather:

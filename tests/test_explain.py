@@ -125,7 +125,7 @@ BAD: tuple[tuple[str, Callable, Callable], ...] = tuple(
         ("extents that differ", "ij,jk->ik", ((2, 3), (4, 5))),
         ("too few operands", "ij,jk->ik", ((2, 3),)),
         ("dimensions", "ij,jk->ik", ((2, 3), (3, 4, 5))),
-        ("a letter that is none", "i1,jk->ik", ((2, 3), (3, 4))),
+        ("a character that is no letter", "i\x07,jk->ik", ((2, 3), (3, 4))),
         ("two ellipses", "......i->i", ((2, 3),)),
         ("output letter twice", "ij->ii", ((2, 3),)),
     )

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
-from irkernels.reference.equation import read_equation
 from irkernels.reference.paths import read_path
 from irkernels.testing import absolute_product, factor_gradients, random_product, worst_ratio
 
@@ -199,5 +198,5 @@ def test_a_strategy_is_asked_once_for_each_product(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(paths._PATH_OPTIONS, "counted", strategy)
     operands = factors()
     for _ in range(3):
-        assert read_path("counted", read_equation(CHAIN, tuple(operands)), operands) == LEFT
+        assert read_path("counted", CHAIN, tuple(operands)) == LEFT
     assert len(asked) == 1

@@ -24,7 +24,7 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     """
     equation, operands = read_call(equation, operands)
     read = read_equation(equation, operands)
-    return contract(read.terms, read.output, operands, None if path is None else read_path(path, read, operands))
+    return contract(read.terms, read.output, operands, None if path is None else read_path(path, equation, operands))
 
 
 def contract(terms: Sequence[Term], output: Term, operands: Sequence[Tensor], path: Path | None = None) -> Tensor:

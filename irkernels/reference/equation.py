@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from irkernels.grammar import explicit, without_blanks, without_path
+from irkernels.grammar import check_characters, explicit, without_blanks, without_path
 from irkernels.reference.operands import check_operands
 
 ELLIPSIS = "..."
@@ -98,6 +98,7 @@ def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     equation = without_path(equation)
+    check_characters(equation)
     left, _, right = explicit(equation).partition("->")
     terms = tuple(
         _letters(f"operand {position} in the equation {equation!r}", term) for position, term in enumerate(left.split(","))

@@ -8,37 +8,36 @@ from __future__ import annotations
 
 import importlib
 import operator
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from irkernels.grammar import symbol
-from irkernels.reference.equation import ELLIPSIS, Equation
+from irkernels.reference.equation import ELLIPSIS, read_equation
 
 Path = tuple[tuple[int, ...], ...]
 
 
-def read_path(path: Any, read: Equation, operands: Sequence[Tensor]) -> Path:
+def read_path(path: Any, equation: str, operands: tuple[Tensor, ...]) -> Path:
     """The steps of a path for these operands; they leave exactly one tensor.
 
     path: steps; a strategy of opt_einsum by name; a callable path(inputs, output, sizes, memory_limit); what has
     get_path(), search(inputs, output, sizes) or .path; a pair (steps, PathInfo).
-    Raises TypeError (none of these), ValueError (unknown strategy; a position out of range or repeated; tensors left)
-    and ImportError (a strategy by name without opt_einsum).
+    Raises TypeError (none of these), ValueError (unknown strategy; a position out of range or repeated; tensors left),
+    ImportError (a strategy by name without opt_einsum), and what read_equation raises where a path is searched.
     """
     n = len(operands)
     if isinstance(path, str):
         strategy = _strategy(path)
-        found = _search(strategy, *_problem(read, operands)) if n > 2 else (tuple(range(n)),)
+        found = _search(strategy, *_problem(equation, operands)) if n > 2 else (tuple(range(n)),)
     elif hasattr(path, "get_path"):
         found = path.get_path()
     elif hasattr(path, "search"):  # cotengra's optimizers, which want their letters in an order
-        inputs, output, sizes = _problem(read, operands)
+        inputs, output, sizes = _problem(equation, operands)
         found = path.search([tuple(sorted(term)) for term in inputs], tuple(sorted(output)), dict(sizes)).get_path()
     elif callable(path):
-        inputs, output, sizes = _problem(read, operands)
+        inputs, output, sizes = _problem(equation, operands)
         found = path(list(inputs), output, dict(sizes), None) if n > 2 else (tuple(range(n)),)
     elif hasattr(path, "path"):
         found = path.path
@@ -71,9 +70,10 @@ def _search(
 
 
 def _problem(
-    read: Equation, operands: Sequence[Tensor]
+    equation: str, operands: tuple[Tensor, ...]
 ) -> tuple[tuple[frozenset[str], ...], frozenset[str], tuple[tuple[str, int], ...]]:
     """Letters of the inputs and of the output, and the letters' extents; a letter for each axis of `...`."""
+    read = read_equation(equation, operands)
     free = (letter for letter in map(symbol, range(len(read.extents) + len(read.broadcast))) if letter not in read.extents)
     dots = [next(free) for _ in read.broadcast]
 
