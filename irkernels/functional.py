@@ -27,17 +27,18 @@ _MOST_FACTORS = 128  # of one plan; a longer chain is a chain of chains
 def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     """The end-to-end product that an equation names: a drop-in for torch.einsum and opt_einsum.contract.
 
-    equation: torch.einsum's syntax (implicit or explicit output, `...`, repeated and summed letters), any Unicode letters,
-    any number of them. Other call forms: operands as one list; `einsum(A, [0, 1], B, [1, 2], [0, 2])`, with integers,
-    hashable objects or Ellipsis as letters.
+    equation: torch.einsum's syntax (implicit or explicit output, `...`, repeated and summed letters), any Unicode
+    letters, any number of them. Other call forms: operands as one list; `einsum(A, [0, 1], B, [1, 2], [0, 2])`, with
+    integers, hashable objects or Ellipsis as letters.
     operands: tensors of one dtype (float16, bfloat16, float32, float64), any strides, extents 0 and 1 included.
-    path: the order in which operands meet, for value and gradients: opt_einsum's steps, strategy names and optimizers, or
-    a cotengra tree; without one the planner chooses.
+    path: the order in which operands meet, for value and gradients: opt_einsum's steps, strategy names and optimizers,
+    or a cotengra tree; without one the planner chooses.
     Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once.
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
     docs/einsum-differences.md lists what differs from torch.einsum.
 
-    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), naming the operand.
+    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), naming the
+    operand.
 
     >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
@@ -176,7 +177,9 @@ def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
         if position:
             before, rows = shapes[position - 1][-1], shape[0 if vector else -2]
             if before != rows:
-                raise ValueError(f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)")
+                raise ValueError(
+                    f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)"
+                )
 
 
 @lru_cache(maxsize=None)

@@ -4,7 +4,7 @@
     einsum("ij,jk->ik", [A, B])                            torch.einsum
     einsum(A, [0, 1], B, [1, 2], [0, 2])                   torch.einsum (integers), opt_einsum (hashable objects)
 
-An equation may carry a contraction path behind PATH_MARK (csrc/plan/path.h), so that whoever hands it on hands on the path.
+An equation may carry a contraction path behind PATH_MARK (csrc/plan/path.h): whoever hands it on hands on the path.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def explain(
     """The plan of a product in words: tree, steps, multiply-adds forward and backward, bytes, and where BLAS is used.
 
     operands: tensors, or shapes (contiguous, of `dtype`). nnz: plan for so many listed entries instead of the dense
-    product. wanted: which operands want gradients (default all). path: as for einsum. Bytes are those of the present thread count, and exact:
-    what memory.py counts. Raises what einsum raises. Nothing is computed or allocated.
+    product. wanted: which operands want gradients (default all). path: as for einsum. Bytes are those of the present
+    thread count, and exact: what memory.py counts. Raises what einsum raises. Nothing is computed or allocated.
     """
     dtype, wanted = _checked(equation, operands, nnz, dtype, wanted)
     views = [(tuple(o.shape), o.stride()) if isinstance(o, Tensor) else contiguous_view(o) for o in operands]

@@ -1,4 +1,4 @@
-"""The pairwise functions of an array library, as contraction packages ask for them: opt_einsum with backend="irkernels"."""
+"""Pairwise functions of an array library, as contraction packages ask for them: opt_einsum with backend="irkernels"."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from irkernels.reference.operands import check_kind
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, *, axes: Any = None) -> Tensor:
     """The product of two tensors summed over pairs of dimensions: torch.tensordot, numpy.tensordot (which says `axes`).
 
-    dims: how many of a's last with b's first; or two lists, a's dimensions and b's, paired in order (one number each will
-    do). Paired sizes are equal or 1.  Result: a's other dimensions, then b's.  Differentiable to any order.
+    dims: how many of a's last with b's first; or two lists, a's dimensions and b's, paired in order (one number each
+    will do). Paired sizes are equal or 1.  Result: a's other dimensions, then b's.  Differentiable to any order.
     Raises TypeError (no tensor, dtype, dims) and ValueError (dimensions, sizes, devices), naming the operand.
     """
     check_kind(0, a)

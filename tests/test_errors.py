@@ -1,4 +1,4 @@
-"""Bad calls: the type of the error, and what its message must name (operand by position, letter, both sizes, the rule)."""
+"""Bad calls: the type of the error, and what its message names (operand by position, letter, both sizes, the rule)."""
 
 from __future__ import annotations
 

@@ -98,9 +98,7 @@ def chain(length: int, first: int = 0) -> tuple[str, list[Tensor]]:
     letters = [symbol(first + i) for i in range(length + 1)]
     equation = ",".join(a + b for a, b in zip(letters, letters[1:])) + f"->{letters[0]}{letters[-1]}"
     generator = torch.Generator().manual_seed(length)
-    return equation, [
-        torch.randn(2, 2, dtype=torch.float64, generator=generator) / math.sqrt(2) for _ in range(length)
-    ]
+    return equation, [torch.randn(2, 2, dtype=torch.float64, generator=generator) / math.sqrt(2) for _ in range(length)]
 
 
 @pytest.mark.parametrize("length, first", [(60, 0), (60, 55_270), (300, 0), (3, 1_000_000)])

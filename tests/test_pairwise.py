@@ -65,7 +65,10 @@ def test_backend_of_opt_einsum_by_name(equation: str) -> None:
     expression = opt_einsum.contract_expression(equation, *EQUATIONS[equation])
     expected = opt_einsum.contract(equation, *operands, backend="torch")
     exact = torch.autograd.grad(expected.square().sum(), operands)
-    for found in (opt_einsum.contract(equation, *operands, backend="irkernels"), expression(*operands, backend="irkernels")):
+    for found in (
+        opt_einsum.contract(equation, *operands, backend="irkernels"),
+        expression(*operands, backend="irkernels"),
+    ):
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(torch.autograd.grad(found.square().sum(), operands), exact)
 
@@ -79,7 +82,9 @@ def test_backend_calls_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("einsum", "tensordot", "transpose"):
         ours = getattr(irk, name)
         monkeypatch.setitem(
-            dispatch._cached_funcs, (name, "irkernels"), lambda *a, _f=ours, _n=name, **k: (called.append(_n), _f(*a, **k))[1]
+            dispatch._cached_funcs,
+            (name, "irkernels"),
+            lambda *a, _f=ours, _n=name, **k: (called.append(_n), _f(*a, **k))[1],
         )
     for equation, shapes in EQUATIONS.items():
         opt_einsum.contract(equation, *map(torch.ones, shapes), backend="irkernels")

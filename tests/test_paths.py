@@ -139,7 +139,9 @@ def test_every_spelling_is_read(verbs) -> None:
         for equation in ("ij", "ij,jk->ik"):  # nothing to order
             few = operands[: equation.count(",") + 1]
             if name in ("optimal", "greedy", "optimizer", "function"):
-                torch.testing.assert_close(verbs.einsum(equation, *few, path=path), torch.einsum(equation, *few), msg=name)
+                torch.testing.assert_close(
+                    verbs.einsum(equation, *few, path=path), torch.einsum(equation, *few), msg=name
+                )
 
 
 def test_optimizers_see_letters_extents_and_dots() -> None:

@@ -9,6 +9,7 @@ namespace irk {
 namespace {
 
 constexpr const char* kEllipsis = "...";
+constexpr const char* kTermRule = "(a term is letters and one '...')";
 
 [[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
 
@@ -35,13 +36,13 @@ Term parse_term(const std::string& s, const std::string& where) {
   for (size_t i = 0; i < s.size();) {
     const auto c = static_cast<unsigned char>(s[i]);
     if (c == '.') {
-      if (s.compare(i, 3, kEllipsis) != 0) fail(where + ": found a '.' that is not part of '...' (a term is letters and one '...')");
-      if (std::count(term.begin(), term.end(), kEllipsis)) fail(where + ": '...' stands twice (it may stand once in a term)");
+      if (s.compare(i, 3, kEllipsis) != 0) fail(where + ": found a '.' that is not part of '...' " + kTermRule);
+      if (std::count(term.begin(), term.end(), kEllipsis)) fail(where + ": '...' stands twice " + kTermRule);
       term.emplace_back(kEllipsis);
       i += 3;
       continue;
     }
-    if (c == '-' || c == '>' || c == ',') fail(text(where, ": found '", char(c), "' where a letter was expected (a term is letters and one '...')"));
+    if (c == '-' || c == '>' || c == ',') fail(text(where, ": found '", char(c), "' where a letter was expected ", kTermRule));
     if (c < 0x20 || c == 0x7f) fail(text(where, ": control character ", int(c), " is no letter"));
     const size_t length = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
     term.push_back(s.substr(i, length));
@@ -122,8 +123,9 @@ class Reader {
     const auto dots = static_cast<int64_t>(std::count(term.begin(), term.end(), kEllipsis));
     const auto named = static_cast<int64_t>(term.size()) - dots;
     if (dots ? rank < named : rank != named)
-      fail(text("operand ", i, " of shape ", shape_text(view.shape), " has ", rank, " dimensions, but its letters '", joined(term),
-                "' need ", dots ? "at least " : "", named, " (each dimension has a letter, or stands under '...')"));
+      fail(text("operand ", i, " of shape ", shape_text(view.shape), " has ", rank, " dimensions, but its letters '",
+                joined(term), "' need ", dots ? "at least " : "", named,
+                " (each dimension has a letter, or stands under '...')"));
     n_ellipsis_ = std::max(n_ellipsis_, dots ? rank - named : 0);
     Operand operand;
     operand.shape = view.shape;
@@ -137,8 +139,8 @@ class Reader {
     const int64_t extent = shape[axis];
     for (size_t earlier = 0; earlier < axis; ++earlier)
       if (names[earlier] == name && shape[earlier] != extent)
-        fail(text("operand ", i, " of shape ", shape_text(shape), " repeats the letter '", name, "' with sizes ", shape[earlier],
-                  " and ", extent, " (a diagonal needs equal sizes)"));
+        fail(text("operand ", i, " of shape ", shape_text(shape), " repeats the letter '", name, "' with sizes ",
+                  shape[earlier], " and ", extent, " (a diagonal needs equal sizes)"));
     const auto found = ids_.find(name);
     if (found == ids_.end()) {
       const int id = static_cast<int>(product_.letters.size());
@@ -149,10 +151,12 @@ class Reader {
     }
     Letter& letter = product_.letters[found->second];
     if (letter.extent == 1) { letter.extent = extent; owner_[found->second] = i; }
-    if (extent != letter.extent && extent != 1)
+    if (extent != letter.extent && extent != 1) {
+      const size_t owner = owner_[found->second];
       fail(text("operand ", i, " of shape ", shape_text(shape), " has size ", extent, " for ", spoken(name), ", operand ",
-                owner_[found->second], " of shape ", shape_text(product_.operands[owner_[found->second]].shape), " has ",
-                letter.extent, " (sizes of one letter must be equal or 1)"));
+                owner, " of shape ", shape_text(product_.operands[owner].shape), " has ", letter.extent,
+                " (sizes of one letter must be equal or 1)"));
+    }
     return found->second;
   }
 
@@ -184,7 +188,8 @@ class Reader {
     if (std::count(terms_.output.begin(), terms_.output.end(), kEllipsis) && !any_ellipsis) n_ellipsis_ = 0;
     for (const auto& name : axis_names(terms_.output, n_ellipsis_)) {
       const auto found = ids_.find(name);
-      if (found == ids_.end()) fail(text("the output has ", spoken(name), ", which no operand has (its letters must stand in some operand)"));
+      if (found == ids_.end())
+        fail(text("the output has ", spoken(name), ", which no operand has (its letters must stand in some operand)"));
       if (std::count(product_.output.begin(), product_.output.end(), found->second))
         fail(text("the output repeats ", spoken(name), " (each letter may stand there once)"));
       product_.output.push_back(found->second);

@@ -13,8 +13,9 @@ std::vector<size_t> parse_step(const std::string& step, size_t tensors) {
   std::istringstream parts(step);
   for (std::string part; std::getline(parts, part, '+');) {
     constexpr size_t kDigits = 9;
-    const bool number = !part.empty() && part.size() <= kDigits && part.find_first_not_of("0123456789") == std::string::npos;
-    if (!number || std::stoul(part) >= tensors) throw std::invalid_argument("the path names a position that is not there: '" + step + "'");
+    const bool digits = part.find_first_not_of("0123456789") == std::string::npos;
+    if (!digits || part.empty() || part.size() > kDigits || std::stoul(part) >= tensors)
+      throw std::invalid_argument("the path names a position that is not there: '" + step + "'");
     positions.push_back(std::stoul(part));
   }
   std::sort(positions.begin(), positions.end());
@@ -33,7 +34,8 @@ Path parse_path(const std::string& steps, size_t operands) {
     path.push_back(parse_step(step, tensors));
     tensors -= path.back().size() - 1;
   }
-  if (tensors != 1) throw std::invalid_argument("the path leaves " + std::to_string(tensors) + " tensors apart (its last step must leave one)");
+  if (tensors != 1)
+    throw std::invalid_argument("the path leaves " + std::to_string(tensors) + " tensors apart (its last step must leave one)");
   return path;
 }
 

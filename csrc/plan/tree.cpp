@@ -52,7 +52,7 @@ class Search {
     else in_order(leaves);
   }
 
-  // The order that comes with the equation. A step of one tensor leaves it as it is: what nobody else has is summed by now.
+  // The order that comes with the equation. A step of one tensor leaves it: what nobody else has is summed by now.
   void follow(std::vector<int> nodes) {
     for (const auto& step : product_.path) {
       std::vector<int> group;
@@ -88,8 +88,10 @@ class Search {
 
   int graft(const Tree& tree, int root, const std::vector<int>& operands) {
     std::vector<int> made;  // [nodes of the tree], children before parents
-    for (const Node& node : tree.nodes)
-      made.push_back(node.operand >= 0 ? operands[node.operand] : add_pair(made[node.left], made[node.right], node.letters));
+    for (const Node& node : tree.nodes) {
+      const bool leaf = node.operand >= 0;
+      made.push_back(leaf ? operands[node.operand] : add_pair(made[node.left], made[node.right], node.letters));
+    }
     return made[root];
   }
 

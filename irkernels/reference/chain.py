@@ -50,4 +50,6 @@ def _check(tensors: tuple[Tensor, ...]) -> None:
         before = tensors[position - 1].shape[-1]
         rows = tensor.shape[0] if tensor.dim() == 1 else tensor.shape[-2]
         if rows != before:
-            raise ValueError(f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)")
+            raise ValueError(
+                f"operand {position} has {rows} rows, operand {position - 1} has {before} columns (must be equal)"
+            )

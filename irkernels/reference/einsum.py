@@ -41,7 +41,11 @@ def contract(terms: Sequence[Term], output: Term, operands: Sequence[Tensor], pa
         group = [tensors[position] for position in step]
         tensors = [tensor for position, tensor in enumerate(tensors) if position not in step]
         needed = {letter for term, _ in tensors for letter in term} | set(output)
-        kept = tuple(dict.fromkeys(letter for term, _ in group for letter in term if letter in needed)) if tensors else output
+        kept = (
+            tuple(dict.fromkeys(letter for term, _ in group for letter in term if letter in needed))
+            if tensors
+            else output
+        )
         tensors.append((kept, _meet([term for term, _ in group], kept, [operand for _, operand in group])))
     return tensors[0][1]
 

@@ -1,6 +1,6 @@
 """An einsum equation read against its operands: terms, output letters, extents.
 
-The grammar is torch.einsum's and opt_einsum's: a letter is any character but white space, control characters and , . - >
+The grammar is torch.einsum's and opt_einsum's: a letter is any character but blanks, control characters and , . - >
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
     check_characters(equation)
     left, _, right = explicit(equation).partition("->")
     terms = tuple(
-        _letters(f"operand {position} in the equation {equation!r}", term) for position, term in enumerate(left.split(","))
+        _letters(f"operand {position} in the equation {equation!r}", term)
+        for position, term in enumerate(left.split(","))
     )
     output = _letters(f"output of the equation {equation!r}", right)
     for letter in output:
@@ -124,8 +125,8 @@ def _mismatch(letter: str, operands: tuple[Tensor, ...], found: tuple[int, int],
     """A letter of two extents, each given as (operand, extent)."""
     sides = [(p, list(operands[p].shape), extent) for p, extent in (found, known)]
     return (
-        "operand {} of shape {} has size {} for {letter}, operand {} of shape {} has {} (sizes of one letter must be equal"
-        " or 1)"
+        "operand {} of shape {} has size {} for {letter}, operand {} of shape {} has {} (sizes of one letter must be"
+        " equal or 1)"
     ).format(*sides[0], *sides[1], letter=letter)
 
 
@@ -144,7 +145,7 @@ def _axes(position: int, term: Term, operand: Tensor) -> tuple[dict[str, int], t
     for letter, extent in zip(term[:first] + term[first + 1 :], shape[:first] + shape[first + spread :]):
         if named.setdefault(letter, extent) != extent:
             raise ValueError(
-                f"operand {position} of shape {list(shape)} repeats the letter {letter!r} with sizes {named[letter]} and"
-                f" {extent} (a diagonal needs equal sizes)"
+                f"operand {position} of shape {list(shape)} repeats the letter {letter!r} with sizes {named[letter]}"
+                f" and {extent} (a diagonal needs equal sizes)"
             )
     return named, shape[first : first + spread]

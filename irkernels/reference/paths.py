@@ -1,7 +1,7 @@
 """Contraction paths in all their spellings, as steps of positions.
 
-A step's tensors leave the list and what they make is appended: [(0, 2), (0, 1)] of A, B, C is B (A C). The spellings are
-opt_einsum's (steps, names of strategies, optimizers, PathInfo), numpy.einsum_path's, and cotengra's contraction trees.
+A step's tensors leave the list and what they make is appended: [(0, 2), (0, 1)] of A, B, C is B (A C). The spellings
+are opt_einsum's (steps, names of strategies, optimizers, PathInfo), numpy.einsum_path's, and cotengra's trees.
 """
 
 from __future__ import annotations
@@ -74,11 +74,15 @@ def _problem(
 ) -> tuple[tuple[frozenset[str], ...], frozenset[str], tuple[tuple[str, int], ...]]:
     """Letters of the inputs and of the output, and the letters' extents; a letter for each axis of `...`."""
     read = read_equation(equation, operands)
-    free = (letter for letter in map(symbol, range(len(read.extents) + len(read.broadcast))) if letter not in read.extents)
+    free = (
+        letter for letter in map(symbol, range(len(read.extents) + len(read.broadcast))) if letter not in read.extents
+    )
     dots = [next(free) for _ in read.broadcast]
 
     def letters(term: tuple[str, ...], spread: int) -> frozenset[str]:
-        return frozenset(term) - {ELLIPSIS} | (frozenset(dots[len(dots) - spread :]) if ELLIPSIS in term else frozenset())
+        return frozenset(term) - {ELLIPSIS} | (
+            frozenset(dots[len(dots) - spread :]) if ELLIPSIS in term else frozenset()
+        )
 
     inputs = tuple(
         letters(term, operand.dim() - len(term) + (ELLIPSIS in term)) for term, operand in zip(read.terms, operands)
@@ -93,8 +97,8 @@ def _checked(given: Any, n: int) -> Path:
         for position in step:
             if not 0 <= position < left:
                 raise ValueError(
-                    f"path: step {number} {step} names position {position}, but {left} {'tensor is' if left == 1 else 'tensors are'} left there"
-                    f" (positions are 0 to {left - 1})"
+                    f"path: step {number} {step} names position {position}, but"
+                    f" {left} {'tensor is' if left == 1 else 'tensors are'} left there (positions are 0 to {left - 1})"
                 )
             if step.count(position) > 1:
                 raise ValueError(f"path: step {number} {step} names position {position} twice (each may meet once)")
@@ -112,7 +116,8 @@ def _steps(given: Any) -> list[tuple[int, ...]]:
         steps = [step for step in given if step != "einsum_path"]  # numpy.einsum_path's first element
         return [tuple(operator.index(position) for position in step) for step in steps]
     except TypeError:
+        got = given if isinstance(given, (list, tuple)) else type(given).__name__
         raise TypeError(
-            "path must be steps of positions such as [(0, 1), (0, 1)], the name of a strategy of opt_einsum, an optimizer"
-            f" or a contraction tree, got {given if isinstance(given, (list, tuple)) else type(given).__name__!r}"
+            "path must be steps of positions such as [(0, 1), (0, 1)], the name of a strategy of opt_einsum, an"
+            f" optimizer or a contraction tree, got {got!r}"
         ) from None

@@ -36,8 +36,18 @@ EQUATIONS: tuple[Row, ...] = (
         ValueError,
         ("operand 2", "i", "4", "operand 0", "3", SIZES),
     ),
-    ("an extent of 0 beside another", lambda v: v.einsum(CHAIN, A[:, :0], B), ValueError, ("operand 1", "j", "0", "3", SIZES)),
-    ("repeated letter of two extents", lambda v: v.einsum("ii->i", A), ValueError, ("operand 0", "i", "2", "3", "equal")),
+    (
+        "an extent of 0 beside another",
+        lambda v: v.einsum(CHAIN, A[:, :0], B),
+        ValueError,
+        ("operand 1", "j", "0", "3", SIZES),
+    ),
+    (
+        "repeated letter of two extents",
+        lambda v: v.einsum("ii->i", A),
+        ValueError,
+        ("operand 0", "i", "2", "3", "equal"),
+    ),
     (
         "repeated letter of extents 1 and 3",  # a diagonal does not broadcast
         lambda v: v.einsum("ii->i", A[:1]),
@@ -74,7 +84,12 @@ EQUATIONS: tuple[Row, ...] = (
         ValueError,
         ("operand 0", r"\.\.\.ij", "1", "at least 2"),
     ),
-    ("letters of a scalar", lambda v: v.einsum("i,i->i", torch.tensor(1.0), A[0]), ValueError, ("operand 0", "i", "0", "1")),
+    (
+        "letters of a scalar",
+        lambda v: v.einsum("i,i->i", torch.tensor(1.0), A[0]),
+        ValueError,
+        ("operand 0", "i", "0", "1"),
+    ),
     ("too few operands", lambda v: v.einsum(CHAIN, A), ValueError, ("2", "1", "operands", "one term for each")),
     ("too many operands", lambda v: v.einsum(CHAIN, A, B, C), ValueError, ("2", "3", "operands", "one term for each")),
     ("too few operands in a list", lambda v: v.einsum(CHAIN, [A]), ValueError, ("2", "1", "operands")),
@@ -106,7 +121,12 @@ SUBLISTS: tuple[Row, ...] = (
     ),
     ("output letter repeated", lambda v: v.einsum(A, [0, 1], [0, 0]), ValueError, ("output", "0", "once")),
     ("unhashable letter", lambda v: v.einsum(A, [0, {}]), TypeError, ("operand 0", r"\{\}", "dict", "hashable")),
-    ("unhashable output letter", lambda v: v.einsum(A, [0, 1], [[0]]), TypeError, ("output", r"\[0\]", "list", "hashable")),
+    (
+        "unhashable output letter",
+        lambda v: v.einsum(A, [0, 1], [[0]]),
+        TypeError,
+        ("output", r"\[0\]", "list", "hashable"),
+    ),
     ("letters as a string", lambda v: v.einsum(A, "ij", B, "jk"), TypeError, ("operand 0", "str", "list of letters")),
     ("letters that cannot be sorted", lambda v: v.einsum(A, [0, "j"]), TypeError, (r"\[0, 'j'\]", "sorted", "output")),
     ("dimensions", lambda v: v.einsum(A, [0, 1, 2]), ValueError, ("operand 0", "012", "2", "3", "each dimension")),
@@ -125,7 +145,12 @@ PATHS: tuple[Row, ...] = (
         ValueError,
         (r"step 0 \(0, -1\)", "position -1", "2 tensors", "0 to 1"),
     ),
-    ("position twice", lambda v: v.einsum(CHAIN, A, B, path=[(1, 1)]), ValueError, (r"step 0 \(1, 1\)", "1 twice", "once")),
+    (
+        "position twice",
+        lambda v: v.einsum(CHAIN, A, B, path=[(1, 1)]),
+        ValueError,
+        (r"step 0 \(1, 1\)", "1 twice", "once"),
+    ),
     (
         "tensors left",
         lambda v: v.einsum("ij,jk,kl->il", A, B, C, path=[(0, 1)]),
@@ -142,7 +167,12 @@ PATHS: tuple[Row, ...] = (
     ),
     ("kind", lambda v: v.einsum(CHAIN, A, B, path=0.5), TypeError, ("path", "float", r"\[\(0, 1\)")),
     ("steps of strings", lambda v: v.einsum(CHAIN, A, B, path=[("a", "b")]), TypeError, ("path", "'a'", r"\[\(0, 1\)")),
-    ("unknown strategy", lambda v: v.einsum(CHAIN, A, B, path="fastest"), ValueError, ("fastest", "opt_einsum", "greedy")),
+    (
+        "unknown strategy",
+        lambda v: v.einsum(CHAIN, A, B, path="fastest"),
+        ValueError,
+        ("fastest", "opt_einsum", "greedy"),
+    ),
     (
         "of the gradients",
         lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(2, 4), path=[(0, 2)]),

@@ -25,8 +25,18 @@ COORDINATES: tuple[Row, ...] = (
 )
 
 COTANGENTS: tuple[Row, ...] = (
-    ("shape", lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(2, 5)), ValueError, (r"2, 4", r"2, 5", "must be equal")),
-    ("transposed", lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(4, 2)), ValueError, (r"2, 4", r"4, 2", "must be equal")),
+    (
+        "shape",
+        lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(2, 5)),
+        ValueError,
+        (r"2, 4", r"2, 5", "must be equal"),
+    ),
+    (
+        "transposed",
+        lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(4, 2)),
+        ValueError,
+        (r"2, 4", r"4, 2", "must be equal"),
+    ),
     (
         "that would broadcast",
         lambda v: v.gradients(CHAIN, A, B, cotangent=torch.ones(1, 4)),

@@ -10,14 +10,18 @@ from bad_calls import A, B, CHAIN, Row
 SUPPORTED = "supported are float16, bfloat16, float32 and float64"
 
 
-QUANTIZED: tuple[Row, ...] = (  # while torch has them
-    (
-        "quantized",
-        lambda v: v.einsum(CHAIN, torch.quantize_per_tensor(A, 0.1, 0, torch.qint8), B),
-        TypeError,
-        ("operand 0", "qint8", SUPPORTED),
-    ),
-) if hasattr(torch, "quantize_per_tensor") else ()
+QUANTIZED: tuple[Row, ...] = (
+    (  # while torch has them
+        (
+            "quantized",
+            lambda v: v.einsum(CHAIN, torch.quantize_per_tensor(A, 0.1, 0, torch.qint8), B),
+            TypeError,
+            ("operand 0", "qint8", SUPPORTED),
+        ),
+    )
+    if hasattr(torch, "quantize_per_tensor")
+    else ()
+)
 
 OPERANDS: tuple[Row, ...] = (
     (
@@ -42,7 +46,12 @@ OPERANDS: tuple[Row, ...] = (
     ("integer", lambda v: v.einsum(CHAIN, A.long(), B.long()), TypeError, ("operand 0", "int64", SUPPORTED)),
     ("small integer", lambda v: v.einsum(CHAIN, A, B.to(torch.int16)), TypeError, ("operand 1", "int16", SUPPORTED)),
     ("bool in a later operand", lambda v: v.einsum(CHAIN, A, B.bool()), TypeError, ("operand 1", "bool", SUPPORTED)),
-    ("float8", lambda v: v.einsum(CHAIN, A, B.to(torch.float8_e5m2)), TypeError, ("operand 1", "float8_e5m2", SUPPORTED)),
+    (
+        "float8",
+        lambda v: v.einsum(CHAIN, A, B.to(torch.float8_e5m2)),
+        TypeError,
+        ("operand 1", "float8_e5m2", SUPPORTED),
+    ),
     *QUANTIZED,
     (
         "sparse",

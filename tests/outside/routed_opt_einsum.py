@@ -37,7 +37,12 @@ def _is_ours(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
     text = arguments and isinstance(arguments[0], str)
     operands = arguments[1:] if text else arguments[: len(arguments) // 2 * 2 : 2]
     arrays = all(isinstance(operand, np.ndarray) and operand.dtype in _FLOATS for operand in operands)
-    return bool(operands) and arrays and keywords.keys() <= _KEYWORDS and keywords.get("backend") in (None, "auto", "numpy")
+    return (
+        bool(operands)
+        and arrays
+        and keywords.keys() <= _KEYWORDS
+        and keywords.get("backend") in (None, "auto", "numpy")
+    )
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
