@@ -91,6 +91,24 @@ def test_derivatives_of_any_order_and_batched(path) -> None:
     assert torch.autograd.gradgradcheck(product, operands, check_batched_grad=True)
 
 
+@pytest.mark.parametrize("path", [LEFT, RIGHT, "greedy"], ids=str)
+def test_transforms_take_the_path(path) -> None:
+    """vmap, jvp and Hessians of a product along a path."""
+    a, b, c = factors()
+    many = torch.randn(6, *a.shape, dtype=torch.float64)
+
+    def product(*operands: Tensor) -> Tensor:
+        return irk.einsum(CHAIN, *operands, path=path)
+
+    torch.testing.assert_close(torch.func.vmap(product, (0, None, None))(many, b, c), many @ b @ c)
+    torch.testing.assert_close(torch.func.vmap(product, (None, 2, None))(a, b[..., None], c), (a @ b @ c)[None])
+    _, pushed = torch.func.jvp(product, (a, b, c), (many[0], b, torch.zeros_like(c)))
+    torch.testing.assert_close(pushed, many[0] @ b @ c + a @ b @ c)
+    found = torch.func.hessian(lambda b: product(a, b, c).square().sum())(b)
+    expected = torch.func.hessian(lambda b: (a @ b @ c).square().sum())(b)
+    torch.testing.assert_close(found, expected)
+
+
 def test_gradients_verb_takes_the_path(verbs) -> None:
     operands = factors()
     cotangent = torch.randn(2, 5, dtype=torch.float64)
