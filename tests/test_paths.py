@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
+from irkernels.grammar import PATH_MARK
 from irkernels.reference.paths import read_path
 from irkernels.testing import absolute_product, factor_gradients, random_product, worst_ratio
 
@@ -196,6 +197,13 @@ def test_cotengra_trees_and_optimizers(verbs) -> None:
     optimizers = cotengra.GreedyOptimizer(), cotengra.HyperOptimizer(max_repeats=2, progbar=False, parallel=False)
     for path in (tree, *optimizers):
         torch.testing.assert_close(verbs.einsum(equation, *operands, path=path), expected)
+
+
+@pytest.mark.parametrize("steps", ["9", "0+0;0", "a", ";", "0+1;0+1", "0+1+2", "0+-1", "9" * 30, "0 +1", "0"])
+def test_a_path_that_does_not_fit_never_reaches_a_kernel(steps: str) -> None:
+    """As an equation carries it, of two operands: the planner looks again."""
+    with pytest.raises(ValueError, match="path"):
+        irk.einsum(f"ij,jk->ik{PATH_MARK}{steps}", *factors()[:2])
 
 
 def test_strategies_need_opt_einsum(verbs, monkeypatch: pytest.MonkeyPatch) -> None:
