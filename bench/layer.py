@@ -1,4 +1,4 @@
-"""Factorised layers in training: 200 steps with ours and with torch.einsum, eager, under AMP and compiled.
+"""Factorised layers in training: a step with ours and with torch.einsum, eager, under AMP and compiled.
 
 Beside them what issue 35 of tensorly/torch compares: the dense weight rebuilt at each step, and a plain nn.Linear.
 """
@@ -24,7 +24,7 @@ def layer(session: Session) -> None:
         if not found:
             continue
         others = [peer.name for peer in peers.LAYER_PEERS if peer is not peers.OWN]
-        print(f"\nLayer: a step of {peers.STEPS} {_TITLES[mode]}, {session.dtype}, median microseconds\n")
+        print(f"\nLayer: a training step {_TITLES[mode]}, {session.dtype}, median microseconds\n")
         print(report.times(found, others, [OWN]))
         print("\nTheir time over ours, median of the rounds with quartiles\n")
         lines = [[done.row.name, *(report.ratio(done, peer, OWN) for peer in others)] for done in found]

@@ -1,6 +1,6 @@
 """The layer table's peers: the same training of one layer, by what multiplies its factors.
 
-A run is 200 steps of forward, mean squared error, backward and SGD from the same start; times are for one step.
+A run is some steps of forward, mean squared error, backward and SGD from the same start; times are for one step.
 mode "eager", "amp" (forward under autocast to bfloat16) or "compiled" (torch.compile of the layer).
 """
 
@@ -16,7 +16,7 @@ from torch import nn
 from bench.layers import Factorised, Layer
 from bench.peer import Case, Peer
 
-STEPS = 200
+STEPS = 20
 _BATCHES = 8  # drawn once and taken in turn
 _LEARNING_RATE = 1e-3
 MODES = ("eager", "amp", "compiled")

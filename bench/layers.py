@@ -86,7 +86,7 @@ def _modes(extents: tuple[int, ...]) -> str:
     return "x".join(map(str, extents))
 
 
-# The last two are tensorly/torch's own: its guide's example (issue 35 asks why such layers are slow) and that of issue 20.
+# The last two are tensorly/torch's: its guide's example (issue 35 asks why such layers are slow) and that of issue 20.
 LAYERS = [
     low_rank(1024, 1024, 64, 64),
     low_rank(256, 256, 8, 16),

@@ -6,30 +6,29 @@ CP, Tucker, tensor train and hierarchical products between and around table A's.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bench import peers, report
 from bench.measure import Effort, Measurement
 from bench.operators import FRAMEWORK, never_slower
 from bench.session import Session
-from bench.workloads import Product, chain, cp, hierarchical, tensor_train, tucker
+from bench.workloads import chain, cp, hierarchical, tensor_train, tucker
 
 OWN = peers.OWN.name
 _PEERS = [peer for peer in peers.OPERATOR_PEERS if peer.name in FRAMEWORK or peer is peers.OWN]
 _EFFORT = Effort(sample=0.005, row=1.5, rounds=(5, 21))
 _AGAIN = 2  # a row that seems slower is measured this often again, and all its rounds count
-_CHAINS = (2, 3, 5, 7, 8, 11, 15, 17, 23, 31, 32, 33, 47, 63, 65, 79, 97, 113, 127, 128, 129, 161, 191, 211, 257, 307, 384,
-           433, 509, 512, 613, 719, 853, 1023)  # fmt: skip
+_CHAINS = (
+    *(2, 3, 5, 7, 8, 11, 15, 17, 23, 31, 32, 33, 47, 63, 65, 79, 97, 113, 127, 128, 129, 161, 191, 211, 257, 307, 384),
+    *(433, 509, 512, 613, 719, 853, 1023),
+)
 _TRIALS = ((64, 3), (64, 8), (64, 31), (64, 50), (64, 65), (16, 101), (1000, 2), (1000, 7))  # trials, n
+_DEPTHS = ((2, 13), (2, 200), (4, 24), (5, 77), (9, 40))  # factors, n
+_CPS = ((3, 7, 19), (3, 31, 100), (3, 101, 20), (4, 13, 200), (5, 5, 64))  # order, size, rank
 SIZES = [
     *(chain([n] * 4) for n in _CHAINS),
     *(chain([n] * 4, trials) for trials, n in _TRIALS),
-    *(chain([n] * (depth + 1)) for depth, n in ((2, 13), (2, 200), (4, 24), (5, 77), (9, 40))),
+    *(chain([n] * (depth + 1)) for depth, n in _DEPTHS),
     chain([500, 7, 300, 11], name="500x7, 7x300, 300x11"),
-    *(
-        cp(order, size, rank)
-        for order, size, rank in ((3, 7, 19), (3, 31, 100), (3, 101, 20), (4, 13, 200), (5, 5, 64))
-    ),
+    *(cp(order, size, rank) for order, size, rank in _CPS),
     *(tucker(size, rank) for size, rank in ((9, 5), (37, 13), (64, 20))),
     *(tensor_train(size, rank) for size, rank in ((5, 3), (13, 17), (20, 8))),
     *(hierarchical(size, width) for size, width in ((5, 9), (8, 31), (12, 48))),
@@ -38,12 +37,8 @@ SIZES = [
 
 def sizes(session: Session) -> None:
     rows = session.chosen(SIZES)
-    if session.quick:
-        rows = rows[::8]
-    before, session.effort = (
-        session.effort,
-        replace(_EFFORT, row=session.effort.row / 6, sample=session.effort.sample / 2),
-    )
+    rows = rows[::8] if session.quick else rows
+    before, session.effort = session.effort, session.effort if session.quick else _EFFORT
     found = session.measured("operators", rows, _PEERS)
     for done in found:
         for _ in range(_AGAIN):

@@ -18,10 +18,15 @@ import irkernels as irk
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 opt_einsum = pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsum")
 
-from bench import cost, families, inputs, report, table  # noqa: E402
+from bench import cost, families, inputs, keep, report, table  # noqa: E402
+from bench.layer_peers import LAYER_PEERS, LINEAR, MODES, REBUILT, STEPS  # noqa: E402
+from bench.layers import LAYERS, Layer, low_rank, tensor_train, tucker  # noqa: E402
+from bench.layers import cp as cp_layer
 from bench.measure import QUICK, Measurement, side_by_side  # noqa: E402
 from bench.peer import Absent, Peer  # noqa: E402
 from bench.peers import CALL_PEERS, COMPILED, OPERATOR_PEERS  # noqa: E402
+from bench.plot import Curve, plot_sweep  # noqa: E402
+from bench.sizes import SIZES  # noqa: E402
 from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
 from bench.workers import Failed, Workers  # noqa: E402
 from bench.workloads import CALLS, HIGH_ORDER, OPERATORS, TRAINING, Completion, Product, chain, cp  # noqa: E402
@@ -106,6 +111,74 @@ def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None
             assert not np.array_equal(found, start)
 
 
+_SMALL_LAYERS = [low_rank(6, 5, 2, 3), tensor_train((2, 3, 2), (3, 1, 2), 2, 3), tucker((2, 3), (3, 2), 2, 3)]
+
+
+@pytest.mark.parametrize("row", [*_SMALL_LAYERS, cp_layer((2, 3), (4,), 3, 3)], ids=lambda row: row.name)
+def test_layer_peers_train_the_same_layer(row: Layer) -> None:
+    curves = []
+    for peer in LAYER_PEERS:
+        if peer is not LINEAR:
+            case = _case(peer, row, "eager")
+            case.fresh(5)
+            case.run()
+            curves += case.results(case.run())  # a run starts anew
+    assert len(curves) == 3 and curves[0].shape == (STEPS,) and curves[0][0] != curves[0][-1]
+    for curve in curves[1:]:
+        np.testing.assert_allclose(curve, curves[0], rtol=1e-12)
+
+
+def test_a_layer_is_the_einsum_of_its_input_and_factors() -> None:
+    row = tensor_train((2, 3, 2), (3, 1, 2), 4, 5)
+    assert (row.equation, row.weight_equation) == ("Babc,adC,CbeD,Dcf->Bdef", "adC,CbeD,Dcf->abcdef")
+    assert row.shapes == [(2, 3, 4), (4, 3, 1, 4), (4, 2, 2)] and row.features == (12, 6)
+    assert tucker((2, 3), (3, 2), 2, 3).weight_equation == "CDEF,aC,bD,cE,dF->abcd"
+    case = REBUILT.case(row, "float32", "amp")
+    assert np.isfinite(case.results(case.run())[0]).all()
+    assert len({layer.name for layer in LAYERS}) == len(LAYERS) and set(MODES) == {"eager", "amp", "compiled"}
+
+
+def test_sizes_lie_between_and_around_those_of_table_a() -> None:
+    chains = {dict(row.extents)["a"] for row in SIZES if row.family == "chain" and len(row.shapes) == 3}
+    assert min(chains) == 2 and max(chains) == 1023 and sum(n % 2 for n in chains) > 20
+    assert len({row.name for row in SIZES}) == len(SIZES) and not {row.name for row in SIZES} & {
+        r.name for r in OPERATORS
+    }
+
+
+def test_results_are_kept_one_line_a_row(tmp_path: Path) -> None:
+    about = {"machine": "m", "threads": 2, "commit": "c", "date": "d"}
+    done = Measurement(chain([3] * 4), {"irkernels": [1e-6, 2e-6, 3.00004e-6], "matmul": [2e-6]})
+    rows = report.json_rows("sweep", done, about, mode="value", dtype="float32")
+    target = report.Target("fast", 1.0, 0.97)
+    path = keep.keep(tmp_path / "new", "sweep", about, rows, [target])
+    found = json.loads(path.read_text())
+    assert found["environment"] == about and found["targets"][0]["met"] and path.name == "sweep.json"
+    assert found["rows"] == [
+        {
+            "table": "sweep",
+            "row": "chain 3 x (3x3)",
+            "mode": "value",
+            "dtype": "float32",
+            "microseconds": {"irkernels": [1.5, 2.0, 2.5], "matmul": [2.0, 2.0, 2.0]},
+        }
+    ]
+
+
+def test_the_sweep_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    sizes = list(range(1, 129))
+    curves = [
+        Curve(mode, dtype, trials, sizes, {peer: [100 / n for n in sizes] for peer in ("irkernels", "matmul")})
+        for mode in ("value", "gradients")
+        for dtype in ("float32", "float64")
+        for trials in (None, 64)
+    ]
+    plot_sweep(curves, "a machine", tmp_path / "sweep.png")
+    picture = (tmp_path / "sweep.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and 10_000 < len(picture) < 150_000
+
+
 @pytest.mark.parametrize("name", _LIMITS)
 def test_arithmetic_is_counted_as_the_workloads_page_does(name: str) -> None:
     row = next(row for row in OPERATORS if row.name == name)
@@ -157,8 +230,13 @@ def test_figures_have_three_significant_digits() -> None:
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "rows.json"
-    table.main(["A", "--quick", "--rows", "3 x (4x4)", "--threads", "1", "--json", str(out)])
+    folder = tmp_path / "results"
+    keeping = ["--json", str(out), "--results", str(folder)]
+    table.main(["A", "--quick", "--rows", "3 x (4x4)", "--threads", "1", *keeping])
     printed = capsys.readouterr().out
+    assert "the best of torch.einsum, torch.compile, multi_dot" in printed and "JAX: " in printed
+    assert "largest that this geometric mean could be" in printed
+    assert json.loads((folder / "A.json").read_text())["targets"]
     assert "| chain 3 x (4x4)" in printed and "geometric mean" in printed and "Targets" in printed
     rows = json.loads(out.read_text())["rows"]
     own = [row for row in rows if row["table"] == "A" and row["peer"] == "irkernels"]

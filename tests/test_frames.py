@@ -62,7 +62,8 @@ def case():
     cotangent = torch.randn(3, 3, dtype=torch.float64)
     value, expected = irk.multi_dot(chain), functools.reduce(torch.matmul, chain)
     close(value, expected)
-    for found, wanted in zip(torch.autograd.grad(value, chain, cotangent), torch.autograd.grad(expected, chain, cotangent)):
+    gradients = (torch.autograd.grad(product, chain, cotangent) for product in (value, expected))
+    for found, wanted in zip(*gradients):
         close(found, wanted)
     for dtype in (torch.float64, torch.bfloat16):
         vectors = [(1 + 0.05 * torch.randn(7)).to(dtype).requires_grad_() for _ in range(1500)]

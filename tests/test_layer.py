@@ -41,6 +41,12 @@ each_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.na
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
+@pytest.fixture(autouse=True)
+def one_thread(threads: Callable[[int], None]) -> None:
+    """Layers this small gain nothing from a second one."""
+    threads(1)
+
+
 @pytest.fixture(scope="module")
 def digits() -> tuple[Tensor, Tensor]:
     """(images [1797, 64] of mean 0 and variance 1, labels)"""
@@ -99,7 +105,7 @@ def serves_autocast() -> bool:
 
 
 @pytest.mark.skipif(not serves_autocast(), reason="irk.einsum does not follow autocast yet")
-@pytest.mark.parametrize("layer, optimizer", zip(LAYERS, itertools.cycle(OPTIMIZERS)))
+@pytest.mark.parametrize("layer, optimizer", list(zip(LAYERS, itertools.cycle(OPTIMIZERS))))
 def test_the_same_losses_under_autocast(layer: Layer, optimizer: str, digits: tuple[Tensor, Tensor]) -> None:
     ours, theirs = (losses(layer, einsum, optimizer, digits, amp=True) for einsum in (irk.einsum, torch.einsum))
     exact = losses(layer, torch.einsum, optimizer, digits, torch.float64)
