@@ -65,4 +65,4 @@ def _ratio(done: Measurement) -> float:
 def _add_rounds(done: Measurement, session: Session) -> None:
     more = session.measured("operators", [done.row], _PEERS)[0]
     for peer, seconds in done.seconds.items():
-        seconds += more.seconds.get(peer, [])[: len(seconds)]
+        seconds += more.seconds.get(peer, [])
