@@ -88,7 +88,8 @@ class Copies:
         ], copied
 
     def hide(self, tensor: Tensor, axis: int) -> Tensor:
-        return torch._add_batch_dim(tensor, axis, self.level)
+        """The tensor with the copies on its axis hidden; first in memory, where torch needs them for as_strided."""
+        return torch._add_batch_dim(tensor.movedim(axis, 0).contiguous(), 0, self.level)
 
 
 def _count(tensor: Tensor, level: int) -> int | None:
