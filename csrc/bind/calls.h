@@ -1,6 +1,7 @@
 // A plan's steps run on addresses read from tensors: the verbs' calls and native training.
 #pragma once
 #include "bind/arguments.h"
+#include "bind/pages.h"
 #include "bind/state.h"
 
 namespace irk {
@@ -15,6 +16,14 @@ inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place =
 }
 
 inline void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : framework.read(tensor).data; }
+
+// The address of a tensor that the call writes whole.
+inline void* fresh(const py::object& tensor) {
+  if (tensor.is_none()) return nullptr;
+  const TensorView v = framework.read(tensor);
+  if (v.place.kind == DeviceKind::cpu) ask_for_large_pages(v);
+  return v.data;
+}
 
 // The constant that stands for an absent operand, in the plan's type.
 inline void* one(const Plan& plan) {
@@ -46,7 +55,7 @@ inline std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands
   }
   if (!gradients.is_none()) {
     const auto given = gradients.cast<py::tuple>();
-    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = address(given[i]);
+    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = fresh(given[i]);
   }
   return buffers;
 }
@@ -84,13 +93,13 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
   auto buffers = buffers_of(plan, operands, gradients, place);
   const bool on_cpu = place.kind == DeviceKind::cpu;
   const TargetTable& target = targets.at(place);
-  buffers[kOutput] = address(output);
+  buffers[kOutput] = fresh(output);
   if (plan.saved && (saved.is_none() || !holds_kept(plan, framework.read(saved))))
     throw std::invalid_argument("what forward kept for backward came back changed (by saved-tensor hooks?): its shape, dtype or strides differ");
-  buffers[kSaved] = address(saved);
+  buffers[kSaved] = fresh(saved);
   buffers[kCotangent] = address(cotangent);
   alignas(64) char small[kStackScratch];
-  buffers[kScratch] = scratch.is_none() ? small : address(scratch);
+  buffers[kScratch] = scratch.is_none() ? small : fresh(scratch);
   if (scratch.is_none() && scratch_bytes(plan, threads, place) > (on_cpu ? kStackScratch : 0)) throw std::logic_error("a plan ran without its workspace");
   const EntriesArgument entries(framework, plan, nnz, columns, orders);
   const Target t = loss.is_none() ? Target{} : target_of(framework, loss.cast<py::tuple>());

@@ -121,7 +121,7 @@ class LaneCall {
   py::object result(int buffer, const int64_t* shape, size_t ndim, Scalar scalar) {
     py::object tensor = framework.allocate(shape, ndim, scalar, {});
     if (!tensor) throw std::bad_alloc();
-    buffers_[size_t(buffer)] = framework.read(tensor).data;
+    buffers_[size_t(buffer)] = fresh(tensor);
     return tensor;
   }
 
