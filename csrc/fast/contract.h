@@ -1,7 +1,10 @@
 // The contraction step of steps/contract.h on one CPU core: blocks of k, packed only where strides do not serve the tile.
+// A block of the right operand stays in the second cache while the rows pass by, tile after tile.
 #pragma once
 #include <algorithm>
 
+#include "fast/blocks.h"
+#include "fast/panels.h"
 #include "fast/tile.h"
 #include "steps/walk.h"
 #include "team/team.h"
@@ -12,165 +15,167 @@ template <class T>
 class ContractStep {
   using Shape = TileShape<T>;
   static constexpr int kLanes = Pack<T>::kLanes;
-  static constexpr int64_t kColumnBlock = 4 * Shape::kColumns;
-  static constexpr int64_t kRowBlock = 8 * Shape::kRows;
-  static constexpr int64_t kFarBytes = 2048;  // strides from which a walk along k wants a page each
+  static constexpr int64_t kRight = (int64_t(260) << 10) / int64_t(sizeof(T));  // a block of the right operand, in panels
+  static constexpr int64_t kPad = kLanes;          // between panels, which would else meet in the same sets of a cache
+  static constexpr int64_t kLine = Fetch<T>::kLine;
+  static constexpr int64_t kFarBytes = 2048;       // strides from which a walk along k wants a page each
+  static constexpr int64_t kNearBytes = 1 << 18;   // results that a cache holds anyway are not fetched ahead
 
  public:
   ContractStep(const Step& step, const Loop* pool, const T* a, const T* b, T* c)
       : step_(step), pool_(pool), a_(a), b_(b), c_(c), batch_(step.lane.a != 0), single_k_(step.k.count <= 1) {
     for (int i = 0; i < step.k.count; ++i) k_ *= pool[step.k.first + i].extent;
+    if (step.k.count) {
+      const Loop& last = pool[step.k.first + step.k.count - 1];
+      if (last.a == 1) a_run_ = last.extent;
+      if (last.b == 1) b_run_ = last.extent;
+    }
     if (step.k.count == 1) { a_k_ = pool[step.k.first].a; b_k_ = pool[step.k.first].b; }
-    pack_b_ = step.lane.b != 1 || !single_k_ || (step.row.extent > 2 * Shape::kRows && far(b_k_));
-    pack_a_ = (batch_ && step.lane.a != 1) || !single_k_ || (step.lane.extent > Shape::kColumns && far(a_k_));
+    const bool large_b = k_ * step.lane.extent > kRight;
+    pack_b_ = step.lane.b != 1 || !single_k_ || (step.row.extent > 2 * Shape::kRows && (far(b_k_) || large_b));
+    fetch_b_ = large_b && single_k_ && (step.lane.b == 1 || b_k_ == 1);
+    pack_a_ = batch_ ? step.lane.a != 1 || !single_k_
+                     : !single_k_ || (step.lane.extent > 2 * Shape::kColumns && (far(a_k_) || far(step.row.a)));
     rows_per_tile_ = !batch_ ? Shape::kRows : pack_a_ ? 1 : Shape::kBatchRows;
-    panel_ = batch_ && pack_a_ ? kLanes : Shape::kColumns;
+    ahead_ = step.row.extent * step.lane.extent * int64_t(sizeof(T)) > kNearBytes;
   }
 
   void run(const Team& team) const {
-    const int64_t column_blocks = (step_.lane.extent + kColumnBlock - 1) / kColumnBlock;
     Walk outer(pool_, step_.outer);
-    const int64_t repeats = outer.size(), row_blocks = row_blocks_for(team, repeats * column_blocks);
-    const int64_t blocks = column_blocks * row_blocks, total = repeats * blocks;
+    const int64_t repeats = outer.size();
+    const int64_t panels = panels_of(step_.lane.extent);
+    const Blocks shares = Blocks::of(pieces(step_.row.extent, rows_per_tile_), panels, kRight / panel_of(std::min(k_, kBlock)), repeats, team.size);
+    const int64_t blocks = shares.rows * shares.columns, total = repeats * blocks;
     int64_t task = team.begin(total);
     const int64_t last = team.end(total);
     if (blocks == 1) {  // divisions would cost as much as a small product
       if (task) outer.seek(task);
-      for (; task < last; ++task, outer.next()) compute(outer, 0, 0, step_.row.extent);
+      for (; task < last; ++task, outer.next()) compute(outer, 0, step_.lane.extent, 0, step_.row.extent);
       return;
     }
     if (task) outer.seek(task / blocks);
     for (int64_t block = task % blocks; task < last; ++task) {
-      const int64_t row = block % row_blocks;
-      compute(outer, block / row_blocks * kColumnBlock, step_.row.extent * row / row_blocks, step_.row.extent * (row + 1) / row_blocks);
+      const int64_t row = block / shares.columns, column = block % shares.columns;
+      const int64_t begin = panels * column / shares.columns * Shape::kColumns;
+      const int64_t end = std::min(step_.lane.extent, panels * (column + 1) / shares.columns * Shape::kColumns);
+      compute(outer, begin, end, step_.row.extent * row / shares.rows, step_.row.extent * (row + 1) / shares.rows);
       if (++block == blocks) { block = 0; outer.next(); }
     }
   }
 
  private:
   static bool far(int64_t stride) { return stride * int64_t(sizeof(T)) >= kFarBytes; }
+  static int64_t panel_of(int64_t depth) { return depth * Shape::kColumns + kPad; }
+  static int64_t panels_of(int64_t lanes) { return pieces(lanes, Shape::kColumns); }
 
-  // Blocks of equal rows, none above kRowBlock, and enough of them that every member of a team has as much to do.
-  int64_t row_blocks_for(const Team& team, int64_t others) const {
-    const int64_t least = (step_.row.extent + kRowBlock - 1) / kRowBlock;
-    if (team.size == 1 || least * others % team.size == 0) return least;
-    return std::min(step_.row.extent, (least + team.size - 1) / team.size * team.size);
-  }
-
-  void compute(const Walk& outer, int64_t column, int64_t row, int64_t end) const {
-    const int64_t columns = std::min(kColumnBlock, step_.lane.extent - column), rows = end - row;
+  void compute(const Walk& outer, int64_t column, int64_t column_end, int64_t row, int64_t row_end) const {
+    const int64_t columns = column_end - column, rows = row_end - row;
     const T* a = a_ + outer.a + row * step_.row.a + column * step_.lane.a;
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
     if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns);
     const RowTiles tiles(rows, rows_per_tile_);
-    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
-    for (int64_t k = 0; k < k_; k += kBlock) {
+    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false, ahead_, {}};
+    const auto tile_row = [&](int64_t k, int64_t begin, int64_t end) {
       t.k = std::min(kBlock, k_ - k);
       t.accumulate = k > 0;
+      panels(t, a + k * a_k_ + begin * step_.row.a, b + k * b_k_, c + begin * step_.row.c, int(end - begin), columns,
+             Shape::kColumns * step_.lane.a, Shape::kColumns * step_.lane.b);
+    };
+    if (k_ * columns <= kRight) {  // all of b stays near: each row of tiles is finished before the next
       for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) {
         end = tiles.end(i, r);
-        panels(t, a + k * a_k_ + r * step_.row.a, b + k * b_k_, c + r * step_.row.c, int(end - r), columns, step_.lane.a, step_.lane.b);
+        for (int64_t k = 0; k < k_; k += kBlock) tile_row(k, r, end);
       }
+      return;
+    }
+    for (int64_t k = 0; k < k_; k += kBlock) {
+      if (fetch_b_) fetch_next(t, b, std::min(k_, k + kBlock), columns, tiles.count == 1 ? 2 : 1);
+      for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) tile_row(k, r, end = tiles.end(i, r));
     }
   }
 
-  // Rows shared evenly among tiles: a thin last tile would wait for its own sums.
-  struct RowTiles {
-    int64_t count = 1, base, longer = 0;  // the first `longer` tiles have base + 1 rows
-    RowTiles(int64_t rows, int64_t most) : base(rows) {
-      if (rows <= most) return;
-      count = (rows + most - 1) / most;
-      base = rows / count;
-      longer = rows % count;
-    }
-    int64_t end(int64_t i, int64_t begin) const { return begin + base + (i < longer); }
-  };
-
-  // One row of tiles. The arguments are changed in place: copying them would wait for their own stores.
-  void panels(TileArguments<T>& t, const T* a, const T* b, T* c, int rows, int64_t columns, int64_t a_lane, int64_t b_lane) const {
-    for (int64_t j = 0; j < columns; j += Shape::kColumns) {
+  // One row of tiles; a and b advance from panel to panel. The arguments are changed in place: copying them would wait
+  // for their own stores.
+  void panels(TileArguments<T>& t, const T* a, const T* b, T* c, int rows, int64_t columns, int64_t a_panel, int64_t b_panel) const {
+    for (int64_t j = 0; j < columns; j += Shape::kColumns, a += a_panel, b += b_panel) {
       const int64_t width = std::min<int64_t>(Shape::kColumns, columns - j);
-      const int packs = int((width + kLanes - 1) / kLanes);
-      t.a = a + j * a_lane;
-      t.b = b + j * b_lane;
+      const int packs = int(pieces(width, kLanes));
+      t.a = a;
+      t.b = b;
       t.c = c + j * t.c_lane;
       t.tail = int(width - (packs - 1) * kLanes);
       find_tile<T>(rows, packs, batch_, t.tail != kLanes)(t);
+      t.fetch.next();
     }
   }
 
-  void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
-    alignas(64) T right[kBlock * Shape::kColumns];
+  // The next block of b: of k, or the first one of the next columns. What a tile fetches lies one line further each time.
+  void fetch_next(TileArguments<T>& t, const T* b, int64_t k, int64_t columns, int lines) const {
+    const bool along_k = step_.lane.b != 1;
+    const int64_t numbers = along_k ? std::min(kBlock, k < k_ ? k_ - k : k_) : columns;
+    const T* from = k < k_ ? b + k * b_k_ : b + columns * step_.lane.b;
+    t.fetch = {from, along_k ? step_.lane.b : b_k_, lines, int(pieces(numbers, kLine * lines))};
+  }
+
+  __attribute__((noinline)) void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
+    alignas(64) T right[kRight];
     alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
     int64_t a_at[kBlock], b_at[kBlock];
     Walk walk(pool_, step_.k);
     const RowTiles tiles(rows, rows_per_tile_);
-    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false};
+    const int64_t blocks = pieces(k_, kBlock), panel = panel_of(std::min(k_, kBlock)), block_size = panels_of(columns) * panel;
+    const bool whole = pack_b_ && !pack_a_ && blocks * block_size <= kRight;  // all of b stays near
+    TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false, ahead_, {}};
     if (pack_b_) t.b_k = Shape::kColumns;
-    for (int64_t k = 0; k < k_; k += kBlock) {
+    const int64_t b_panel = pack_b_ ? panel : Shape::kColumns * step_.lane.b;
+
+    const auto tile_row = [&](int64_t k, int64_t begin, int64_t end, const T* block) {
+      const int height = int(end - begin);
       t.k = std::min(kBlock, k_ - k);
       t.accumulate = k > 0;
-      for (int64_t i = 0; i < t.k; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
-      for (int64_t j = 0; j < columns; j += panel_) {
-        const int64_t width = std::min(panel_, columns - j);
-        const T* from_b = b + j * step_.lane.b;
-        if (pack_b_) pack_right(from_b, b_at, t.k, width, right);
-        for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) {
-          end = tiles.end(i, r);
-          const int height = int(end - r);
-          const T* from_a = a + r * step_.row.a + j * step_.lane.a;
-          if (pack_a_) {
-            const int64_t lanes = batch_ ? panel_ : 1;
-            pack_left(from_a, a_at, t.k, height, batch_ ? width : 1, lanes, left);
-            t.a_row = lanes;
-            t.a_k = height * lanes;
-          }
-          panels(t, pack_a_ ? left : from_a + a_at[0], pack_b_ ? right : from_b + b_at[0],
-                 c + r * step_.row.c + j * step_.lane.c, height, width, 0, 0);
-        }
-      }
+      T* into = c + begin * step_.row.c;
+      const Source<T> from{a + begin * step_.row.a, a_at, t.k, batch_ ? step_.lane.a : step_.row.a, a_run_, k % a_run_};
+      if (pack_a_ && batch_) return lanes_of_a_row(t, from, block, b_panel, into, columns, left);
+      if (!pack_a_) return panels(t, from.data + k * a_k_, block, into, height, columns, Shape::kColumns * step_.lane.a, b_panel);
+      pack_strip(from, height, left, height);
+      t.a_row = 1;
+      t.a_k = height;
+      panels(t, left, block, into, height, columns, 0, b_panel);
+    };
+    for (int64_t k = 0; k < k_; k += kBlock) {
+      const int64_t depth = std::min(kBlock, k_ - k);
+      for (int64_t i = 0; i < depth; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
+      T* block = right + (whole ? k / kBlock * block_size : 0);
+      if (pack_b_) pack_panels(Source<T>{b, b_at, depth, step_.lane.b, b_run_, k % b_run_}, columns, Shape::kColumns, block, panel);
+      if (whole) continue;
+      if (fetch_b_) fetch_next(t, b, k + depth, columns, tiles.count == 1 ? 2 : 1);
+      for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end)
+        tile_row(k, r, end = tiles.end(i, r), pack_b_ ? block : b + b_at[0]);
+    }
+    for (int64_t i = 0, r = 0, end; whole && i < tiles.count; ++i, r = end) {
+      end = tiles.end(i, r);
+      for (int64_t k = 0; k < k_; k += kBlock) tile_row(k, r, end, right + k / kBlock * block_size);
     }
   }
 
-  // right[k, lane]; a transposed operand goes through registers, square by square.
-  void pack_right(const T* b, const int64_t* at, int64_t depth, int64_t width, T* right) const {
-    constexpr int64_t C = Shape::kColumns;
-    const int64_t stride = step_.lane.b;
-    if (stride == 1 || !single_k_ || b_k_ != 1) {
-      for (int64_t k = 0; k < depth; ++k)
-        for (int64_t x = 0; x < width; ++x) right[k * C + x] = b[x * stride + at[k]];
-      return;
+  // Batch in lanes, with an a that must be packed: each of its numbers is read once, so a row at a time will do.
+  void lanes_of_a_row(TileArguments<T>& t, Source<T> a, const T* b, int64_t b_panel, T* c, int64_t columns, T* left) const {
+    t.a_row = 0;
+    t.a_k = kLanes;
+    for (int64_t j = 0; j < columns; j += kLanes, a.data += kLanes * step_.lane.a) {
+      const int64_t width = std::min<int64_t>(kLanes, columns - j);
+      pack_strip(a, width, left, kLanes);
+      panels(t, left, b + j / Shape::kColumns * b_panel + j % Shape::kColumns, c + j * step_.lane.c, 1, width, 0, 0);
     }
-    for (int64_t k = 0; k < depth; k += kLanes) {
-      const int deep = int(std::min<int64_t>(kLanes, depth - k));
-      for (int64_t j = 0; j < width; j += kLanes) {
-        const int64_t wide = std::min<int64_t>(kLanes, width - j);
-        Pack<T> square[kLanes];
-        for (int i = 0; i < kLanes; ++i)
-          square[i] = i >= wide ? Pack<T>::zero()
-                      : deep == kLanes ? Pack<T>::load(b + (j + i) * stride + at[k])
-                                       : Pack<T>::load(b + (j + i) * stride + at[k], deep);
-        transpose(square);
-        for (int i = 0; i < deep; ++i) square[i].store(right + (k + i) * C + j);
-      }
-    }
-  }
-
-  // left[k, row(, lane)]
-  void pack_left(const T* a, const int64_t* at, int64_t depth, int rows, int64_t width, int64_t lanes, T* left) const {
-    for (int64_t k = 0; k < depth; ++k)
-      for (int r = 0; r < rows; ++r)
-        for (int64_t x = 0; x < width; ++x)
-          left[(k * rows + r) * lanes + x] = a[at[k] + r * step_.row.a + x * step_.lane.a];
   }
 
   const Step& step_;
   const Loop* pool_;
   const T *a_, *b_;
   T* c_;
-  bool batch_, single_k_, pack_a_, pack_b_;
-  int64_t k_ = 1, a_k_ = 0, b_k_ = 0, panel_;
+  bool batch_, single_k_, pack_a_, pack_b_, ahead_, fetch_b_;
+  int64_t k_ = 1, a_k_ = 0, b_k_ = 0, a_run_ = 1, b_run_ = 1;  // runs: how many steps along k are steps in memory
   int rows_per_tile_;
 };
 

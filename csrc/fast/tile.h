@@ -2,6 +2,7 @@
 // Both micro-kernel forms: columns in lanes (a is broadcast) and batch in lanes (a varies along the lanes too).
 // Bound by arithmetic: R * V fma for R broadcasts and V loads; 12 x 2 (AVX-512) and 6 x 2 keep all sums in registers.
 #pragma once
+#include <algorithm>
 #include <utility>
 
 #include "core/pack.h"
@@ -16,6 +17,21 @@ struct TileShape {
   static constexpr int kColumns = kPacks * Pack<T>::kLanes;
 };
 
+// Lines of memory asked for while tiles are computed: one or two at every k that a tile passes, then as many further on.
+template <class T>
+struct Fetch {
+  static constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+  const T* at = nullptr;
+  int64_t stride = 0;
+  int lines = 1, tiles = 0;  // tiles that still take part
+
+  void next() {
+    if (tiles <= 0) return;
+    --tiles;
+    at += kLine * lines;
+  }
+};
+
 template <class T>
 struct TileArguments {
   int64_t k;
@@ -27,11 +43,40 @@ struct TileArguments {
   int64_t c_row, c_lane;
   int tail;         // lanes of the last pack
   bool accumulate;  // add to c: a later block of k
+  bool ahead;       // c lies far away: its lines are fetched while the sums are made
+  Fetch<T> fetch;   // of a block of b still to come
 };
+
+// Results sums[row, lane] whose lanes do not lie side by side in c: where its rows do, squares are transposed.
+template <class T>
+__attribute__((noinline)) void store_across(const TileArguments<T>& t, const T* sums, int64_t stride, int rows, int lanes) {
+  constexpr int W = Pack<T>::kLanes;
+  for (int j = 0; j < lanes; j += W)
+    for (int i = 0; i < rows; i += W) {
+      const int high = std::min(W, rows - i), wide = std::min(W, lanes - j);
+      Pack<T> square[W];
+      for (int r = 0; r < W; ++r) square[r] = r < high ? Pack<T>::load(sums + (i + r) * stride + j) : Pack<T>::zero();
+      transpose(square);
+      for (int x = 0; x < wide; ++x) {
+        T* c = t.c + i * t.c_row + (j + x) * t.c_lane;
+        if (t.c_row == 1) {
+          (t.accumulate ? Pack<T>::load(c, high) + square[x] : square[x]).store(c, high);
+          continue;
+        }
+        T out[W];
+        square[x].store(out);
+        for (int r = 0; r < high; ++r, c += t.c_row) *c = t.accumulate ? *c + out[r] : out[r];
+      }
+    }
+}
 
 template <class T, int R, int V, bool kBatch, bool kTail>
 void tile(const TileArguments<T>& t) {
   constexpr int W = Pack<T>::kLanes, G = (R + 2) / 3;
+  if (t.ahead && t.c_lane == 1)
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v <= V; ++v) __builtin_prefetch(t.c + r * t.c_row + std::min(v * W, (V - 1) * W + t.tail - 1), 1);
   // Every loop over sums is unrolled: an index that is not constant would put them into memory.
   Pack<T> sum[R][V];
 #pragma GCC unroll 16
@@ -42,9 +87,15 @@ void tile(const TileArguments<T>& t) {
 #pragma GCC unroll 8
   for (int g = 0; g < G; ++g) rows[g] = t.a + 3 * g * t.a_row;
   const int64_t stride = t.a_row, a_k = t.a_k, b_k = t.b_k;
-  const T* b = t.b;
+  const T *b = t.b, *fetch = t.fetch.at;
+  const bool fetches = t.fetch.tiles > 0, pairs = t.fetch.lines == 2;
   for (int64_t k = 0; k < t.k; ++k) {
     Pack<T> right[V];
+    if (fetches) {
+      __builtin_prefetch(fetch, 0, 2);
+      if (pairs) __builtin_prefetch(fetch + Fetch<T>::kLine, 0, 2);
+      fetch += t.fetch.stride;
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v)
       right[v] = kTail && v == V - 1 ? Pack<T>::load(b + v * W, t.tail) : Pack<T>::load(b + v * W);
@@ -63,21 +114,21 @@ void tile(const TileArguments<T>& t) {
     for (int g = 0; g < G; ++g) rows[g] += a_k;
     b += b_k;
   }
+  if (t.c_lane != 1) {  // by way of memory: a reference to the sums would keep them there all along
+    T out[R * V * W];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v].store(out + (r * V + v) * W);
+    return store_across(t, out, V * W, R, kTail ? (V - 1) * W + t.tail : V * W);
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      T* c = t.c + r * t.c_row + v * W * t.c_lane;
-      const int lanes = kTail && v == V - 1 ? t.tail : W;
-      if (t.c_lane != 1) {
-        T out[W];
-        sum[r][v].store(out);
-        for (int i = 0; i < lanes; ++i) c[i * t.c_lane] = t.accumulate ? c[i * t.c_lane] + out[i] : out[i];
-      } else if (kTail && v == V - 1) {
-        (t.accumulate ? Pack<T>::load(c, lanes) + sum[r][v] : sum[r][v]).store(c, lanes);
-      } else {
-        (t.accumulate ? Pack<T>::load(c) + sum[r][v] : sum[r][v]).store(c);
-      }
+      T* c = t.c + r * t.c_row + v * W;
+      if (kTail && v == V - 1) (t.accumulate ? Pack<T>::load(c, t.tail) + sum[r][v] : sum[r][v]).store(c, t.tail);
+      else (t.accumulate ? Pack<T>::load(c) + sum[r][v] : sum[r][v]).store(c);
     }
 }
 
