@@ -5,7 +5,8 @@
 namespace irk {
 namespace {
 
-constexpr double kNominalLanes = 16;  // a float32 pack of the widest target; only a guide
+constexpr double kNominalLanes = 16, kNominalRows = 12;  // a float32 tile of the widest target; only a guide
+constexpr int64_t kFar = 512;  // elements from one k to the next beyond which each lies on a page of its own
 
 double utilisation(double extent) {
   const double packs = double(int64_t((extent + kNominalLanes - 1) / kNominalLanes));
@@ -15,17 +16,20 @@ double utilisation(double extent) {
 void swap_sides(Loop& loop) { std::swap(loop.a, loop.b); }
 
 // How well `lane` serves as the vector letter when b is the operand read along it, and which loop becomes the rows.
-double score(const std::vector<Loop>& loops, size_t lane, double k, size_t& row) {
+// k: contracted indices, a_k: stride of a along the fastest of them.
+double score(const std::vector<Loop>& loops, size_t lane, double k, int64_t a_k, size_t& row) {
   const Loop& l = loops[lane];
   if (l.b == 0) return 0;
   double rows = 1;
   row = loops.size();
   for (size_t j = 0; j < loops.size(); ++j)
     if (j != lane && loops[j].b == 0 && double(loops[j].extent) > rows) { rows = double(loops[j].extent); row = j; }
-  double s = utilisation(double(l.extent)) * rows / (rows + 2);
-  if (l.b != 1) s *= rows / (rows + 8);              // packed once, read by every row
+  const double tall = rows / double(int64_t((rows + kNominalRows - 1) / kNominalRows));  // rows of a tile
+  double s = utilisation(double(l.extent)) * tall / (tall + 1);
+  if (l.b != 1) s *= rows / (rows + 16);             // packed once, read by every row
+  if (row < loops.size() && loops[row].a == 1 && a_k >= kFar) s *= 0.8;  // a few rows of each line of memory
   if (l.a > 1 || l.a < 0) s *= 0.3;                  // packed for each row
-  if (l.c != 1) s *= (k + 1) / (k + 4);
+  if (l.c != 1) s *= (k + 1) / (k + (row < loops.size() && loops[row].c == 1 ? 3 : 13));  // squares transposed, or one by one
   return s;
 }
 
@@ -67,9 +71,10 @@ Contraction arrange(const Product& product, const LetterSet& local, const Tensor
   double best = -1;
   size_t best_lane = 0, best_row = loops.size();
   for (int swapped = 0; swapped < 2; ++swapped) {
+    const int64_t a_k = out.k.empty() ? 0 : swapped ? out.k.back().b : out.k.back().a;
     for (size_t lane = 0; lane < loops.size(); ++lane) {
       size_t row = loops.size();
-      const double s = score(loops, lane, k, row);
+      const double s = score(loops, lane, k, a_k, row);
       if (s > best) { best = s; best_lane = lane; best_row = row; out.swapped = swapped; }
     }
     for (Loop& loop : loops) swap_sides(loop);
