@@ -6,8 +6,8 @@
 
 namespace irk {
 
-constexpr int64_t kBlasWork = int64_t(1) << 24;  // multiply-adds of one trial from which it was faster on every shape tried
-constexpr int64_t kBlasExtent = 16;              // a thinner product is bound by bytes, and stays here
+constexpr int64_t kBlasWork = int64_t(1) << 27;  // multiply-adds of one trial from which its own call costs nothing
+constexpr int64_t kBlasExtent = 128;             // a thinner product is bound by bytes, and faster here
 
 inline bool blas_fits(const Plan& plan, int index, BlasStep& blas) {
   const Step& s = plan.steps[size_t(index)];
