@@ -179,6 +179,21 @@ def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates)
     return _plan(equation, _VALUE, (True,) * len(operands), operands, at).gather
 
 
+def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
+    """`prefers_gather` from extents and strides alone: the operands may be without memory."""
+    return _plan_without_memory(equation, _VALUE, (True,) * len(operands), operands, nnz).gather
+
+
+def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:
+    """Elements of what `forward` (or `loss`) keeps, from extents and strides alone."""
+    return _plan_without_memory(equation, _LOSS if of_loss else _FORWARD, wanted, operands, nnz).saved
+
+
+def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> _native.Plan:
+    shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
+    return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
+
+
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     """Up to `steps` updates of every active trial, natively and in place: (losses [T], done [T] int64).
 
@@ -276,6 +291,9 @@ def _pull(
     if at is not None:  # listed cotangents are read entry by entry in compute dtype
         cotangent = cotangent.to(compute_dtype(cotangent.dtype)).contiguous()
     plan = _plan(equation, stage, wanted, operands, at, cotangent)
+    kept = 0 if saved is None else saved.numel()
+    if stage == _BACKWARD and kept != plan.saved:
+        raise ValueError(f"what forward kept has {kept} elements, but the gradients read {plan.saved}")
     found = tuple(operand.new_empty(operand.shape) if w else None for operand, w in zip(operands, wanted))
     if _run(plan, operands, at, saved=saved, cotangent=cotangent, gradients=found):
         return found

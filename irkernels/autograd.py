@@ -22,8 +22,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function, forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 
-from irkernels import _launch as execute
-from irkernels import reference
+from irkernels import execute, reference
 from irkernels.copies import Copies, Spread, is_copied
 from irkernels.gather import gathered, scattered
 from irkernels.observed import Coordinates, Observed
@@ -68,7 +67,7 @@ def gradients(
 
 def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float) -> Tensor:
     """The loss at the observed entries, differentiable in the operands."""
-    if transformed() or execute.prefers_gather(equation, operands, observed.coordinates):
+    if transformed() or execute.prefers_gathered_loss(equation, operands, observed.coordinates):
         return _loss_of_entries(equation, operands, observed, kind, delta)
     wanted = _wanted(operands)
     if not any(wanted):
@@ -202,7 +201,7 @@ class _CompletionLoss(Function):
         operands, at = tuple(operands), ctx.observed.coordinates
         if torch.is_grad_enabled() or is_copied(upstream) or transformed():
             if torch.is_grad_enabled() or transformed():  # the slope itself depends on the operands
-                slope = _slope(product(ctx.equation, operands, at), ctx.observed, ctx.kind, ctx.delta)
+                slope = loss_slope(product(ctx.equation, operands, at), ctx.observed, ctx.kind, ctx.delta)
             cotangent = upstream.unsqueeze(-1) * slope.to(upstream.dtype)
             found = gradients(ctx.equation, ctx.wanted, operands, cotangent, at)
         else:
@@ -288,7 +287,7 @@ def _sum_each(terms: list[tuple[Tensor | None, ...]], count: int) -> tuple[Tenso
     return tuple(_sum([term[j] for term in terms if term[j] is not None]) for j in range(count))
 
 
-def _slope(entries: Tensor, observed: Observed, kind: str, delta: float) -> Tensor:
+def loss_slope(entries: Tensor, observed: Observed, kind: str, delta: float) -> Tensor:
     """dL/d(entries) of csrc/steps/loss.h, in differentiable torch."""
     residual = entries - observed.values
     weights = torch.ones_like(observed.values[..., :]) if observed.weights is None else observed.weights

@@ -87,7 +87,7 @@ class _CompletionLoss(Function):
         slope, *saved = ctx.saved_tensors
         if _recording():
             entries = autograd.product(equation, tuple(saved[1:]), observed.coordinates)
-            slope = autograd._slope(entries, observed, kind, delta)
+            slope = autograd.loss_slope(entries, observed, kind, delta)
         cotangent = upstream.unsqueeze(-1) * slope
         return None, None, None, None, None, *_pulled(equation, wanted, observed.coordinates, tuple(saved), cotangent)
 

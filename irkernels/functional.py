@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels import autograd, eager
-from irkernels._launch import trials_everywhere
-from irkernels.grammar import check_characters, explicit, read_call, with_path
+from irkernels import autocast, autograd, eager, execute, ops, trials
+from irkernels.grammar import check_characters, read_call, with_path
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.entries import read_coordinates
 from irkernels.reference.equation import read_equation
@@ -49,7 +48,7 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     if found is not None:
         return found
     _check_operands(equation, operands)
-    return autograd.product(equation, operands)
+    return _product(equation, operands)
 
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
@@ -66,13 +65,14 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         return multi_dot([multi_dot(part) if len(part) > 1 else part[0] for part in parts])
     _check_operands("", (tensors[0], tensors[-1]))
     row, column = tensors[0].dim() == 1, tensors[-1].dim() == 1
-    equation = _chain_equation(len(tensors), row, column)
+    chain = _chain_equation.__wrapped__ if torch.compiler.is_compiling() else _chain_equation  # a cache warns when traced
+    equation = chain(len(tensors), row, column)
     found = eager.product(equation, tensors, broadcasts=False)
     if found is not None:
         return found
     _check_operands("", tensors)
     _check_chain([tensor.shape for tensor in tensors], row, column)
-    return autograd.product(equation, tensors)
+    return _product(equation, tensors)
 
 
 def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observed) -> Tensor:
@@ -87,6 +87,9 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
     if found is not None:
         return found
     _check_operands(equation, operands)
+    if execute.traced(operands):
+        return ops.entries(equation, operands, at)
+    operands = autocast.product_operands(equation, operands)
     coordinates = read_coordinates(at, read_equation(equation, operands))
     return autograd.product(equation, operands, coordinates.to(operands[0].device))
 
@@ -101,11 +104,14 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
     _check_operands(equation, operands)
     if path is not None:
         equation, operands = _read_call(equation, operands, path)
-    at = None
+    if execute.traced(operands):
+        return ops.gradients(equation, operands, cotangent)
+    given, at = operands, None
+    operands, cotangent = autocast.gradient_operands(equation, operands, cotangent)
     if not isinstance(cotangent, Tensor):
         at, cotangent = read_listed(cotangent, read_equation(equation, operands), operands)
         at = at.to(operands[0].device)
-    return autograd.gradients(equation, (True,) * len(operands), operands, cotangent, at)
+    return autocast.as_given(given, autograd.gradients(equation, (True,) * len(operands), operands, cotangent, at))
 
 
 def completion_loss(
@@ -122,13 +128,14 @@ def completion_loss(
     if found is not None:
         return found
     _check_operands(equation, operands)
+    if execute.traced(operands):
+        return ops.completion_loss(equation, operands, observed, loss, delta)
+    operands, observed = autocast.loss_operands(operands, observed)
     read = read_equation(equation, operands)
     check_loss(read.dense, operands[0], observed, loss, delta)
     read_coordinates(observed, read)
-    if read.dense and not autograd.transformed() and not trials_everywhere(equation, operands, observed.coordinates):
-        equation = explicit(equation)
-        operands = _with_every_trial_axis(equation, operands, read.dense)
-        equation = _spread(equation)
+    if read.dense and not autograd.transformed() and not execute.trials_everywhere(equation, operands, observed.coordinates):
+        equation, operands = trials.everywhere(equation, operands, read.dense)
     return autograd.completion_loss(equation, operands, observed, loss, float(delta))
 
 
@@ -149,22 +156,10 @@ def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
             check_kind(position, operand)
 
 
-def _spread(equation: str) -> str:
-    """The explicit equation with `...` first in every term and in the output."""
-    terms, _, output = equation.partition("->")
-    dotted = ",".join("..." + term.replace("...", "") for term in terms.split(","))
-    return f"{dotted}->...{output.replace('...', '')}"
-
-
-def _with_every_trial_axis(equation: str, operands: tuple[Tensor, ...], dense: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Views of the operands that all have the product's `...` axes, first: losses are one a trial."""
-    views = []
-    for term, operand in zip(equation.partition("->")[0].split(","), operands):
-        before, dots, after = term.partition("...")
-        n = operand.dim() - len(before) - len(after) if dots else 0
-        moved = operand.movedim(tuple(range(len(before), len(before) + n)), tuple(range(n)))
-        views.append(moved.reshape(*[1] * (len(dense) - n), *moved.shape).expand(*dense, *moved.shape[n:]))
-    return tuple(views)
+def _product(equation: str, operands: tuple[Tensor, ...]) -> Tensor:
+    if execute.traced(operands):
+        return torch.ops.irkernels.product(equation, operands)
+    return autograd.product(equation, autocast.product_operands(equation, operands))
 
 
 def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:

@@ -102,7 +102,7 @@ class Coordinates:
     def to(self, device: torch.device | str) -> Coordinates:
         """These coordinates on a device; self where they are there already."""
         moved = _without_grad_levels(self._at.to(device))
-        return self if moved is self._at else _unchecked_coordinates(moved, self._shape)
+        return self if moved is self._at else unchecked_coordinates(moved, self._shape)
 
     def __len__(self) -> int:
         return self.nnz
@@ -243,7 +243,7 @@ def _without_grad_levels(tensor: Any) -> Any:
     return tensor
 
 
-def _unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
+def unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
     made = object.__new__(Coordinates)
     made._shape, made._at, made._columns, made._orders, made._parts = shape, at, None, {}, None
     return made
@@ -299,7 +299,7 @@ class _Context:
     """What of an Observed is not a leaf; carries the sorted coordinates past a round trip that keeps `at`."""
 
     shape: tuple[int, ...]
-    coordinates: Coordinates
+    coordinates: Coordinates | None  # None: read from an exported program
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Context) and self.shape == other.shape
@@ -313,14 +313,30 @@ def _flatten(observed: Observed) -> tuple[list[Tensor], _Context]:
     return [observed.at, observed.values, *weights], _Context(observed.shape, observed.coordinates)
 
 
-def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
-    # leaves may be anything here (tracers, dimensions), so nothing is checked
-    at, values, *weights = leaves
-    known = _without_grad_levels(at) is context.coordinates.at
+def _flatten_with_keys(observed: Observed) -> tuple[list[tuple[Any, Any]], _Context]:
+    leaves, context = _flatten(observed)
+    return [(_pytree.GetAttrKey(name), leaf) for name, leaf in zip(("at", "values", "weights"), leaves)], context
+
+
+def unchecked_observed(coordinates: Coordinates, values: Any, weights: Any) -> Observed:
+    """Observations whose parts were checked before, or hold no numbers yet (tracers)."""
     made = object.__new__(Observed)
-    made._coordinates = context.coordinates if known else _unchecked_coordinates(at, context.shape)
-    made._values, made._weights = values, (weights[0] if weights else None)
+    made._coordinates, made._values, made._weights = coordinates, values, weights
     return made
 
 
-_pytree.register_pytree_node(Observed, _flatten, _unflatten, serialized_type_name="irkernels.Observed")
+def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
+    # leaves may be anything here (tracers, dimensions), so nothing is checked
+    at, values, *weights = leaves
+    known = not torch.compiler.is_compiling() and context.coordinates is not None
+    known = known and _without_grad_levels(at) is context.coordinates.at
+    coordinates = context.coordinates if known else unchecked_coordinates(at, context.shape)
+    return unchecked_observed(coordinates, values, weights[0] if weights else None)
+
+
+_pytree.register_pytree_node(
+    Observed, _flatten, _unflatten, serialized_type_name="irkernels.Observed",
+    to_dumpable_context=lambda context: list(context.shape),
+    from_dumpable_context=lambda shape: _Context(tuple(shape), None), flatten_with_keys_fn=_flatten_with_keys,
+)
+torch.serialization.add_safe_globals([Coordinates, Observed])  # read back through their checking constructors

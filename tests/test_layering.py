@@ -151,6 +151,13 @@ def test_one_file_imports_compiled_modules_and_one_calls_it() -> None:
             assert "ExtensionFileLoader" not in text, f"{name}: only _native.py loads compiled modules"
 
 
+def test_derivative_rules_do_not_read_addresses() -> None:
+    """What torch may trace goes through execute.py, which sees whether somebody looks on."""
+    for name in ("autograd.py", "functional.py", "ops.py", "autocast.py", "trials.py"):
+        for where, module in imports(PACKAGE / name):
+            assert not module.startswith("irkernels._launch"), f"{name} computes through execute.py: {where}"
+
+
 def test_observed_knows_torch_only() -> None:
     for where, module in imports(PACKAGE / "observed.py"):
         assert module.split(".")[0] in {"torch", *sys.stdlib_module_names}, f"observed.py knows torch only: {where}"

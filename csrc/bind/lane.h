@@ -32,7 +32,7 @@ class LaneCall {
     extents_ = PyTuple_GET_ITEM(at, 1);
     sorted_ = PyTuple_GET_ITEM(at, 2);
     const TensorView v = framework.read(columns_);
-    nnz_ = v.ndim == 2 ? v.shape[1] : -1;
+    nnz_ = v.ndim == 2 && v.place.kind == DeviceKind::cpu ? v.shape[1] : -1;
     return nnz_ > 0;
   }
 

@@ -119,7 +119,7 @@ class ContractStep {
   }
 
   __attribute__((noinline)) void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
-    alignas(64) T right[kRight];
+    alignas(64) static thread_local T right[kRight];  // too large for a frame; made when a thread first packs
     alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
     int64_t a_at[kBlock], b_at[kBlock];
     Walk walk(pool_, step_.k);
