@@ -8,6 +8,7 @@ from typing import Any, Iterable, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.fx import _pytree as _graph_pytree
 from torch.utils import _pytree
 
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
@@ -339,4 +340,5 @@ _pytree.register_pytree_node(
     to_dumpable_context=lambda context: list(context.shape),
     from_dumpable_context=lambda shape: _Context(tuple(shape), None), flatten_with_keys_fn=_flatten_with_keys,
 )
+_graph_pytree.register_pytree_flatten_spec(Observed, lambda observed, _: _flatten(observed)[0])  # for exported programs
 torch.serialization.add_safe_globals([Coordinates, Observed])  # read back through their checking constructors
