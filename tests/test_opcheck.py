@@ -66,7 +66,7 @@ def test_an_operator_called_by_hand_checks_its_arguments() -> None:
     with pytest.raises(ValueError, match="operand 1 of shape .* has size 5 for the letter 'j'"):
         torch.ops.irkernels.entries_value("ij,jk->ik", [torch.ones(3, 4), torch.ones(5, 5)], torch.tensor([[0, 1]]))
     three = ("ij,jk,kl->il", [True] * 3, [torch.ones(4, 4)] * 3)
-    with pytest.raises(ValueError, match="what forward kept has 1 elements"):
+    with pytest.raises(ValueError, match="kept for backward"):
         torch.ops.irkernels.pullback(*three, torch.ones(4, 4), torch.ones(1))
     with pytest.raises(ValueError, match=r"the cotangent has shape \[1\], the product has \[2\]"):
         torch.ops.irkernels.entries_pullback(*three, torch.ones(1), None, torch.tensor([[0, 1], [2, 3]]))

@@ -95,7 +95,7 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
   const TargetTable& target = targets.at(place);
   buffers[kOutput] = fresh(output);
   if (plan.saved && (saved.is_none() || !holds_kept(plan, framework.read(saved))))
-    throw std::invalid_argument("what forward kept for backward came back changed (by saved-tensor hooks?): its shape, dtype or strides differ");
+    throw std::invalid_argument("what forward kept for backward came back with another shape, dtype or strides (by saved-tensor hooks?)");
   buffers[kSaved] = fresh(saved);
   buffers[kCotangent] = address(cotangent);
   alignas(64) char small[kStackScratch];
