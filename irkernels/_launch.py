@@ -40,6 +40,7 @@ def own_threads() -> int:
 
 def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
     """The product, or its entries at the coordinates."""
+    operands = _resolved(operands)
     plan = _plan(equation, _VALUE, (), operands, at)
     output = _output(plan, operands[0], at)
     _run(plan, operands, at, output=output)
@@ -50,6 +51,7 @@ def forward(
     equation: str, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The product (or its entries), and the intermediates that the wanted gradients need (None: none worth keeping)."""
+    operands = _resolved(operands)
     plan = _plan(equation, _FORWARD, wanted, operands, at)
     output, saved = _output(plan, operands[0], at), _saved(plan, operands[0])
     _run(plan, operands, at, output=output, saved=saved)
@@ -74,6 +76,7 @@ def loss(
     equation: str, wanted: Wanted, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The completion loss, its cotangent at the entries (compute dtype) and what the wanted gradients need."""
+    operands = _resolved(operands)
     plan = _plan(equation, _LOSS, wanted, operands, observed.coordinates)
     first = operands[0]
     output, saved = _output(plan, first, observed.coordinates), _saved(plan, first)
@@ -230,6 +233,11 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     return losses, done
 
 
+def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Without pending negations (the imaginary part of a conjugate view), of which addresses do not tell."""
+    return tuple(tensor.resolve_neg() for tensor in tensors)
+
+
 def _mask(wanted: Wanted) -> int | tuple[bool, ...]:
     if len(wanted) > _MOST_BITS:
         return tuple(wanted)
@@ -278,6 +286,8 @@ def _pull(
     stage: int, equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
     at: Coordinates | None,
 ) -> tuple[Tensor | None, ...]:
+    *operands, cotangent = _resolved((*operands, cotangent))
+    operands = tuple(operands)
     if at is not None:  # listed cotangents are read entry by entry in compute dtype
         cotangent = cotangent.to(compute_dtype(cotangent.dtype)).contiguous()
     plan = _plan(equation, stage, wanted, operands, at, cotangent)
