@@ -86,29 +86,19 @@ def loss(
     return losses.to(first.dtype), output, saved
 
 
-# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, one native call. None: not for the lane.
-
-
-def lane_product(
-    equation: str, operands: tuple[Tensor, ...], recording: bool, broadcasts: bool, at: Coordinates | None
-) -> Tensor | tuple[int, Tensor, Tensor | None] | None:
-    """The product or its entries; where operands want a gradient (their bits, product, what `lane_backward` reads)."""
-    return _native.lane_product(equation, operands, own_threads(), recording, broadcasts, at and at.parts)
-
-
-def lane_loss(
-    equation: str, operands: tuple[Tensor, ...], recording: bool, observed: Observed, kind: str, delta: float
-) -> tuple[int, Tensor, Tensor, Tensor | None] | None:
-    """Bits of the operands that want a gradient, the loss, its cotangent at the entries, what `lane_backward` reads."""
-    values, weights, at = observed.values, observed.weights, observed.coordinates.parts
-    return _native.lane_loss(equation, operands, own_threads(), recording, LOSSES[kind], delta, values, weights, at)
-
-
-def lane_backward(
-    equation: str, wanted: int, kept_and_operands: tuple, cotangent: Tensor, at: Coordinates | None = None
-) -> tuple[Tensor | None, ...] | None:
-    """The wanted gradients (a bit for each)."""
-    return _native.lane_backward(equation, kept_and_operands, own_threads(), wanted, cotangent, at and at.parts)
+# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, nothing in force that watches them, one native call.
+# None: not for the lane; operands that want a gradient come as bits.
+#   lane_product(equation, operands, broadcasts, at.parts or None) -> output, or (wanted, output, kept)
+#   lane_loss(equation, operands, kind, delta, values, weights, at.parts) -> (wanted, losses, slope, kept)
+#   lane_backward(equation, (kept, *operands), wanted, cotangent, at.parts or None) -> gradients
+lane_product, lane_loss, lane_backward = _native.lane_product, _native.lane_loss, _native.lane_backward
+_native.set_surroundings(
+    (torch._C._are_functorch_transforms_active, torch._C._len_torch_dispatch_stack),
+    torch.autograd.forward_ad,
+    torch._C._is_any_autocast_enabled,
+    torch.is_grad_enabled,
+    None if _ALONE else torch.get_num_threads,
+)
 
 
 def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:

@@ -10,23 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import Function
 
-from irkernels import _launch, autograd
+from irkernels import _launch, autograd, execute
 from irkernels.copies import is_copied
 from irkernels.observed import Coordinates, Observed
 
-_transforms = torch._C._are_functorch_transforms_active
-_modes = torch._C._len_torch_dispatch_stack
-_autocast = torch._C._is_any_autocast_enabled
-_recording = torch.is_grad_enabled
-
-
-def _ordinary() -> bool:
-    """Whether nothing watches or changes what tensors mean: no tracing, transform, dispatch mode, tangent or autocast."""
-    return not (
-        torch.compiler.is_compiling() or _transforms() or _modes() or forward_ad._current_level >= 0 or _autocast()
-    )
+_compiling = torch.compiler.is_compiling
 
 
 def product(
@@ -36,23 +26,27 @@ def product(
 
     broadcasts: whether sizes 1 and n of one letter may meet.
     """
-    at = at.coordinates if type(at) is Observed else at
-    if not (at is None or type(at) is Coordinates) or not _ordinary():
+    if _compiling():
         return None
-    found = _launch.lane_product(equation, operands, _recording(), broadcasts, at)
-    return _record_product(found, equation, at, *operands) if type(found) is tuple else found
+    if at is not None:
+        at = at.coordinates if type(at) is Observed else at
+        if type(at) is not Coordinates:
+            return None
+    found = _launch.lane_product(equation, operands, broadcasts, at and at.parts)
+    return _record_product((equation, at, found), *operands) if type(found) is tuple else found
 
 
 def completion_loss(
     equation: str, operands: tuple[Tensor, ...], observed: Any, kind: str, delta: float
 ) -> Tensor | None:
     """The loss at observed entries; None where the call is not ordinary."""
-    if type(observed) is not Observed or kind not in _launch.LOSSES or not delta > 0 or not _ordinary():
+    if _compiling() or type(observed) is not Observed or kind not in _launch.LOSSES or not delta > 0:
         return None
-    found = _launch.lane_loss(equation, operands, _recording(), observed, kind, float(delta))
+    values, weights, parts = observed.values, observed.weights, observed.coordinates.parts
+    found = _launch.lane_loss(equation, operands, _launch.LOSSES[kind], float(delta), values, weights, parts)
     if found is None or not found[0]:
         return found and found[1]
-    return _record_loss(found, equation, observed, kind, delta, *operands)
+    return _record_loss((equation, observed, kind, delta, found), *operands)
 
 
 class _Product(Function):
@@ -60,23 +54,23 @@ class _Product(Function):
     which costs less than setup_context."""
 
     @staticmethod
-    def forward(ctx, found, equation, at, *operands):
-        wanted, output, kept = found
+    def forward(ctx, made, *operands):
+        equation, at, (wanted, output, kept) = made
         ctx.call = equation, wanted, at
         ctx.save_for_backward(kept, *operands)
         return output
 
     @staticmethod
     def backward(ctx, cotangent):
-        return None, None, None, *_pulled(*ctx.call, ctx.saved_tensors, cotangent)
+        return None, *_pulled(*ctx.call, ctx.saved_tensors, cotangent)
 
 
 class _CompletionLoss(Function):
     """Records a loss that is computed already."""
 
     @staticmethod
-    def forward(ctx, found, equation, observed, kind, delta, *operands):
-        wanted, losses, slope, kept = found
+    def forward(ctx, made, *operands):
+        equation, observed, kind, delta, (wanted, losses, slope, kept) = made
         ctx.call = equation, wanted, observed, kind, delta
         ctx.save_for_backward(slope, kept, *operands)
         return losses
@@ -85,28 +79,27 @@ class _CompletionLoss(Function):
     def backward(ctx, upstream):
         equation, wanted, observed, kind, delta = ctx.call
         slope, *saved = ctx.saved_tensors
-        if _recording():
+        if torch.is_grad_enabled():
             entries = autograd.product(equation, tuple(saved[1:]), observed.coordinates)
             slope = autograd.loss_slope(entries, observed, kind, delta)
         cotangent = upstream.unsqueeze(-1) * slope
-        return None, None, None, None, None, *_pulled(equation, wanted, observed.coordinates, tuple(saved), cotangent)
+        return None, *_pulled(equation, wanted, observed.coordinates, tuple(saved), cotangent)
 
 
 def _pulled(
     equation: str, wanted: int, at: Coordinates | None, saved: tuple, cotangent: Tensor
 ) -> tuple[Tensor | None, ...]:
     """The wanted gradients; saved: (what forward kept, *operands). Differentiable where a graph is recorded."""
-    watched = _recording() or _transforms() or _modes() or forward_ad._current_level >= 0
-    if not watched:
-        listed = at is not None  # entries are read in one run; mean() and sum() pull back an expanded number
-        found = _launch.lane_backward(equation, wanted, saved, cotangent.contiguous() if listed else cotangent, at)
-        if found is not None:
-            return found
+    if at is not None:
+        cotangent = cotangent.contiguous()  # entries are read in one run; mean() and sum() pull back an expanded number
+    found = _launch.lane_backward(equation, saved, wanted, cotangent, at and at.parts)
+    if found is not None:
+        return found
     kept, *operands = saved
     flags = tuple(bool(wanted >> position & 1) for position in range(len(operands)))
-    if watched or is_copied(cotangent):
+    if torch.is_grad_enabled() or autograd.transformed() or is_copied(cotangent):
         return autograd.gradients(equation, flags, tuple(operands), cotangent, at)
-    return _launch.backward(equation, flags, tuple(operands), kept, cotangent, at)
+    return execute.backward(equation, flags, tuple(operands), kept, cotangent, at)
 
 
 # without the signature check for transforms, none of which is in force

@@ -102,7 +102,8 @@ class LaneCall {
            (weights == Py_None || set_row(weights, target_.weights, target_.weights_stride));
   }
 
-  void run(int threads) {
+  void run() {
+    const int threads = surroundings.threads();
     alignas(64) char small[kStackScratch];
     const int64_t size = scratch_bytes(*plan_, threads);
     py::object scratch;
@@ -119,9 +120,14 @@ class LaneCall {
  private:
   // A new tensor whose address goes into a buffer.
   py::object result(int buffer, const int64_t* shape, size_t ndim, Scalar scalar) {
-    py::object tensor = framework.allocate(shape, ndim, scalar, {});
+    TensorView v;
+    py::object tensor = framework.allocate(shape, ndim, scalar, {}, v.data);
     if (!tensor) throw std::bad_alloc();
-    buffers_[size_t(buffer)] = fresh(tensor);
+    v.scalar = scalar;
+    v.ndim = int(ndim);
+    v.shape = shape;
+    ask_for_large_pages(v);
+    buffers_[size_t(buffer)] = v.data;
     return tensor;
   }
 
@@ -194,7 +200,7 @@ template <class Body>
 PyObject* in_lane(PyObject* const* args, Py_ssize_t n, Py_ssize_t expected, Py_ssize_t first, Body&& body) {
   try {
     LaneCall call;
-    if (n == expected && PyUnicode_Check(args[0]) && PyTuple_Check(args[1]) && call.read(args[1], first) && call.list(args[n - 1]))
+    if (n == expected && !surroundings.watched() && PyUnicode_Check(args[0]) && PyTuple_Check(args[1]) && call.read(args[1], first) && call.list(args[n - 1]))
       if (py::object found = body(call)) return found.release().ptr();
   } catch (...) {
   }
@@ -202,46 +208,48 @@ PyObject* in_lane(PyObject* const* args, Py_ssize_t n, Py_ssize_t expected, Py_s
   Py_RETURN_NONE;
 }
 
-inline int to_int(PyObject* number) { return int(PyLong_AsLong(number)); }
+// A bit for each operand that wants a gradient now.
+inline uint64_t wanted_of(PyObject* operands) { return surroundings.records() ? requiring_grad(operands) : 0; }
 
-// (equation, operands, threads, whether gradients are recorded, whether a letter's sizes 1 and n may meet, at)
+// (equation, operands, whether a letter's sizes 1 and n may meet, at)
 // -> the product or its entries; where an operand wants a gradient (the bits of those that do, product, what backward reads or
 // None)
 inline PyObject* lane_product(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return in_lane(args, n, 6, 0, [&](LaneCall& call) -> py::object {
-    const uint64_t wanted = args[3] == Py_True ? requiring_grad(args[1]) : 0;
+  return in_lane(args, n, 4, 0, [&](LaneCall& call) -> py::object {
+    if (surroundings.casts()) return {};
+    const uint64_t wanted = wanted_of(args[1]);
     if (!call.find(args[0], wanted ? Stage::forward : Stage::value, wanted)) return {};
-    if (args[4] != Py_True && call.broadcasts()) return {};
+    if (args[2] != Py_True && call.broadcasts()) return {};
     py::object output = call.output(), kept = call.kept();
-    call.run(to_int(args[2]));
+    call.run();
     if (!wanted) return output;
     return py::make_tuple(wanted, std::move(output), std::move(kept));
   });
 }
 
-// (equation, operands, threads, whether gradients are recorded, kind, delta, values, weights or None, at)
+// (equation, operands, kind, delta, values, weights or None, at)
 // -> (the bits of the operands that want a gradient, losses, their cotangent at the entries, what backward reads or None)
 inline PyObject* lane_loss(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return in_lane(args, n, 9, 0, [&](LaneCall& call) -> py::object {
-    const uint64_t wanted = args[3] == Py_True ? requiring_grad(args[1]) : 0;
+  return in_lane(args, n, 7, 0, [&](LaneCall& call) -> py::object {
+    const uint64_t wanted = wanted_of(args[1]);
     py::object losses;
-    if (!call.listed() || !call.find(args[0], Stage::loss, wanted) ||
-        !call.set_loss(to_int(args[4]), PyFloat_AsDouble(args[5]), args[6], args[7], losses))
+    if (surroundings.casts() || !call.listed() || !call.find(args[0], Stage::loss, wanted) ||
+        !call.set_loss(int(PyLong_AsLong(args[2])), PyFloat_AsDouble(args[3]), args[4], args[5], losses))
       return {};
     py::object slope = call.output(), kept = call.kept();
-    call.run(to_int(args[2]));
+    call.run();
     return py::make_tuple(wanted, std::move(losses), std::move(slope), std::move(kept));
   });
 }
 
-// (equation, (kept or None, *operands), threads, wanted, cotangent, at) -> one gradient an operand, None where it is not wanted
+// (equation, (kept or None, *operands), wanted, cotangent, at) -> one gradient an operand, None where it is not wanted
 inline PyObject* lane_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
-  return in_lane(args, n, 6, 1, [&](LaneCall& call) -> py::object {
-    const uint64_t wanted = PyLong_AsUnsignedLongLong(args[3]);
-    if (!call.find(args[0], Stage::backward, wanted, args[4])) return {};
+  return in_lane(args, n, 5, 1, [&](LaneCall& call) -> py::object {
+    const uint64_t wanted = PyLong_AsUnsignedLongLong(args[2]);
+    if (surroundings.records() || !call.find(args[0], Stage::backward, wanted, args[3])) return {};
     if (!call.set_kept(PyTuple_GET_ITEM(args[1], 0))) return {};
     py::tuple found = call.gradients(wanted);
-    call.run(to_int(args[2]));
+    call.run();
     if (call.listed() && !all_finite(found)) return {};  // see run()
     return found;
   });

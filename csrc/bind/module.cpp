@@ -93,6 +93,10 @@ PYBIND11_MODULE(_bind, m) {
   m.def("can_run", &can_run);
   m.def("set_exchange_table", [](const py::object& table) { framework.set_table(table); });
   m.def("set_plain_classes", [](const py::object& tensor, const py::object& parameter) { framework.set_plain(tensor, parameter); });
+  m.def("set_surroundings", [](const std::vector<py::object>& watchers, const py::object& forward_mode, const py::object& autocast,
+                              const py::object& recording, const py::object& threads) {
+    surroundings.set(watchers, forward_mode, autocast, recording, threads);
+  });
   m.def("load_target", [](const std::string& path) { return targets.load(path); });
   m.def("set_cuda_target", [](const std::string& path) { targets.set_cuda(path); });
   m.def("fits_natively", [] { return targets.at({}).fit != nullptr; });

@@ -22,12 +22,18 @@ struct DlTensor {
   int64_t* strides;
   uint64_t byte_offset;
 };
+struct DlManaged {
+  struct { uint32_t major, minor; } version;
+  void *manager, *deleter;
+  uint64_t flags;
+  DlTensor tensor;
+};
 struct DlExchangeTable {
   struct { uint32_t major, minor; } version;
   void* previous;
-  int (*allocate)(DlTensor* like, void** out, void* context, void (*on_error)(void*, const char*, const char*));
+  int (*allocate)(DlTensor* like, DlManaged** out, void* context, void (*on_error)(void*, const char*, const char*));
   void* from_object;
-  int (*to_object)(void* managed, void** out);
+  int (*to_object)(DlManaged* managed, void** out);
   int (*view)(void* object, DlTensor* out);
   void* current_stream;
 };
@@ -73,15 +79,18 @@ class Framework {
 
   TensorView read(py::handle tensor) const { return table_ ? by_table(tensor) : by_attributes(tensor); }
 
-  // A contiguous tensor; an empty object where the table can't give one.
-  py::object allocate(const int64_t* shape, size_t ndim, Scalar scalar, const Place& place) const {
+  // A contiguous tensor and its address; an empty object where the table can't give one.
+  py::object allocate(const int64_t* shape, size_t ndim, Scalar scalar, const Place& place, void*& data) const {
     constexpr uint8_t bits[] = {32, 64, 16, 16, 32, 64, 8};
     const uint8_t code = scalar == Scalar::bf16 ? kDlBfloat : scalar == Scalar::u8 ? kDlUnsigned : kDlFloat;
     DlTensor like{nullptr, {place.kind == DeviceKind::cuda ? kDlCuda : kDlCpu, place.number}, int32_t(ndim), {code, bits[int(scalar)], 1},
                   const_cast<int64_t*>(shape), nullptr, 0};
-    void *managed = nullptr, *object = nullptr;
+    DlManaged* managed = nullptr;
+    void* object = nullptr;
     if (!table_ || !table_->allocate || !table_->to_object) return {};
-    if (table_->allocate(&like, &managed, nullptr, [](void*, const char*, const char*) {}) != 0 || table_->to_object(managed, &object) != 0) {
+    const bool given = table_->allocate(&like, &managed, nullptr, [](void*, const char*, const char*) {}) == 0;
+    if (given) data = static_cast<char*>(managed->tensor.data) + managed->tensor.byte_offset;
+    if (!given || table_->to_object(managed, &object) != 0) {
       PyErr_Clear();
       return {};
     }
