@@ -111,7 +111,9 @@ def _is_memory(tensor: Tensor) -> bool:
     kind, keys = tensor.device.type, _C._dispatch_keys(tensor)
     if kind == "meta" or keys.has(_C.DispatchKey.Python):
         return False
-    return kind not in _NATIVE_DEVICES or keys.raw_repr() in _keys_of_fresh(kind)
+    if kind not in _NATIVE_DEVICES or tensor.is_quantized:
+        return True  # native code refuses it by name
+    return keys.raw_repr() in _keys_of_fresh(kind)
 
 
 @cache

@@ -104,6 +104,10 @@ def pullback_shapes(
     at: Tensor | None = None,
 ) -> list[Tensor]:
     _check_cotangent(cotangent, _output_shape(_read(equation, operands, at), at))
+    if cotangent.device != operands[0].device:
+        raise ValueError(
+            f"the cotangent is on {cotangent.device}, the operands are on {operands[0].device} (devices must be equal)"
+        )
     if at is None and cotangent.dtype != operands[0].dtype:
         raise TypeError(f"the cotangent is {cotangent.dtype}, the operands are {operands[0].dtype}")
     return [operand.new_empty(operand.shape) for operand, w in zip(operands, wanted) if w]

@@ -22,7 +22,7 @@ BOTH = {  # tables of irkernels and of its reference
     "observations": listed.OBSERVATIONS,
     "multi_dot": pairs.CHAINS,
 }
-OWN = {"place": operands.PLACES, "pair": pairs.PAIRS}
+OWN = {"pair": pairs.PAIRS}
 
 
 def rows(tables: dict) -> list:

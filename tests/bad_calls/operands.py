@@ -76,8 +76,3 @@ OPERANDS: tuple[Row, ...] = (
     ("list of arrays", lambda v: v.einsum("i,i->", [A[0], np.ones(3)]), TypeError, ("operand 1", "ndarray")),
     ("number", lambda v: v.einsum("i,->i", A[0], 2.0), TypeError, ("operand 1", "torch.Tensor", "float")),
 )
-
-# of the package alone: the reference computes wherever torch does
-PLACES: tuple[Row, ...] = (
-    ("meta device", lambda v: v.einsum(CHAIN, A.to("meta"), B.to("meta")), ValueError, ("operand 0", "meta", "CPU")),
-)
