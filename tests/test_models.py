@@ -127,7 +127,7 @@ def test_repr_tells_equation_and_shapes():
             ("ij,jk->ik", _normal(2, 3), _normal(2, 3)),
             {},
             ValueError,
-            "letter 'j' has extent 2 in operand 1, but 3 in operand 0",
+            r"operand 1 of shape \[2, 3\] has size 2 for the letter 'j', operand 0 of shape \[2, 3\] has 3",
         ),
         (("ij,jk->ik", _normal(2, 2)), {}, ValueError, "2 operands, but 1"),
         (
