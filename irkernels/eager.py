@@ -30,7 +30,7 @@ def product(
         return None
     if at is not None:
         at = at.coordinates if type(at) is Observed else at
-        if type(at) is not Coordinates:
+        if type(at) is not Coordinates or at.parts is None:
             return None
     found = _launch.lane_product(equation, operands, broadcasts, at and at.parts)
     return _record_product((equation, at, found), *operands) if type(found) is tuple else found
@@ -43,6 +43,8 @@ def completion_loss(
     if _compiling() or type(observed) is not Observed or kind not in _launch.LOSSES or not delta > 0:
         return None
     values, weights, parts = observed.values, observed.weights, observed.coordinates.parts
+    if parts is None:
+        return None
     found = _launch.lane_loss(equation, operands, _launch.LOSSES[kind], float(delta), values, weights, parts)
     if found is None or not found[0]:
         return found and found[1]

@@ -68,13 +68,13 @@ class Coordinates:
         if self._columns is None:
             narrow = max((self.nnz, *self._shape)) < _INT32_LIMIT
             self._columns = self._at.to(torch.int32 if narrow else torch.int64).t().contiguous()
+            self._parts = self._columns, self._shape, self._orders
         return self._columns
 
     @property
-    def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]]:
-        """(columns, shape, the orders sorted so far): what a native call reads."""
-        if self._parts is None:
-            self._parts = self.columns, self._shape, self._orders
+    def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
+        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for columns:
+        a transform in force must not be the one that makes them."""
         return self._parts
 
     def sorted_by(self, columns: tuple[int, ...]) -> Sorted:
