@@ -32,7 +32,7 @@ class ContractStep {
     }
     if (step.k.count == 1) { a_k_ = pool[step.k.first].a; b_k_ = pool[step.k.first].b; }
     const bool large_b = k_ * step.lane.extent > kRight;
-    pack_b_ = step.lane.b != 1 || !single_k_ || (step.row.extent > 2 * Shape::kRows && far(b_k_));
+    pack_b_ = step.lane.b != 1 || !single_k_;
     fetch_b_ = large_b && single_k_ && (step.lane.b == 1 || b_k_ == 1);
     pack_a_ = batch_ ? step.lane.a != 1 || !single_k_
                      : !single_k_ || (step.lane.extent > 2 * Shape::kColumns && (far(a_k_) || far(step.row.a)));
