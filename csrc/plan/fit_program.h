@@ -41,11 +41,12 @@ struct Shares {
 };
 
 constexpr int64_t kShareWork = 100000;   // multiply-adds worth one more thread
-constexpr int64_t kTeamWork = 2000000;   // multiply-adds of one trial worth a barrier after every step
+// Multiply-adds of one trial worth a barrier after every step: of a call, and of a step of training, which has more of them.
+constexpr int64_t kTeamWork = 500000, kTeamTraining = 2000000;
 
 // Own kernels give the same bits either way, so this may look at trials and threads.
-inline Shares share(int64_t work, int64_t trials, int32_t threads) {
-  if (trials < threads && work >= kTeamWork) return {threads, 0};
+inline Shares share(int64_t work, int64_t trials, int32_t threads, int64_t team_work) {
+  if (trials < threads && work >= team_work) return {threads, 0};
   const int64_t useful = work / kShareWork * trials + work % kShareWork * trials / kShareWork + 1;
   const int64_t most = useful < trials ? useful : trials;
   return {most < threads ? int32_t(most < 1 ? 1 : most) : threads, 1};

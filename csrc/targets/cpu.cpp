@@ -33,7 +33,7 @@ void parallel(int threads, Body&& body) {
 }
 
 void run(const Program& program, const Call& call) {
-  const Shares shares = share(program.work, call.last_trial - call.first_trial, call.threads);
+  const Shares shares = share(program.work, call.last_trial - call.first_trial, call.threads, kTeamWork);
   with_compute_type(program.dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel(shares.threads, [&](const Team& team) { sweep<T>(program, call, team, shares.by_trial); });
@@ -58,12 +58,12 @@ void fit_trials(const Program& program, const FitCall& fit, const Shares& shares
 }
 
 void fit(const Program& program, const FitCall& fit) {
-  const Shares shares = share(program.work, trial_count(program), fit.call.threads);
+  const Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining);
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
 }
 
 int64_t arenas(const Program& program, int64_t trials, int32_t threads) {
-  const Shares shares = share(program.work, trials, threads);
+  const Shares shares = share(program.work, trials, threads, kTeamTraining);  // the most: a call makes a team of no fewer
   return shares.by_trial ? shares.threads : 1;
 }
 
