@@ -66,6 +66,6 @@ def _places(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> Ite
 
 
 def _scatter(operand: Tensor, row: Tensor, place: _Place) -> Tensor:
-    zeros = row.new_zeros([operand.shape[axis] for axis in place.axes])
-    inverse = sorted(range(operand.dim()), key=place.axes.__getitem__)
-    return zeros.index_put(place.index, row, accumulate=True).permute(inverse)
+    gradient = row.new_zeros(operand.shape)
+    gradient.permute(place.axes).index_put_(place.index, row, accumulate=True)
+    return gradient

@@ -8,42 +8,18 @@ import pytest
 import torch
 import torch.autograd.forward_ad as forward
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 import irkernels as irk
-from irkernels.reference.equation import read_equation
-from irkernels.testing import PRODUCTS, Product, sample_coordinates
+from irkernels.testing import PRODUCTS, Product, assert_equal, differentiable_functions, normal
 
-RELATIVE = 1e-10
 each_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def contiguous(product: Product) -> list[Tensor]:
-    return [operand.clone(memory_format=torch.contiguous_format) for operand in product.operands(seed=1)]
-
-
 def functions(product: Product) -> Iterator[tuple[str, Callable, list[Tensor]]]:
-    """(name, function of (verbs, *tensors) with one output, tensors)."""
-    equation, operands = product.equation, contiguous(product)
-    read = read_equation(equation, tuple(operands))
-    at = sample_coordinates(product, 5, seed=5)
-    G = drawn(*read.output_shape, seed=7)
-    yield "einsum", lambda v, *f: v.einsum(equation, *f), operands
-    yield "entries", lambda v, *f: v.entries(equation, *f, at=at), operands
-    yield "gradients", lambda v, g, *f: v.gradients(equation, *f, cotangent=g)[-1], [G, *operands]
-    if len(at):
-        observed = irk.Observed(at, drawn(len(at), seed=6), read.shape)
-        for loss in ("mse", "huber"):
-            yield loss, lambda v, *f, loss=loss: v.completion_loss(equation, *f, observed=observed, loss=loss), operands
-
-
-def hold(found, expected, what: str) -> None:
-    for a, b in zip(found, expected, strict=True):
-        assert a is not None and a.shape == b.shape, f"{what}: {a}"
-        assert torch.allclose(a, b, rtol=0, atol=RELATIVE * (1 + b.norm().item())), what
+    """(name, function of (verbs, *tensors), tensors); of several gradients the last."""
+    for name, function, tensors in differentiable_functions(product, ("mse", "huber")):
+        yield name, lambda v, *t, f=function: tree_leaves(f(v, *t))[-1], tensors
 
 
 def pushed(function: Callable, tensors: list[Tensor], tangents: list[Tensor | None]) -> tuple[Tensor, Tensor]:
@@ -58,20 +34,20 @@ def pushed(function: Callable, tensors: list[Tensor], tangents: list[Tensor | No
 def test_tangents(product: Product) -> None:
     """Of all tensors and of the last alone, none of which requires a gradient."""
     for name, function, tensors in functions(product):
-        directions = [drawn(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
+        directions = [normal(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
         for tangents in (directions, [*[None] * (len(tensors) - 1), directions[-1]]):
             ours, reference = (pushed(lambda *t, v=v: function(v, *t), tensors, tangents) for v in (irk, irk.reference))
-            hold(ours, reference, f"{name} of {product}")
+            assert_equal(ours, reference, f"{name} of {product}")
         with torch.no_grad():
-            hold(pushed(lambda *t: function(irk, *t), tensors, directions),
-                 pushed(lambda *t: function(irk.reference, *t), tensors, directions), f"no_grad, {name} of {product}")
+            ours, reference = (pushed(lambda *t, v=v: function(v, *t), tensors, directions) for v in (irk, irk.reference))
+        assert_equal(ours, reference, f"no_grad, {name} of {product}")
 
 
 @each_product
 def test_forward_over_reverse(product: Product) -> None:
     """Hessian times vector: a pullback of dual tensors, and a graph of plain tensors pulled back by a dual cotangent."""
     for name, function, tensors in functions(product):
-        directions = [drawn(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
+        directions = [normal(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
         results = []
         for v in (irk, irk.reference):
             leaves = [tensor.clone().requires_grad_() for tensor in tensors]
@@ -87,13 +63,13 @@ def test_forward_over_reverse(product: Product) -> None:
                 unpacked = [forward.unpack_dual(each) for each in (*of_duals, *by_dual)]
                 tangents = [torch.zeros_like(p) if t is None else t for p, t in unpacked]
                 results.append([*(p.clone() for p, _ in unpacked), *(t.clone() for t in tangents)])
-        hold(*results, f"{name} of {product}")
+        assert_equal(*results, f"{name} of {product}")
 
 
 @each_product
 def test_reverse_over_forward(product: Product) -> None:
     for name, function, tensors in functions(product):
-        directions = [drawn(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
+        directions = [normal(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
         results = []
         for v in (irk, irk.reference):
             leaves = [tensor.clone().requires_grad_() for tensor in tensors]
@@ -105,12 +81,12 @@ def test_reverse_over_forward(product: Product) -> None:
                     (tangent**2).sum(), (*leaves, *moving), allow_unused=True, materialize_grads=True
                 )
             results.append([tangent.detach(), *found])
-        hold(*results, f"{name} of {product}")
+        assert_equal(*results, f"{name} of {product}")
 
 
 def test_multi_dot() -> None:
-    matrices = [drawn(3, 4, seed=1), drawn(4, 2, seed=2), drawn(2, 5, seed=3)]
-    hold(
+    matrices = [normal(3, 4, seed=1), normal(4, 2, seed=2), normal(2, 5, seed=3)]
+    assert_equal(
         pushed(lambda *m: irk.multi_dot(m), matrices, [m.cos() for m in matrices]),
         pushed(lambda *m: torch.linalg.multi_dot(m), matrices, [m.cos() for m in matrices]),
         "multi_dot",
@@ -119,17 +95,17 @@ def test_multi_dot() -> None:
 
 def test_an_operand_that_wants_no_gradient_moves_all_the_same() -> None:
     """One factor requires grad, the other is dual: neither derivative is lost."""
-    A, B, U = drawn(3, 4, seed=1).requires_grad_(), drawn(4, 2, seed=2), drawn(4, 2, seed=3)
+    A, B, U = normal(3, 4, seed=1).requires_grad_(), normal(4, 2, seed=2), normal(4, 2, seed=3)
     with forward.dual_level():
         output = irk.einsum("ij,jk->ik", A, forward.make_dual(B, U))
         primal, tangent = forward.unpack_dual(output)
         (by_primal,) = torch.autograd.grad(primal.sum(), A, retain_graph=True)
         (by_tangent,) = torch.autograd.grad(tangent.sum(), A)
-    hold([tangent, by_primal, by_tangent], [A @ U, B.sum(1).expand(3, 4), U.sum(1).expand(3, 4)], "mixed")
+    assert_equal([tangent, by_primal, by_tangent], [A @ U, B.sum(1).expand(3, 4), U.sum(1).expand(3, 4)], "mixed")
 
 
 def test_no_tangent_where_none_was_given() -> None:
-    A, B = drawn(3, 4, seed=1), drawn(4, 2, seed=2).requires_grad_()
+    A, B = normal(3, 4, seed=1), normal(4, 2, seed=2).requires_grad_()
     with forward.dual_level():
         output = irk.einsum("ij,jk->ik", A, B)
         assert forward.unpack_dual(output).tangent is None and torch.equal(output, irk.einsum("ij,jk->ik", A, B))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, vjp, vmap
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
 import irkernels as irk
-from irkernels import _native
-from irkernels.reference.equation import read_equation
-from irkernels.testing import PRODUCTS, SMALL, Product, sample_coordinates
+from irkernels.testing import (
+    PRODUCTS,
+    SMALL,
+    Product,
+    assert_equal,
+    copies,
+    differentiable_functions,
+    energy,
+    normal,
+)
 
 LOSSES = ("mse", "half_sse", "l1", "huber")
 each_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
@@ -30,54 +36,11 @@ each_small_product = pytest.mark.parametrize(  # torch has no Jacobian of or by 
 CHAIN = Product("functorch_chain", "ij,jk,kl->il", ((4, 3), (3, 5), (5, 2)))
 
 
-def hold(found, expected, what: object) -> None:
-    """Equal to 1e-10 of the largest element."""
-    found, expected = tree_leaves(found), tree_leaves(expected)
-    assert len(found) == len(expected) > 0
-    for a, b in zip(found, expected):
-        assert a.shape == b.shape and a.dtype == b.dtype, f"{tuple(a.shape)}, expected {tuple(b.shape)}, {what}"
-        bound = 1e-10 * max(1.0, float(b.abs().max())) if b.numel() else 0.0
-        assert b.isfinite().all() and bool(((a - b).abs() <= bound).all()), f"off by {(a - b).abs().max()}, {what}"
-
-
-def drawn(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def observations(product: Product, operands: list[Tensor]) -> irk.Observed | None:
-    """Five entries, one of them twice, one of weight 0; None where the product has no entries."""
-    at = sample_coordinates(product, 5, seed=5)
-    shape = read_equation(product.equation, tuple(operands)).shape
-    weights = torch.arange(0.0, len(at), dtype=torch.float64)
-    return irk.Observed(at, 2 * drawn(len(at), seed=6), shape, weights) if len(at) else None
-
-
-def functions(product: Product, losses: tuple[str, ...]) -> Iterator[tuple[str, Callable, list[Tensor]]]:
-    """(name, function of (verbs, *tensors), tensors): each verb as a function of all that it is differentiable in."""
-    equation = product.equation
-    operands = [operand.clone(memory_format=torch.contiguous_format) for operand in product.operands(seed=3)]
-    read = read_equation(equation, tuple(operands))
-    at, observed = sample_coordinates(product, 5, seed=5), observations(product, operands)
-    yield "einsum", lambda v, *f: v.einsum(equation, *f), operands
-    yield "entries", lambda v, *f: v.entries(equation, *f, at=at), operands
-    dense = [drawn(*read.output_shape, seed=7), *operands]
-    yield "gradients", lambda v, g, *f: v.gradients(equation, *f, cotangent=g), dense
-    listed = [drawn(*read.dense, len(at), seed=8), *operands]
-    yield "listed gradients", lambda v, g, *f: v.gradients(equation, *f, cotangent=(at, g)), listed
-    for loss in losses if observed else ():
-        yield loss, lambda v, *f, loss=loss: v.completion_loss(equation, *f, observed=observed, loss=loss), operands
-
-
-def energy(function: Callable) -> Callable:
-    """A number whose derivatives of every order depend on all outputs."""
-    return lambda *tensors: sum(((1 + each) ** 2).sum() for each in tree_leaves(function(*tensors)))
-
-
 def compare(product: Product, transform: Callable, losses: tuple[str, ...] = LOSSES) -> None:
     """transform(function, tensors) with the verbs and with the reference."""
-    for name, function, tensors in functions(product, losses):
+    for name, function, tensors in differentiable_functions(product, losses):
         ours, reference = (lambda *t, v=v: function(v, *t) for v in (irk, irk.reference))
-        hold(transform(ours, tensors), transform(reference, tensors), f"{name} of {product}")
+        assert_equal(transform(ours, tensors), transform(reference, tensors), f"{name} of {product}")
 
 
 def turn(product: Product, count: int) -> int:
@@ -94,13 +57,8 @@ def positions(tensors: list[Tensor]) -> tuple[int, ...]:
     return tuple(range(len(tensors)))
 
 
-def copies(tensors: list[Tensor], count: int = 3) -> list[Tensor]:
-    """Independent copies of each tensor, on its first axis."""
-    return [torch.stack([tensor * (1 + i / 4) + i / 8 for i in range(count)]) for tensor in tensors]
-
-
 def tangents(tensors: list[Tensor], seed: int = 9) -> tuple[Tensor, ...]:
-    return tuple(drawn(*tensor.shape, seed=seed + i) for i, tensor in enumerate(tensors))
+    return tuple(normal(*tensor.shape, seed=seed + i) for i, tensor in enumerate(tensors))
 
 
 @each_product
@@ -207,70 +165,6 @@ def test_hessian(product: Product) -> None:
     compare(product, lambda f, t: hessian(energy(f), positions(t))(*t))
 
 
-@pytest.mark.parametrize("equation", ("ij,jk,kl->il", "...ij,jk...,kl->i...l", "ij...,...jk,kl...->il"))
-def test_every_axis_may_hold_the_copies(equation: str) -> None:
-    shapes = [(2, 4, 3), (3, 5, 2), (5, 2)] if "..." in equation else [(4, 3), (3, 5), (5, 2)]
-    if equation.startswith("ij..."):
-        shapes = [(4, 3, 2), (2, 3, 5), (5, 2, 1)]
-    operands = [drawn(*shape, seed=i) for i, shape in enumerate(shapes)]
-    for dims in itertools.product(*((None, *range(-len(shape) - 1, len(shape) + 1)) for shape in shapes)):
-        if all(dim is None for dim in dims):
-            continue
-        batched = [t if dim is None else copies([t])[0].movedim(0, dim) for t, dim in zip(operands, dims)]
-        found = vmap(lambda *f: irk.einsum(equation, *f), in_dims=dims, out_dims=1)(*batched)
-        each = [[t] * 3 if dim is None else t.unbind(dim) for t, dim in zip(batched, dims)]
-        hold(found, torch.stack([torch.einsum(equation, *f) for f in zip(*each)], 1), dims)
-
-
-@pytest.fixture
-def native_calls(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Grows by one with every native call."""
-    calls: list[None] = []
-    run = _native.run
-    monkeypatch.setattr(_native, "run", lambda *arguments: (calls.append(None), run(*arguments))[1])
-    return calls
-
-
-def test_copies_are_one_native_call(native_calls: list[None]) -> None:
-    operands = CHAIN.operands()
-    batched, at = copies(operands, 9), torch.tensor([[0, 1], [3, 0], [0, 1]])
-    observed = irk.Observed(at, drawn(3, seed=1), (4, 2))
-    G = drawn(4, 2, seed=2)
-    equation = CHAIN.equation
-    for name, f, expected in (
-        ("einsum", lambda *f: irk.einsum(equation, *f), 1),
-        ("multi_dot", lambda *f: irk.multi_dot(f), 1),
-        ("entries", lambda *f: irk.entries(equation, *f, at=at), 1),
-        ("gradients", lambda *f: irk.gradients(equation, *f, cotangent=G), 1),
-        ("listed gradients", lambda *f: irk.gradients(equation, *f, cotangent=observed), 1),
-        ("completion_loss", lambda *f: irk.completion_loss(equation, *f, observed=observed), 1),
-        ("per-sample gradients", grad(energy(lambda *f: irk.einsum(equation, *f)), (0, 1, 2)), 2),
-        ("a Jacobian by rows", jacrev(lambda *f: irk.einsum(equation, *f), (0, 1, 2)), 2),
-        ("vmap in vmap", lambda a, b, c: vmap(lambda row: irk.einsum("j,jk,kl->l", row, b, c))(a), 1),
-    ):
-        native_calls.clear()
-        vmap(f)(*batched)
-        assert len(native_calls) == expected, f"{name}: {len(native_calls)} native calls"
-        native_calls.clear()
-        vmap(f, chunk_size=4)(*batched)
-        assert len(native_calls) == 3 * expected, f"{name}: {len(native_calls)} native calls for 3 chunks"
-
-
-def test_shared_operands_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A factor without copies reaches the native call as it is."""
-    seen: list[tuple[int, ...]] = []
-    run = _native.run
-
-    def watched(plan, operands, *rest):
-        seen.extend(operand.shape for operand in operands)
-        return run(plan, operands, *rest)
-
-    monkeypatch.setattr(_native, "run", watched)
-    A, B, C = CHAIN.operands()
-    vmap(lambda a: irk.einsum(CHAIN.equation, a, B, C))(copies([A])[0])
-    assert seen == [(3, 4, 3), (3, 5), (5, 2)]
-
-
 def test_functional_call_and_per_sample_gradients() -> None:
     """The ensemble and the per-sample gradients of torch's tutorials, of a low-rank layer."""
 
@@ -278,12 +172,12 @@ def test_functional_call_and_per_sample_gradients() -> None:
         def __init__(self, verbs) -> None:
             super().__init__()
             self.verbs = verbs
-            self.u, self.v = torch.nn.Parameter(drawn(5, 2, seed=1)), torch.nn.Parameter(drawn(4, 2, seed=2))
+            self.u, self.v = torch.nn.Parameter(normal(5, 2, seed=1)), torch.nn.Parameter(normal(4, 2, seed=2))
 
         def forward(self, x: Tensor) -> Tensor:
             return self.verbs.einsum("...j,jr,ir->...i", x, self.v, self.u).tanh()
 
-    x, y = drawn(6, 4, seed=3), drawn(6, 5, seed=4)
+    x, y = normal(6, 4, seed=3), normal(6, 5, seed=4)
     found = []
     for module in (LowRank(irk), LowRank(irk.reference)):
         parameters = dict(module.named_parameters())
@@ -299,11 +193,11 @@ def test_functional_call_and_per_sample_gradients() -> None:
             vmap(vmap(grad(loss), in_dims=(None, 0, 0)), in_dims=(0, None, None), randomness="different")(ensemble, x, y),
             hessian(loss)(parameters, x, y),
         ])
-    hold(*found, "a low-rank layer")
+    assert_equal(*found, "a low-rank layer")
 
 
 def test_tied_operands() -> None:
-    W, U = drawn(3, 3, seed=1), drawn(3, 3, seed=2)
+    W, U = normal(3, 3, seed=1), normal(3, 3, seed=2)
     results = [
         [
             jvp(f, (W,), (U,)),
@@ -315,12 +209,12 @@ def test_tied_operands() -> None:
         for v in (irk, irk.reference)
         for f in [lambda w, v=v: v.einsum("ij,jk,kl->il", w, w.T, w)]
     ]
-    hold(*results, "tied operands")
+    assert_equal(*results, "tied operands")
 
 
 def test_a_pullback_outlives_its_transform() -> None:
     """What vjp gives back is called, and differentiated, when no transform is in force any more."""
-    operands, G = CHAIN.operands(), drawn(4, 2, seed=3)
+    operands, G = CHAIN.operands(), normal(4, 2, seed=3)
     results = []
     for v in (irk, irk.reference):
         cotangent = G.clone().requires_grad_()
@@ -328,13 +222,13 @@ def test_a_pullback_outlives_its_transform() -> None:
         pulled = pullback(cotangent)
         _, second = vjp(grad(energy(lambda *f: v.einsum(CHAIN.equation, *f)), (0, 1, 2)), *operands)
         results.append([pulled, torch.autograd.grad(energy(lambda: pulled)(), cotangent), second(tuple(operands))])
-    hold(*results, "pullbacks")
+    assert_equal(*results, "pullbacks")
 
 
 def test_vmap_over_a_graph_built_outside() -> None:
     """The Jacobian of torch's tutorial: vmap over torch.autograd.grad of plain tensors, also of its own gradient."""
     at = torch.tensor([[0, 1], [3, 0]])
-    observed = irk.Observed(at, drawn(2, seed=1), (4, 2))
+    observed = irk.Observed(at, normal(2, seed=1), (4, 2))
     results = []
     for v in (irk, irk.reference):
         factors = [operand.requires_grad_() for operand in CHAIN.operands()]
@@ -345,51 +239,23 @@ def test_vmap_over_a_graph_built_outside() -> None:
             results.append(rows)
             first = torch.autograd.grad(energy(lambda: outputs)(), factors, create_graph=True)[0]
             results.append(vmap(lambda u: torch.autograd.grad(first, factors, u, retain_graph=True))(copies([first])[0]))
-    hold(results[:6], results[6:], "a graph built outside")
-
-
-def test_observations_that_are_arguments() -> None:
-    """As a pytree: differentiated around, copied in their values, and even in their coordinates."""
-    operands = CHAIN.operands()
-    observed = irk.Observed([[0, 1], [3, 0], [0, 1]], drawn(3, seed=1), (4, 2), weights=[1.0, 0.0, 2.0])
-    leaves, spec = tree_flatten(observed)
-    results = []
-    for v in (irk, irk.reference):
-        for loss in LOSSES:
-            f = lambda o, *f: v.completion_loss(CHAIN.equation, *f, observed=o, loss=loss)  # noqa: E731
-            results.append(grad(f, argnums=(1, 2, 3))(observed, *operands))
-            values, weights = (torch.stack([each, -each.flip(0), each * 2]) for each in leaves[1:])
-            for axis, at in ((None, leaves[0]), (0, torch.stack([leaves[0], leaves[0].flip(0), leaves[0]]))):
-                many, dims = tree_unflatten([at, values, weights.abs()], spec), tree_unflatten([axis, 0, 0], spec)
-                results.append(vmap(grad(f, argnums=(1, 2, 3)), in_dims=(dims, None, None, None))(many, *operands))
-    hold(results[: len(results) // 2], results[len(results) // 2 :], "observations")
-
-
-def test_errors_speak_of_one_copy() -> None:
-    A, B = torch.ones(7, 3, 4), torch.ones(7, 5, 2)
-    for equation, parts in (
-        ("ij,jk->ik", ("operand 1", "5", "'j'", "operand 0", "4")),
-        ("ij,j->i", ("operand 1", "2 dimensions", "[5, 2]", "'j'")),
-        ("ij", ("1 operands", "2 were given")),
-    ):
-        with pytest.raises(ValueError) as error:
-            vmap(lambda a, b: irk.einsum(equation, a, b))(A, B)  # noqa: B023
-        assert all(part in str(error.value) for part in parts), str(error.value)
+    assert_equal(results[:6], results[6:], "a graph built outside")
 
 
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
 def test_dtypes_stay(dtype: torch.dtype) -> None:
     """Half types are rounded once: as in float32, then cast."""
     operands = CHAIN.operands(dtype=dtype)
-    observed = irk.Observed([[0, 1], [3, 0]], drawn(2, seed=1).to(dtype), (4, 2))
+    observed = irk.Observed([[0, 1], [3, 0]], normal(2, seed=1).to(dtype), (4, 2))
     for f in (
         lambda *f: irk.einsum(CHAIN.equation, *f),
         lambda *f: irk.completion_loss(CHAIN.equation, *f, observed=observed if f[0].dtype == dtype else observed.to(f[0].dtype)),
     ):
         plain = f(*operands)
         wide = f(*(operand.double() for operand in operands))
+        bound = dict.fromkeys(("rtol", "atol"), 4 * torch.finfo(dtype).eps)
         for found in (vmap(f)(*(o.expand(2, *o.shape) for o in operands))[0], jvp(f, tuple(operands), tuple(operands))[0]):
-            assert found.dtype == dtype and torch.allclose(found.double(), wide, rtol=2 * torch.finfo(dtype).eps)
+            assert found.dtype == dtype and torch.allclose(found.double(), wide, **bound)
             assert torch.equal(found, plain) or found.dim() == 0
 
 
@@ -401,4 +267,4 @@ def test_linearize() -> None:
     for v in (irk, irk.reference):
         output, push = linearize(lambda *f: v.einsum(CHAIN.equation, *f), *operands)
         results.append([output, push(*directions), push(*operands)])
-    hold(*results, "linearize")
+    assert_equal(*results, "linearize")

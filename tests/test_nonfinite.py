@@ -102,6 +102,32 @@ def test_non_finite_entries_stay_in_their_trial(verbs) -> None:
     assert gradient.isnan().flatten(1).any(1).tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize("value", (math.nan, math.inf), ids=("nan", "inf"))
+def test_an_entry_of_weight_zero_is_not_observed(verbs, value: float) -> None:
+    """Whatever is predicted there, in the trials whose weight is 0."""
+    A, B = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 4, 2, dtype=torch.float64)
+    A[:, 1, 1] = value
+    weights = torch.tensor([[0.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
+    observed = irk.Observed([[1, 0], [2, 1]], torch.ones(2, dtype=torch.float64), (3, 2), weights=weights)
+    for loss in ("mse", "half_sse", "l1", "huber"):
+        found = verbs.completion_loss("...ij,...jk->...ik", A, B, observed=observed, loss=loss)
+        assert found.isfinite().tolist() == [True, False], loss
+
+
+def test_a_weight_of_zero_drops_an_overflow_from_the_gradient(verbs) -> None:
+    """Finite factors whose product is beyond the range: also where the gradient is differentiated."""
+    u, v = torch.tensor([1e200, 2.0], dtype=torch.float64), torch.tensor([1e200, 3.0], dtype=torch.float64)
+    factors = [u.requires_grad_(), v.requires_grad_()]
+    weights = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    observed = irk.Observed([[0], [1]], torch.zeros(2, dtype=torch.float64), (2,), weights=weights)
+    for loss, slope in (("mse", 12.0), ("half_sse", 6.0), ("l1", 1.0), ("huber", 1.0)):
+        value = verbs.completion_loss("i,i->i", *factors, observed=observed, loss=loss)
+        for graph in (True, False):
+            found = torch.autograd.grad(value, factors, create_graph=graph, retain_graph=True)
+            expected = ([0.0, 3 * slope], [0.0, 2 * slope])
+            assert [gradient.tolist() for gradient in found] == list(expected), loss
+
+
 @contextmanager
 def memory_filled_with_nan() -> Iterator[None]:
     """torch.empty gives NaN instead of whatever lay there."""

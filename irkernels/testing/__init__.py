@@ -1,5 +1,6 @@
 """The registry of products and what tests and benches draw from it."""
 
+from irkernels.testing.derivatives import assert_equal, copies, differentiable_functions, energy, normal
 from irkernels.testing.oracle import (
     absolute_product,
     dense_completion_loss,
@@ -21,9 +22,14 @@ __all__ = [
     "STRIDES",
     "Product",
     "absolute_product",
+    "assert_equal",
+    "copies",
     "dense_completion_loss",
     "dense_entries",
+    "differentiable_functions",
+    "energy",
     "factor_gradients",
+    "normal",
     "random_product",
     "sample_coordinates",
     "worst_ratio",
