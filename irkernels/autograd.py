@@ -6,8 +6,9 @@
                                dS/dG = sum_i P(.., u_i, ..),  dS/dfactor_j = sum_{i != j} gradient_j at (.., u_i, ..)
                  pushforward   gradients at dG, and sum_{i != j} gradient_j at (.., u_i, ..)
 
-Three lanes. Plain tensors: forward keeps the intermediates that backward reads. Transformed ones (torch.func, forward mode):
-nothing is kept, every rule starts from the operands. Copies (vmap, legacy batching): one product of all, see copies.py.
+Three lanes. Plain tensors: forward keeps the intermediates that backward reads. Transformed ones (torch.func, forward
+mode): nothing is kept, every rule starts from the operands. Copies (vmap, legacy batching): one product of all, see
+copies.py.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
 
 
 def transformed() -> bool:
-    """Whether a torch.func transform or a forward-mode level is in force: tensors may be more than what lies in memory."""
+    """Whether a torch.func transform or a forward-mode level is in force: a tensor may be more than its memory."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
@@ -153,7 +154,7 @@ class _Gradients(Function):
 
 
 class _KeepingProduct(Function):
-    """The product of plain tensors; backward starts from the intermediates that forward kept, unless a graph is wanted."""
+    """The product of plain tensors; backward reads the intermediates that forward kept, unless a graph is wanted."""
 
     @staticmethod
     def forward(equation, wanted, at, *operands):
@@ -229,7 +230,9 @@ def _gradients(
     return execute.gradients(equation, wanted, operands, cotangent, at)
 
 
-def _loss_of_entries(equation: str, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float) -> Tensor:
+def _loss_of_entries(
+    equation: str, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float
+) -> Tensor:
     """The loss in plain torch from the differentiable entries, in compute dtype and rounded once."""
     dtype = execute.compute_dtype(operands[0].dtype)
     entries = product(equation, tuple(operand.to(dtype) for operand in operands), observed.coordinates)
@@ -248,7 +251,7 @@ def _product_of_copies(
 def _gradients_of_copies(
     equation: str, wanted: Wanted, tensors: Sequence[Tensor], copied: Sequence[bool], count: int, at: Coordinates | None
 ) -> tuple[Tensor | None, ...]:
-    """The wanted gradients [copies, ...] from (cotangent, *operands) by one call; each copy has gradients of its own."""
+    """The wanted gradients [copies, ...] from (cotangent, *operands) by one call; each copy has its own."""
     own = (True, *(c or w for c, w in zip(copied[1:], wanted)))
     cotangent, *operands = (t.expand(count, *t.shape) if o and not c else t for t, c, o in zip(tensors, copied, own))
     spread = Spread.of(equation, operands, own[1:])

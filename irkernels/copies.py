@@ -1,7 +1,8 @@
 """Axes of independent copies: what torch.func.vmap and legacy batching (is_grads_batched=True) hide inside tensors.
 
-Copies are brought out as one more `...` axis of the operands that have them and of the output, so that the product of all
-copies is one native call. A tensor of legacy batching has no address: it is unwrapped here, and results are wrapped again.
+Copies are brought out as one more `...` axis of the operands that have them and of the output, so that the product of
+all copies is one native call. A tensor of legacy batching has no address: it is unwrapped here, and results are wrapped
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _DOTS = "..."
 
 @dataclass(frozen=True)
 class Spread:
-    """The product of all copies: its equation and operands, and where the copies are in each of them and in the output."""
+    """The product of all copies: equation, operands, and where the copies are in each of them and in the output."""
 
     equation: str
     operands: tuple[Tensor, ...]
@@ -31,7 +32,7 @@ class Spread:
 
     @classmethod
     def of(cls, equation: str, operands: Sequence[Tensor], copied: Sequence[bool]) -> Spread:
-        """operands: [copies, ...] where `copied`, else as the equation takes them. Raises what the product would raise."""
+        """operands: [copies, ...] where `copied`, else as the equation takes them. Raises what the product raises."""
         left, _, output = explicit(equation).partition("->")
         terms = [term.partition(_DOTS) for term in left.split(",")]
         dots = _dots(equation, terms, operands, copied)
@@ -46,7 +47,9 @@ class Spread:
             tensor.movedim(0, axis)[(slice(None),) * (axis + 1) + (None,) * (most - n)] if c else tensor
             for tensor, c, axis, n in zip(operands, copied, axes, dots)
         ]
-        joined = ",".join(before + (_DOTS if c else dotted) + after for (before, dotted, after), c in zip(terms, copied))
+        joined = ",".join(
+            before + (_DOTS if c else dotted) + after for (before, dotted, after), c in zip(terms, copied)
+        )
         return cls(f"{joined}->{output}", tuple(views), axes, output.index(_DOTS))
 
 
@@ -54,7 +57,8 @@ def _dots(
     equation: str, terms: list[tuple[str, str, str]], operands: Sequence[Tensor], copied: Sequence[bool]
 ) -> list[int]:
     """How many `...` axes each operand has, copies not counted."""
-    dots = [tensor.dim() - c - len(before) - len(after) for (before, _, after), tensor, c in zip(terms, operands, copied)]
+    named = [len(before) + len(after) for before, _, after in terms]
+    dots = [tensor.dim() - c - n for tensor, c, n in zip(operands, copied, named)]
     fits = len(terms) == len(operands) and all(n == 0 or (n > 0 and term[1]) for term, n in zip(terms, dots))
     if not fits:
         one = tuple(tensor.new_empty(tensor.shape[int(c) :]) for tensor, c in zip(operands, copied))
@@ -83,9 +87,11 @@ class Copies:
     def bring_out(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[bool]]:
         """The tensors, [copies, ...] where they have copies at this level, and whether they have."""
         copied = [_count(tensor, self.level) is not None for tensor in tensors]
-        return [
-            torch._remove_batch_dim(tensor, self.level, self.count, 0) if c else tensor for tensor, c in zip(tensors, copied)
-        ], copied
+        bare = [
+            torch._remove_batch_dim(tensor, self.level, self.count, 0) if c else tensor
+            for tensor, c in zip(tensors, copied)
+        ]
+        return bare, copied
 
     def hide(self, tensor: Tensor, axis: int) -> Tensor:
         """The tensor with the copies on its axis hidden; first in memory, where torch needs them for as_strided."""

@@ -238,7 +238,7 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def _without_grad_levels(tensor: Any) -> Any:
-    """What torch.func.grad and jvp have wrapped, as they do with all that is computed inside; integers have no derivative."""
+    """What torch.func.grad and jvp have wrapped, as they do with all that is made inside; integers have none."""
     while isinstance(tensor, Tensor) and torch._C._functorch.is_gradtrackingtensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return tensor

@@ -39,13 +39,15 @@ def test_tangents(product: Product) -> None:
             ours, reference = (pushed(lambda *t, v=v: function(v, *t), tensors, tangents) for v in (irk, irk.reference))
             assert_equal(ours, reference, f"{name} of {product}")
         with torch.no_grad():
-            ours, reference = (pushed(lambda *t, v=v: function(v, *t), tensors, directions) for v in (irk, irk.reference))
+            ours, reference = (
+                pushed(lambda *t, v=v: function(v, *t), tensors, directions) for v in (irk, irk.reference)
+            )
         assert_equal(ours, reference, f"no_grad, {name} of {product}")
 
 
 @each_product
 def test_forward_over_reverse(product: Product) -> None:
-    """Hessian times vector: a pullback of dual tensors, and a graph of plain tensors pulled back by a dual cotangent."""
+    """Hessian times vector: a pullback of dual tensors, and a graph of plain ones pulled back by a dual cotangent."""
     for name, function, tensors in functions(product):
         directions = [normal(*tensor.shape, seed=20 + i) for i, tensor in enumerate(tensors)]
         results = []

@@ -190,7 +190,7 @@ def test_functional_call_and_per_sample_gradients() -> None:
             vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x, y),
             vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=2)(parameters, x, y),
             vmap(loss, in_dims=(0, None, None))(ensemble, x, y),
-            vmap(vmap(grad(loss), in_dims=(None, 0, 0)), in_dims=(0, None, None), randomness="different")(ensemble, x, y),
+            vmap(vmap(grad(loss), (None, 0, 0)), (0, None, None), randomness="different")(ensemble, x, y),
             hessian(loss)(parameters, x, y),
         ])
     assert_equal(*found, "a low-rank layer")
@@ -238,7 +238,8 @@ def test_vmap_over_a_graph_built_outside() -> None:
             rows = vmap(lambda u: torch.autograd.grad(outputs, factors, u, retain_graph=True, create_graph=True))(units)
             results.append(rows)
             first = torch.autograd.grad(energy(lambda: outputs)(), factors, create_graph=True)[0]
-            results.append(vmap(lambda u: torch.autograd.grad(first, factors, u, retain_graph=True))(copies([first])[0]))
+            (units,) = copies([first])
+            results.append(vmap(lambda u: torch.autograd.grad(first, factors, u, retain_graph=True))(units))
     assert_equal(results[:6], results[6:], "a graph built outside")
 
 
@@ -249,12 +250,13 @@ def test_dtypes_stay(dtype: torch.dtype) -> None:
     observed = irk.Observed([[0, 1], [3, 0]], normal(2, seed=1).to(dtype), (4, 2))
     for f in (
         lambda *f: irk.einsum(CHAIN.equation, *f),
-        lambda *f: irk.completion_loss(CHAIN.equation, *f, observed=observed if f[0].dtype == dtype else observed.to(f[0].dtype)),
+        lambda *f: irk.completion_loss(CHAIN.equation, *f, observed=observed.to(f[0].dtype)),
     ):
         plain = f(*operands)
         wide = f(*(operand.double() for operand in operands))
         bound = dict.fromkeys(("rtol", "atol"), 4 * torch.finfo(dtype).eps)
-        for found in (vmap(f)(*(o.expand(2, *o.shape) for o in operands))[0], jvp(f, tuple(operands), tuple(operands))[0]):
+        copied = vmap(f)(*(operand.expand(2, *operand.shape) for operand in operands))[0]
+        for found in (copied, jvp(f, tuple(operands), tuple(operands))[0]):
             assert found.dtype == dtype and torch.allclose(found.double(), wide, **bound)
             assert torch.equal(found, plain) or found.dim() == 0
 

@@ -1,4 +1,4 @@
-"""torch's legacy batching: is_grads_batched=True and the vectorized Jacobians of torch.autograd.functional, without a warning."""
+"""torch's legacy batching: is_grads_batched=True and vectorized Jacobians of torch.autograd.functional, without a warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ each_product = pytest.mark.parametrize(
     "product", [product for product in PRODUCTS if product.elements <= 800], ids=lambda product: product.name
 )
 each_small_product = pytest.mark.parametrize(
-    "product", [product for product in SMALL if not any(0 in shape for shape in product.shapes)], ids=lambda product: product.name
+    "product",
+    [product for product in SMALL if not any(0 in shape for shape in product.shapes)],
+    ids=lambda product: product.name,
 )
 CHAIN = Product("legacy_chain", "ij,jk,kl->il", ((4, 3), (3, 5), (5, 2)))
 
@@ -28,7 +30,7 @@ CHAIN = Product("legacy_chain", "ij,jk,kl->il", ((4, 3), (3, 5), (5, 2)))
 def no_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)  # torch's forward mode
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)  # torch's own
         yield
 
 
@@ -51,7 +53,7 @@ def leaves_of(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def pulled(output: Tensor, leaves: list[Tensor], cotangents: Tensor, graph: bool = False) -> tuple[list, list]:
-    """The gradients of all cotangents at once, and one after another; without those that are zero for want of a path."""
+    """The gradients of all cotangents at once, and one after another, without those that have no path."""
     options = {"retain_graph": True, "create_graph": graph, "allow_unused": True}
     one_by_one = zip(*(torch.autograd.grad(output, leaves, each, **options) for each in cotangents))
     batched = torch.autograd.grad(output, leaves, cotangents, is_grads_batched=True, **options)
@@ -73,7 +75,8 @@ def test_batched_cotangents_of_gradients(product: Product) -> None:
     for name, function, tensors in functions(product):
         what, leaves = f"{name} of {product}", leaves_of(tensors)
         output = function(*leaves)
-        (first,) = torch.autograd.grad(output, leaves[:1], torch.ones_like(output), create_graph=True, materialize_grads=True)
+        options = {"create_graph": True, "materialize_grads": True}
+        (first,) = torch.autograd.grad(output, leaves[:1], torch.ones_like(output), **options)
         if not first.requires_grad:  # linear in all
             continue
         seconds = pulled(first, leaves, normal(3, *first.shape, seed=10))
@@ -84,7 +87,8 @@ def test_batched_cotangents_of_gradients(product: Product) -> None:
         assert_equal(*both, f"with a graph, {what}")
         energies = [sum((gradient**2).sum() for gradient in gradients) for gradients in both]
         inputs = (cotangents, *leaves)
-        assert_equal(*(torch.autograd.grad(e, inputs, retain_graph=True, materialize_grads=True) for e in energies), what)
+        options = {"retain_graph": True, "materialize_grads": True}
+        assert_equal(*(torch.autograd.grad(each, inputs, **options) for each in energies), what)
         again = [pulled(gradients[-1], inputs, normal(2, *gradients[-1].shape, seed=11)) for gradients in both]
         assert_equal(again[0][0], again[1][1], f"batched twice, {what}")
 
@@ -103,7 +107,9 @@ def test_jacobians(product: Product) -> None:
 
 
 @pytest.mark.parametrize(
-    "product", [p for p in SMALL if p.elements <= 30 and not any(0 in s for s in p.shapes)], ids=lambda product: product.name
+    "product",
+    [product for product in SMALL if product.elements <= 30 and not any(0 in shape for shape in product.shapes)],
+    ids=lambda product: product.name,
 )
 def test_hessians(product: Product) -> None:
     for name, function, tensors in functions(product):
@@ -153,7 +159,8 @@ def test_copies_are_one_native_call(monkeypatch: pytest.MonkeyPatch) -> None:
     run = _native.run
     leaves = leaves_of(CHAIN.operands())
     observed = irk.Observed([[0, 1], [3, 0]], normal(2, seed=1), (4, 2))
-    for output in (irk.einsum(CHAIN.equation, *leaves), irk.completion_loss(CHAIN.equation, *leaves, observed=observed)):
+    loss = irk.completion_loss(CHAIN.equation, *leaves, observed=observed)
+    for output in (irk.einsum(CHAIN.equation, *leaves), loss):
         with monkeypatch.context() as patch:
             patch.setattr(_native, "run", lambda *arguments: (calls.append(None), run(*arguments))[1])
             torch.autograd.grad(output, leaves, normal(9, *output.shape, seed=2), is_grads_batched=True)

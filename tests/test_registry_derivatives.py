@@ -19,19 +19,19 @@ THOROUGH = 60  # elements up to which every element of the Jacobian is compared,
 
 
 def hold(function: Callable, inputs: list[Tensor], product: Product, second: bool = True) -> None:
-    """First derivatives by reverse and forward mode, second ones by reverse and forward over reverse, all batched too."""
+    """First derivatives by reverse and forward mode, second by reverse and forward over reverse, all batched too."""
     fast = sum(each.numel() for each in inputs) > THOROUGH
     given = [each.requires_grad_() if each.is_floating_point() else each for each in inputs]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no fallback that torch warns of
         warnings.filterwarnings("ignore", message="Input #.* has a dimension with stride 0")
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)  # torch's forward mode
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)  # torch's own
         try:
-            gradcheck(function, given, check_batched_grad=True, check_forward_ad=True, check_batched_forward_grad=True,
-                      check_undefined_grad=True, fast_mode=fast)
+            forward = {"check_forward_ad": True, "check_batched_forward_grad": True}
+            gradcheck(function, given, check_batched_grad=True, check_undefined_grad=True, fast_mode=fast, **forward)
             if second:
-                gradgradcheck(function, given, check_batched_grad=True, check_fwd_over_rev=True, check_rev_over_rev=True,
-                              fast_mode=True)
+                both = {"check_rev_over_rev": True, "check_fwd_over_rev": True}
+                gradgradcheck(function, given, check_batched_grad=True, fast_mode=True, **both)
         except RuntimeError as error:
             raise AssertionError(f"{product}: {error}") from error
 

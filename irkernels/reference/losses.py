@@ -1,8 +1,8 @@
 """Losses over observed entries: residual r = prediction - value, weights w (1 where none are given).
 
 mse = sum w r^2 / sum w    half_sse = sum w r^2 / 2    l1 = sum w |r| / sum w    huber = sum w h(r) / sum w,
-h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2)   (torch.nn.functional.huber_loss, which torch differentiates
-in fewer ways).
+h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2)   (torch.nn.functional.huber_loss, which torch
+differentiates in fewer ways).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def completion_loss(
 ) -> Tensor:
     """The loss of the product at its observed entries, W never formed: the shape of the output's `...`, else a scalar.
 
-    operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz]; an entry of
-    weight 0 is not observed in that trial, even where its prediction is not finite.
+    operands: as for einsum.  observed: values in the operands' dtype, [nnz] or broadcast against [..., nnz]; an entry
+    of weight 0 is not observed in that trial, even where its prediction is not finite.
     Differentiable in the operands to any order.  Raises what entries raises, TypeError for what is not an Observed or
     of another dtype, ValueError for an unknown loss, a delta that is not positive, values or weights of unfit shape.
     """
@@ -50,7 +50,7 @@ def completion_loss(
 def observed_loss(
     prediction: Tensor, values: Tensor, weights: Tensor | None, loss: str, delta: float
 ) -> Tensor:
-    """[...] from predictions [..., nnz] of the observed entries; where a weight is 0, whatever is predicted drops out."""
+    """[...] from predictions [..., nnz] of the observed entries; where a weight is 0, the prediction drops out."""
     values = values.expand_as(prediction)
     if weights is None:
         pointwise = LOSSES[loss](prediction, values, delta)
