@@ -1,4 +1,4 @@
-"""torch's legacy batching: is_grads_batched=True and vectorized Jacobians of torch.autograd.functional, without a warning."""
+"""Legacy batching: is_grads_batched=True and vectorized Jacobians of torch.autograd.functional, without a warning."""
 
 from __future__ import annotations
 
