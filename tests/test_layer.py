@@ -2,7 +2,8 @@
 
 Nothing but the einsum differs. 200 steps from a loss of 2.3 to 0.1; the two loss curves differ by at most
 
-    float64 1e-12    float32 1e-5    under autocast (bfloat16) 0.03 in the root mean square, from float64's too
+    float64 1e-12    float32 1e-5 (Adam 1e-3: its quotients of small numbers enlarge what rounding leaves)
+    under autocast (bfloat16) 0.03 in the root mean square, from float64's too
 """
 
 from __future__ import annotations
@@ -91,10 +92,9 @@ def root_mean_square(difference: Tensor) -> float:
 
 @each_optimizer
 @each_layer
-@pytest.mark.parametrize("dtype, most", [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["float64", "float32"])
-def test_the_same_losses(
-    layer: Layer, optimizer: str, dtype: torch.dtype, most: float, digits: tuple[Tensor, Tensor]
-) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_the_same_losses(layer: Layer, optimizer: str, dtype: torch.dtype, digits: tuple[Tensor, Tensor]) -> None:
+    most = 1e-12 if dtype == torch.float64 else {"SGD": 1e-5, "Adam": 1e-3}[optimizer]
     ours, theirs = (losses(layer, einsum, optimizer, digits, dtype) for einsum in (irk.einsum, torch.einsum))
     assert largest(ours - theirs) <= most
 
