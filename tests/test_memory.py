@@ -39,7 +39,7 @@ CASES = (
     Case("chain, workspace on the stack", CHAIN, ((9, 8), (8, 7), (7, 6))),
     Case("chain, intermediate kept", CHAIN, ((70, 60), (60, 50), (50, 90))),
     Case("chain, workspace from the allocator", "ab,bc,cd,de->ae", ((90, 80), (80, 85), (85, 95), (95, 90))),
-    Case("chain, BLAS", CHAIN, ((520, 530), (530, 540), (540, 550))),
+    Case("chain, BLAS", CHAIN, ((820, 830), (830, 840), (840, 850))),
     Case("trials", TRIALS, ((40, 30, 20), (40, 20, 25), (40, 25, 35))),
     Case("few trials of a large chain", TRIALS, ((2, 130, 120), (2, 120, 140), (2, 140, 130))),
     Case("CP", "ar,br,cr->abc", ((30, 6), (25, 6), (35, 6))),
@@ -49,7 +49,7 @@ CASES = (
     Case("split", CHAIN, ((300, 40), (40, 30), (30, 300)), nnz=500),
     Case("dense, read", CHAIN, ((60, 40), (40, 30), (30, 60)), nnz=3000),
     Case("split in trials", TRIALS, ((6, 90, 20), (6, 20, 10), (6, 10, 90)), nnz=200),
-    Case("split, BLAS", CHAIN, ((600, 500), (500, 550), (550, 900)), nnz=900),
+    Case("split, BLAS", CHAIN, ((900, 800), (800, 850), (850, 1000)), nnz=900),
     Case("gather", "ar,br,cr,dr->abcd", ((100, 5),) * 4, nnz=100),
     Case("gather of a train", "ai,ibj,jck,kd->abcd", ((200, 5), (5, 250, 4), (4, 260, 3), (3, 200)), nnz=70),
 )

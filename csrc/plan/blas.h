@@ -6,7 +6,7 @@
 
 namespace irk {
 
-constexpr int64_t kBlasWork = int64_t(1) << 27;  // multiply-adds of one trial from which its own call costs nothing
+constexpr int64_t kBlasWork = int64_t(1) << 29;  // multiply-adds of one trial up to which own kernels were faster
 constexpr int64_t kBlasExtent = 128;             // a thinner product is bound by bytes, and faster here
 
 inline bool blas_fits(const Plan& plan, int index, BlasStep& blas) {
