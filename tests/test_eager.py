@@ -120,3 +120,12 @@ def test_saved_tensor_hooks_may_move_what_is_kept_but_not_change_it() -> None:
         cut = irk.einsum(CHAIN, *factors)
     with pytest.raises(ValueError, match="kept for backward"):
         cut.sum().backward()
+
+
+@pytest.mark.skipif(not hasattr(Tensor, "__dlpack_c_exchange_api__"), reason="results come from torch.empty here")
+def test_a_result_keeps_its_storage() -> None:
+    A, B, C = (factor.detach() for factor in chain())
+    found = irk.einsum(CHAIN, A, B, C)
+    assert torch.mm(A, B, out=found) is found  # written to as it is
+    with pytest.raises(RuntimeError, match="resiz"):
+        found.resize_(6, 6)
