@@ -5,6 +5,7 @@ Everything here works on plain tensors, all on one device, and knows no derivati
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from irkernels import _native, openmp, reference
 from irkernels._problem import Problem
+from irkernels._watching import KEEP, WORDS, Records, slice_at
 from irkernels.observed import Coordinates, Observed
 
-_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
+_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
@@ -197,7 +199,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     single = tuple(operand[0] if w else operand for operand, w in zip(operands, wanted))
     if at is not None and prefers_gather(problem.equation, single, at):
         return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, wanted, operands, trials, at.nnz if at else -1)
+    plan = _native.train_plan(problem.equation, _TRAIN, wanted, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
     done = torch.zeros(trials, dtype=torch.int64)
     if observed:
@@ -219,8 +221,46 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     )
     scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
     _native.fit(plan, operands, tuple(zip(problem.factors, buffers, positions)), scratch, *_coordinates(plan, at), target,
-                native_rule, steps, problem.active.contiguous(), done, threads)
+                native_rule, steps, problem.active.contiguous(), done, threads, _watching(problem, steps, wanted, threads))
     return losses, done
+
+
+def _watching(problem: Problem, steps: int, has_trials: list[bool], threads: int) -> tuple:
+    """problem.watching as csrc/bind/watching.h reads it; its rows and verdicts are made here."""
+    watching, records, limits = problem.watching, problem.watching.records, problem.watching.limits
+    watching.prepare(steps, problem.factors[0].device)
+    if records is not None:
+        records = (records.every, *_formulas(records), watching.rows, records.now, *_sights(problem, has_trials, threads))
+    if limits is not None:
+        limits = (limits.below, limits.above, limits.patience, limits.every, limits.checked, limits.streak)
+    return watching.first, int(watching.look_back), watching.verdicts, records, limits
+
+
+def _formulas(records: Records) -> tuple:
+    """Tokens, probes as spans of them, whether each step is looked at, whether W is too, the determinant's order."""
+    tokens, probes = [], []
+    for probe in records.probes:
+        probes.append((len(tokens), len(probe.tokens), KEEP.index(probe.keep)))
+        tokens += [(WORDS.index(word), index, constant) for word, index, constant in probe.tokens]
+    extremes = [probe for probe in records.probes if probe.keep != "value"]
+    return tuple(tokens), tuple(probes), int(bool(extremes)), int(any(probe.watches for probe in extremes)), records.order
+
+
+def _sights(problem: Problem, has_trials: list[bool], threads: int) -> tuple:
+    """The plans that make the watched entries, and workspace for so many threads."""
+    records, operands = problem.watching.records, tuple(problem.operands)
+    if not records.watches:
+        sliced = []
+    elif records.entries is None:
+        sliced = [(problem.equation, operands)]
+    else:
+        sliced = [slice_at(problem.equation, operands, has_trials, at) for at in records.entries]
+    plans = [_native.train_plan(equation, _VALUE, has_trials, views, problem.trials, -1) for equation, views in sliced]
+    sizes = [math.prod(plan.output_shape) for plan in plans]
+    inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
+    elements = inner + max((plan.scratch for plan in plans), default=0)
+    sights = [(plan, views, sum(sizes[:i]), inner) for i, (plan, (_, views)) in enumerate(zip(plans, sliced))]
+    return tuple(sights), records.now.new_empty(threads * elements), elements
 
 
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from irkernels._watching import Watching
 from irkernels.observed import Observed
 
 
@@ -43,6 +44,10 @@ class Problem:
     loss: str = "mse"
     delta: float = 1.0
     constants: dict[int, Tensor] = field(default_factory=dict)  # operand position -> tensor without a trial axis
+    watching: Watching | None = None  # what to note of the steps, and when to stop a trial; default: nothing
+
+    def __post_init__(self) -> None:
+        self.watching = self.watching or Watching(self.trials)
 
     @property
     def trials(self) -> int:

@@ -1,8 +1,8 @@
 // A plan's steps run on addresses read from tensors: the verbs' calls and native training.
 #pragma once
 #include "bind/arguments.h"
-#include "bind/pages.h"
-#include "bind/state.h"
+#include "bind/buffers.h"
+#include "bind/watching.h"
 
 namespace irk {
 
@@ -15,23 +15,6 @@ inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place =
   return bytes;
 }
 
-inline void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : framework.read(tensor).data; }
-
-// The address of a tensor that the call writes whole.
-inline void* fresh(const py::object& tensor) {
-  if (tensor.is_none()) return nullptr;
-  const TensorView v = framework.read(tensor);
-  if (v.place.kind == DeviceKind::cpu) ask_for_large_pages(v);
-  return v.data;
-}
-
-// The constant that stands for an absent operand, in the plan's type.
-inline void* one(const Plan& plan) {
-  static float one32 = 1;
-  static double one64 = 1;
-  return plan.dtype == Dtype::f64 ? static_cast<void*>(&one64) : static_cast<void*>(&one32);
-}
-
 // Whether a tensor is what forward kept for backward, by its looks.
 inline bool holds_kept(const Plan& plan, const TensorView& v) {
   return v.ndim == 1 && v.shape[0] == plan.saved * plan.trials && (v.shape[0] <= 1 || v.strides[0] == 1) &&
@@ -42,22 +25,6 @@ inline void run_steps(const TargetTable& target, const Plan& plan, const Call& c
   if (plan.work * plan.trials < kReleaseWork) return target.run(plan.program(), call);
   const py::gil_scoped_release release;
   target.run(plan.program(), call);
-}
-
-inline std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients, Place& place) {
-  const size_t n = plan.product.operands.size();
-  std::vector<void*> buffers(kOperands + 2 * n, nullptr);
-  buffers[kOne] = one(plan);
-  for (size_t i = 0; i < n; ++i) {
-    const TensorView v = framework.read(operands[i]);
-    buffers[kOperands + i] = v.data;
-    place = v.place;  // of all, as plan() has seen
-  }
-  if (!gradients.is_none()) {
-    const auto given = gradients.cast<py::tuple>();
-    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = fresh(given[i]);
-  }
-  return buffers;
 }
 
 // Whether every number of a contiguous tensor is finite.
@@ -110,10 +77,10 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
   return !(on_cpu && plan.tree.sampled && !gradients.is_none()) || all_finite(gradients.cast<py::tuple>());
 }
 
-// factors: (tensor, momentum or None, operand position); rule: see Rule.
+// factors: (tensor, momentum or None, operand position); rule: see Rule; watching: see Watching.
 inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
          const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
-         const py::object& active, const py::object& done, int threads) {
+         const py::object& active, const py::object& done, int threads, const py::tuple& watching) {
   Place place;
   auto buffers = buffers_of(plan, operands, py::none(), place);
   const TargetTable& target = targets.at(place);
@@ -129,13 +96,14 @@ inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& fa
     for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
     list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
   }
+  const Watching watch(watching);
   const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
                      {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
                       rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
                       rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
                       static_cast<int64_t*>(address(rule[10])), rule[11].cast<int32_t>()},
                      list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
-                     static_cast<int64_t*>(address(done))};
+                     static_cast<int64_t*>(address(done)), watch.first, watch.look_back, watch.records(), watch.limits(), watch.verdicts};
   const py::gil_scoped_release release;
   target.fit(plan.program(), call);
 }

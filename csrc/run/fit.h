@@ -1,7 +1,7 @@
 // The step loop: loss and gradients by the plan's step list, then the update, for every active trial.
 // Stops a trial before the update that a non-finite loss or gradient would make. Reference: irkernels/reference/fit.py
 #pragma once
-#include "run/sweep.h"
+#include "run/watch.h"
 #include "steps/update.h"
 
 namespace irk {
@@ -15,23 +15,35 @@ struct TeamNotes {
 template <class T>
 class Fit {
  public:
-  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, double* squares)
-      : program_(program), fit_(fit), team_(team), notes_(notes), squares_(squares) {}
+  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, double* squares, int part)
+      : program_(program), fit_(fit), team_(team), notes_(notes), squares_(squares), watch_(fit, team, trial_count(program), part) {}
 
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial]) return;
     const Frame<T> frame{program_, fit_.call.entries, fit_.call.target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
-    for (int64_t step = 0; step < fit_.steps; ++step) {
-      for (int s = 0; s < program_.n_steps; ++s) {
-        frame.run(program_.steps[s], team_);
-        team_.sync();
-      }
-      if (!update(trial, reinterpret_cast<const T*>(scratch))) return;
+    watch_.begin(trial);
+    const int64_t last = fit_.first + fit_.steps;
+    for (int64_t step = fit_.first; step < last; ++step) {
+      evaluate(frame);
+      if (!watch_.look(step)) return;
+      if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
     }
+    if (fit_.look_back) {
+      evaluate(frame);
+      if (!watch_.look(last)) return;
+    }
+    watch_.done();
   }
 
  private:
+  void evaluate(const Frame<T>& frame) const {
+    for (int s = 0; s < program_.n_steps; ++s) {
+      frame.run(program_.steps[s], team_);
+      team_.sync();
+    }
+  }
+
   bool update(int64_t trial, const T* scratch) {
     const Rule& rule = fit_.rule;
     const bool norm = rule.kind == RuleKind::group_rmsprop;
@@ -88,6 +100,7 @@ class Fit {
   const Team& team_;
   TeamNotes& notes_;
   double* squares_;  // [blocks of all factors]
+  Watch<T> watch_;
 };
 
 inline int64_t square_blocks(const FitCall& fit) {

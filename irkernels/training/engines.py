@@ -11,10 +11,12 @@ from torch.optim import Optimizer
 
 from irkernels._launch import fit_steps as _engine
 from irkernels._problem import Problem
+from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
+from irkernels.reference.recording import Watch
 from irkernels.training.data import model_loss
 from irkernels.training.rules import read_rule, write_rule
 
@@ -39,9 +41,9 @@ class NativeSteps:
         constants = {position: c.detach() for position, c in model.constants.items()}
         self.problem = Problem(model.equation, factors, data, rule, active, loss, delta, constants)
 
-    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
-        """(losses [T], done [T]) of up to `steps` updates of every active trial."""
-        self.problem.active = active
+    def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
+        """(losses [T], done [T]) of up to `steps` updates of every active trial; what is noted of them is in watching."""
+        self.problem.active, self.problem.watching = active, watching
         losses, done = self._engine()(self.problem, steps)
         self._publish()
         return losses, done
@@ -112,31 +114,46 @@ class OrdinarySteps:
         if not self._parameters:
             raise ValueError("the model has no factor that requires grad")
 
-    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
+    def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
         active = active.clone()
+        watching.prepare(steps, active.device)
+        watch = Watch(watching, steps, self._product)
         losses = torch.full(active.shape, torch.nan, dtype=self._parameters[0].dtype, device=active.device)
         done = torch.zeros_like(active, dtype=torch.int64)
         kept = [p.grad for p in self._parameters]
-        for _ in range(steps):
+        for step in range(watching.first, watching.first + steps):
             if not active.any():
                 break
             now, gradients = self._gradients()
             losses = torch.where(active, now, losses)
+            active = watch.look(step, losses, active)
             finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
-            active = active & torch.isfinite(now) & torch.stack(finite).all(0)
+            broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
+            watch.leave(step, losses, broken)
+            active = active & ~broken
             if active.any():
                 self._step(gradients, active)
             done += active
+        if watching.look_back and active.any():
+            losses = torch.where(active, self._losses().detach(), losses)
+            watch.look(watching.first + steps, losses, active)
         for parameter, gradient in zip(self._parameters, kept):
             parameter.grad = gradient
         return losses, done
 
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...]."""
-        losses = model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
+        losses = self._losses()
         gradients = torch.autograd.grad(losses.sum(), self._parameters)
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
+
+    def _losses(self) -> Tensor:
+        return model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
+
+    def _product(self) -> Tensor:
+        with torch.no_grad():
+            return self._model() if self._model.trials is not None else self._model()[None]
 
     def _step(self, gradients: list[Tensor], active: Tensor) -> None:
         masks = [active.view(-1, *[1] * (g.dim() - 1)) for g in gradients]

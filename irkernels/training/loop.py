@@ -13,14 +13,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from irkernels._arguments import integer, per_trial
+from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.training import checkpoint as files
 from irkernels.training.data import checked_data, checked_loss
 from irkernels.training.engines import NativeSteps, OrdinarySteps
 from irkernels.training.interrupt import Interrupt, answer_interrupts
+from irkernels.training.ledger import Ledger
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
+from irkernels.training.quantities import compile_records
 from irkernels.training.recording import Recorder, Snapshot, read_metrics
 from irkernels.training.rules import check_optimizer, why_not_native
 from irkernels.training.stopping import Running, Stop
@@ -89,13 +92,21 @@ def fit(
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
-        "loss": loss, "delta": delta, "data": _describe(data), "record": list(metrics), "record_every": record_every,
+        "loss": loss, "delta": delta, "data": _describe(data), "record": metrics.names, "record_every": record_every,
+        "quantities": {name: str(quantity) for name, quantity in metrics.within.items()},
         **engine.settings(),
     }  # fmt: skip
+    trials, factor = model.trials or 1, model.factors[0].detach()
+    records = compile_records(metrics.within, model.shape, trials, record_every, factor)
     run = _Run(
         engine=engine,
-        running=Running(model.trials or 1, model.factors[0].device),
-        recorder=Recorder(metrics, model.trials),
+        running=Running(trials, factor.device),
+        recorder=Recorder(metrics.between, model.trials),
+        ledger=Ledger(list(metrics.within), records),
+        watching=Watching(
+            trials, records=records, limits=None if stop is None else stop.limits(trials, record_every, factor.device)
+        ),
+        names=metrics.names,
         snapshot=lambda: Snapshot(model, data, loss, delta, truth),
         settings=settings,
         steps=steps,
@@ -116,15 +127,18 @@ class _Run:
         engine: NativeSteps | OrdinarySteps,
         running: Running,
         recorder: Recorder,
+        ledger: Ledger,
+        watching: Watching,
+        names: list[str],
         snapshot: Callable[[], Snapshot],
         settings: dict[str, Any],
         steps: int,
         stop: Stop | None,
     ) -> None:
         self.engine, self.running, self.recorder = engine, running, recorder
+        self.ledger, self.watching, self.names = ledger, watching, names
         self.snapshot, self.settings, self.steps, self.stop = snapshot, settings, steps, stop
         self.record_every: int = settings["record_every"]
-        self.check_every = None if stop is None else stop.every or self.record_every
         self.reached = 0
         self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64)
         self.interrupted = False
@@ -149,8 +163,7 @@ class _Run:
             finally:
                 self.engine.write_back()
                 report.close()
-            if self.recorder.names and self.recorder.steps[-1:] != [self.reached]:
-                self._record(self.snapshot())
+            self._finish()
             self._save(path)
 
     def _stopped(self, interrupt: Interrupt) -> bool:
@@ -159,31 +172,40 @@ class _Run:
 
     def _advance(self, pace: Pace) -> None:
         chunk = min(pace.chunk, self._next_visit() - self.reached)
+        active, self.watching.first, self.watching.look_back = self.running.active, self.reached, False
         with pace.measured(chunk):
-            losses, done = self.engine.advance(chunk, self.running.active)
-        self.losses = torch.where(self.running.active, losses, self.losses.to(losses)).cpu().double()
-        self.running.advanced(self.reached, chunk, done)
+            losses, done = self.engine.advance(chunk, active, self.watching)
+        self.losses = torch.where(active, losses, self.losses.to(losses)).cpu().double()
+        self.running.advanced(self.reached, done, self.watching.verdicts)
         self.reached += chunk
         if not self.running.active.any():
             # how long the chunk would have been is nobody's business: the run ended with its last trial
             self.reached = int(self.running.stopped_at.max())
+        self.ledger.add(self.watching, active, self.reached)
 
     def _next_visit(self) -> int:
         grids = [self.record_every] if self.recorder.names else []
-        grids += [] if self.check_every is None else [self.check_every]
         return min([self.steps, *(self.reached + grid - self.reached % grid for grid in grids)])
 
     def _visit(self) -> None:
-        """What is due at this step: the stopping rule, then the record."""
-        snapshot = self.snapshot()
-        if self.check_every is not None and self.reached % self.check_every == 0:
-            self.running.check(self.stop, snapshot.loss.reshape(-1), self.reached)
+        """Records what is due at this step."""
         if self.recorder.names and self.reached % self.record_every == 0:
-            self._record(snapshot)
+            self._record()
 
-    def _record(self, snapshot: Snapshot) -> None:
-        if self.recorder.steps[-1:] != [self.reached]:
-            self.recorder.record(self.reached, snapshot, self.running.settled)
+    def _record(self) -> None:
+        if self.recorder.names and self.recorder.steps[-1:] != [self.reached]:
+            self.recorder.record(self.reached, self.snapshot(), self.running.settled)
+
+    def _finish(self) -> None:
+        """The state that no step begins from is looked at too, and stands in the last record."""
+        if (self.watching.records or self.watching.limits) and self.running.active.any():
+            self.watching.first, self.watching.look_back = self.reached, True
+            _, done = self.engine.advance(0, self.running.active, self.watching)
+            self.running.advanced(self.reached, done, self.watching.verdicts)
+            if self.watching.limits:
+                self.watching.limits.checked = self.reached
+        self.ledger.close(self.reached)
+        self._record()
 
     def _report(self, report: Any, pace: Pace) -> None:
         left = self.steps - self.reached
@@ -199,10 +221,12 @@ class _Run:
 
     def _save(self, path: Any) -> float:
         if path is not None:
+            limits = self.watching.limits
             body = {
                 "settings": self.settings, "engine": self.engine.state(), "running": self.running.state(),
                 "reached": self.reached, "stop": None if self.stop is None else list(vars(self.stop).values()),
-                "steps": torch.tensor(self.recorder.steps, dtype=torch.int64), "metrics": self.recorder.arrays(),
+                "streak": None if limits is None else limits.streak.cpu(), "checked": limits and limits.checked,
+                "between": self.recorder.state(), "within": self.ledger.state(),
             }  # fmt: skip
             files.write(path, "Checkpoint", body)
         return time.monotonic()
@@ -214,18 +238,24 @@ class _Run:
         self.reached = saved["reached"]
         self.engine.load(saved["engine"])
         self.running.load(saved["running"])
-        self.recorder.load(saved["steps"], saved["metrics"])
+        self.recorder.load(saved["between"])
+        self.ledger.load(saved["within"])
         if saved["stop"] != (None if self.stop is None else list(vars(self.stop).values())):
             self.running.restart_converged()
+        elif self.watching.limits is not None:
+            self.watching.limits.streak.copy_(saved["streak"])
+            self.watching.limits.checked = saved["checked"]
+        self.ledger.drop_from(self.reached)
         if self.reached < self.steps and self.running.active.any():
             self.recorder.drop_after(self.record_every)
 
     def trajectory(self, model: Product) -> Trajectory:
         reasons, ends = self.running.reasons(self.interrupted), self.running.ends(self.reached)
         single = model.trials is None
+        metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
         return Trajectory(
-            steps=torch.tensor(self.recorder.steps, dtype=torch.int64),
-            metrics=self.recorder.arrays(),
+            steps=self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, dtype=torch.int64),
+            metrics={name: metrics[name] for name in self.names},
             reason=reasons[0] if single else reasons,
             stopped_at=int(ends[0]) if single else ends,
             lr=self.engine.lr[0] if single else self.engine.lr,

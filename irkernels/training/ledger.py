@@ -1,0 +1,67 @@
+"""The rows that the step loop has noted, over all its calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from irkernels._watching import Records, Watching
+
+
+class Ledger:
+    """Numbers of the probes at recorded steps, [records, probes, T] in the order of their names, on the CPU."""
+
+    def __init__(self, names: list[str], records: Records | None) -> None:
+        self._names, self._records = names, records
+        self._blocks: list[Tensor] = []
+        self._steps: list[Tensor] = []
+
+    def add(self, watching: Watching, running: Tensor, reached: int) -> None:
+        """The rows of a call before step `reached`; a trial not running when it began repeats what it last had."""
+        if self._records is None:
+            return
+        count = watching.row(reached)
+        rows = torch.where(running, watching.rows[:count], self._records.now)
+        self._append(rows, -(-watching.first // self._records.every) + torch.arange(count))
+
+    def close(self, step: int) -> None:
+        """The state at the end, as the last row."""
+        if self._records is not None:
+            self._blocks.append(self._records.now[None].cpu().clone())
+            self._steps.append(torch.tensor([step]))
+
+    def _append(self, rows: Tensor, multiples: Tensor) -> None:
+        if len(rows):
+            self._blocks.append(rows.cpu())
+            self._steps.append(multiples * self._records.every)
+
+    @property
+    def steps(self) -> Tensor:
+        """int64 [records]"""
+        return torch.cat(self._steps) if self._steps else torch.empty(0, dtype=torch.int64)
+
+    def arrays(self, trials: int | None) -> dict[str, Tensor]:
+        """name -> [records, trials], [records] without trials."""
+        if self._records is None:
+            return {}
+        rows = self._rows()
+        return {n: (rows[:, p, 0] if trials is None else rows[:, p]).clone() for p, n in enumerate(self._names)}
+
+    def _rows(self) -> Tensor:
+        return torch.cat(self._blocks) if self._blocks else self._records.now.cpu().new_empty(0, *self._records.now.shape)
+
+    def drop_from(self, step: int) -> None:
+        """Forget the rows from `step` on, which the next call notes again."""
+        kept = self.steps < step
+        if self._records is not None:
+            self._blocks, self._steps = [self._rows()[kept]], [self.steps[kept]]
+
+    def state(self) -> dict[str, Any] | None:
+        return None if self._records is None else {"steps": self.steps, "rows": self._rows(), "now": self._records.now.cpu()}
+
+    def load(self, state: dict[str, Any] | None) -> None:
+        if state is not None:
+            self._blocks, self._steps = [state["rows"]], [state["steps"]]
+            self._records.now.copy_(state["now"])
