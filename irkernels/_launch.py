@@ -16,7 +16,7 @@ from torch import Tensor
 
 from irkernels import _native, openmp, reference
 from irkernels._problem import Problem
-from irkernels._watching import KEEP, WORDS, Records, slice_at
+from irkernels._watching import KEEP, WORDS, slice_at
 from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
@@ -230,26 +230,22 @@ def _watching(problem: Problem, steps: int, has_trials: list[bool], threads: int
     watching, records, limits = problem.watching, problem.watching.records, problem.watching.limits
     watching.prepare(steps, problem.factors[0].device)
     if records is not None:
-        records = (records.every, *_formulas(records), watching.rows, records.now, *_sights(problem, has_trials, threads))
+        numbers = tuple((WORDS.index(number.word), *number[1:]) for number in records.numbers)
+        probes = tuple((number, KEEP.index(keep)) for number, keep in records.probes)
+        sights, scratch, elements = _sights(problem, has_trials, threads)
+        records = (
+            records.every, numbers, records.each_step, int(records.watches(records.each_step)), probes, records.order,
+            sights, watching.rows, watching.rows.shape[-1], records.now, scratch, elements,
+        )  # fmt: skip
     if limits is not None:
         limits = (limits.below, limits.above, limits.patience, limits.every, limits.checked, limits.streak)
     return watching.first, int(watching.look_back), watching.verdicts, records, limits
 
 
-def _formulas(records: Records) -> tuple:
-    """Tokens, probes as spans of them, whether each step is looked at, whether W is too, the determinant's order."""
-    tokens, probes = [], []
-    for probe in records.probes:
-        probes.append((len(tokens), len(probe.tokens), KEEP.index(probe.keep)))
-        tokens += [(WORDS.index(word), index, constant) for word, index, constant in probe.tokens]
-    extremes = [probe for probe in records.probes if probe.keep != "value"]
-    return tuple(tokens), tuple(probes), int(bool(extremes)), int(any(probe.watches for probe in extremes)), records.order
-
-
 def _sights(problem: Problem, has_trials: list[bool], threads: int) -> tuple:
     """The plans that make the watched entries, and workspace for so many threads."""
     records, operands = problem.watching.records, tuple(problem.operands)
-    if not records.watches:
+    if not records.watches():
         sliced = []
     elif records.entries is None:
         sliced = [(problem.equation, operands)]

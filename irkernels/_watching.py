@@ -6,49 +6,46 @@ An engine looks at every step before its update: the loss is known there, and W 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-# words of a formula in postfix order, verdicts and kinds of probes, numbered as in csrc/plan/records.h
+# how a number follows from those before it, what is kept of it, and why a trial stops: numbered as in csrc/plan/records.h
 WORDS = (
     "loss", "watched", "determinant", "constant", "add", "subtract", "multiply", "divide", "absolute", "root", "power",
     "less", "at_most", "choose",
 )  # fmt: skip
-KEEP = ("value", "least", "greatest")  # of the recorded step, or the extreme of all steps until then
+KEEP = ("value", "least", "greatest")
 VERDICTS = ("none", "converged", "diverged")
-FORMULA_DEPTH = 16  # numbers on a formula's stack
+MOST_NUMBERS = 64  # of one trial at one step
 DETERMINANT_ORDER = 8  # larger ones are taken between chunks
 
-Token = tuple[str, int, float]  # a word, its index (of a watched entry; a power), its constant
 
+class Number(NamedTuple):
+    """One number of a trial at one step; a and b are places of earlier numbers in the list (see csrc/plan/records.h)."""
 
-@dataclass(frozen=True)
-class Probe:
-    """One number of every trial: a formula, and what is kept of it."""
-
-    tokens: tuple[Token, ...]
-    keep: str = "value"
-
-    @property
-    def watches(self) -> bool:
-        return any(word in ("watched", "determinant") for word, _, _ in self.tokens)
+    word: str
+    a: int = 0
+    b: int = 0
+    constant: float = 0.0
 
 
 @dataclass
 class Records:
-    """Probes whose numbers are rows at each multiple of `every`; those that keep an extreme look at each step."""
+    """What to note: rows of the probes at each multiple of `every`, and extremes of every step."""
 
     every: int
-    probes: list[Probe]
+    numbers: list[Number]  # those that an extreme needs first
+    each_step: int  # how many these are
+    probes: list[tuple[int, str]]  # which number, and what is kept of it (KEEP): at the recorded step, or of all until then
     entries: list[tuple[int, ...]] | None  # coordinates of the watched entries of W; None: all of them, in order
+    order: int  # of the determinant, where it is asked for: W is square then and all of it is watched; else 0
     now: Tensor  # [probes, T] extremes so far, and the values last looked at
 
-    order: int = 0  # of the determinant, where a probe asks for it: W is square then and all of it is watched
-
-    @property
-    def watches(self) -> bool:
-        return any(probe.watches for probe in self.probes)
+    def watches(self, numbers: int | None = None) -> bool:
+        """Whether the first so many numbers read entries of W."""
+        return any(number.word in ("watched", "determinant") for number in self.numbers[:numbers])
 
 
 @dataclass
@@ -72,14 +69,14 @@ class Watching:
     look_back: bool = False  # look at the state after the last step too
     records: Records | None = None
     limits: Limits | None = None
-    rows: Tensor | None = None  # [rows, probes, T], one for each multiple of records.every among the steps
+    rows: Tensor | None = None  # [probes, T, rows], one for each multiple of records.every among the steps
     verdicts: Tensor = field(init=False)  # uint8 [T], of VERDICTS
 
     def prepare(self, steps: int, device: torch.device) -> None:
         """Fresh rows and verdicts for a call of so many steps."""
         self.verdicts = torch.zeros(self.trials, dtype=torch.uint8, device=device)
         if self.records is not None:
-            self.rows = self.records.now.new_empty(self.row(self.first + steps), *self.records.now.shape)
+            self.rows = self.records.now.new_empty(*self.records.now.shape, self.row(self.first + steps))
 
     def row(self, step: int) -> int:
         """The first row of a step not before `step`."""

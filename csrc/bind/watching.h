@@ -7,7 +7,7 @@
 namespace irk {
 
 // (first, look_back, verdicts, records or None, limits or None)
-//   records: (every, tokens, probes, each_step, watch_each_step, order, rows, now, sights, scratch, scratch_elements),
+//   records: (every, numbers, n_each_step, watch_each_step, probes, order, sights, rows, n_rows, now, scratch, scratch_elements),
 //            sights: (plan, operands, offset, scratch_offset) each; see csrc/plan/records.h
 //   limits:  (below, above, patience, every, checked, streak)
 class Watching {
@@ -32,14 +32,15 @@ class Watching {
  private:
   void read_records(const py::tuple& r) {
     for (const auto& item : r[1].cast<py::tuple>()) {
-      const auto t = item.cast<py::tuple>();
-      tokens_.push_back({Word(t[0].cast<int>()), t[1].cast<int32_t>(), t[2].cast<double>()});
+      const auto n = item.cast<py::tuple>();
+      numbers_.push_back({Word(n[0].cast<int>()), n[1].cast<int32_t>(), n[2].cast<int32_t>(), n[3].cast<double>()});
     }
-    for (const auto& item : r[2].cast<py::tuple>()) {
+    if (numbers_.size() > size_t(kNumbers)) throw std::logic_error("more numbers than a step can hold");
+    for (const auto& item : r[4].cast<py::tuple>()) {
       const auto p = item.cast<py::tuple>();
-      probes_.push_back({p[0].cast<int32_t>(), p[1].cast<int32_t>(), Keep(p[2].cast<int>())});
+      probes_.push_back({p[0].cast<int32_t>(), Keep(p[1].cast<int>())});
     }
-    const auto sights = r[8].cast<py::tuple>();
+    const auto sights = r[6].cast<py::tuple>();
     buffers_.reserve(sights.size());
     for (const auto& item : sights) {
       const auto v = item.cast<py::tuple>();
@@ -48,13 +49,13 @@ class Watching {
       buffers_.push_back(buffers_of(plan, v[1].cast<py::tuple>(), py::none(), place));
       sights_.push_back({plan.program(), buffers_.back().data(), v[2].cast<int64_t>(), v[3].cast<int64_t>()});
     }
-    records_ = {r[0].cast<int64_t>(), tokens_.data(), probes_.data(), int32_t(probes_.size()), r[3].cast<int32_t>(),
-                r[4].cast<int32_t>(), r[5].cast<int32_t>(), sights_.data(), int32_t(sights_.size()), address(r[6]),
-                address(r[7]), address(r[9]), r[10].cast<int64_t>()};
+    records_ = {r[0].cast<int64_t>(), numbers_.data(), int32_t(numbers_.size()), r[2].cast<int32_t>(), r[3].cast<int32_t>(),
+                probes_.data(), int32_t(probes_.size()), r[5].cast<int32_t>(), sights_.data(), int32_t(sights_.size()),
+                address(r[7]), r[8].cast<int64_t>(), address(r[9]), address(r[10]), r[11].cast<int64_t>()};
     recorded_ = true;
   }
 
-  std::vector<Token> tokens_;
+  std::vector<Number> numbers_;
   std::vector<Probe> probes_;
   std::vector<Sight> sights_;
   std::vector<std::vector<void*>> buffers_;  // [sights][buffers]

@@ -4,29 +4,29 @@
 
 namespace irk {
 
-// One word of a formula in postfix order, over the state of one trial at one step.
+// How one number of a trial at one step follows from those before it in the list.
 enum class Word : int32_t {
-  loss, watched, determinant, constant,        // push: the loss, watched[index], det W, constant
-  add, subtract, multiply, divide,             // of the two on top
-  absolute, root, power,                       // of the one on top; power: to `index` >= 1
-  less, at_most,                               // 1 or 0
-  choose,                                      // [value, condition, otherwise]: value where condition is not 0
+  loss, watched, determinant, constant,  // the loss, watched[a], det W, the constant
+  add, subtract, multiply, divide,       // of numbers a and b
+  absolute, root, power,                 // of number a; power: to b >= 1
+  less, at_most,                         // 1 where a < b (a <= b), else 0
+  choose,                                // number a where number b is not 0, else the constant
 };
 
-struct Token {
+struct Number {
   Word word;
-  int32_t index;
+  int32_t a, b;
   double constant;
 };
 
 enum class Keep : int32_t { value, least, greatest };  // of the recorded step, or of all steps until then
 
 struct Probe {
-  int32_t first, count;  // its formula, into the tokens
+  int32_t number;
   Keep keep;
 };
 
-constexpr int kFormulaDepth = 16;      // numbers on a formula's stack
+constexpr int kNumbers = 64;           // of one trial at one step
 constexpr int kDeterminantOrder = 8;   // larger ones are taken between chunks
 
 // Entries of the product, made by a step list of their own and written from `offset` on among those watched.
@@ -37,18 +37,20 @@ struct Sight {
 };
 
 struct Records {
-  int64_t every;         // a row at each multiple of it
-  const Token* tokens;
+  int64_t every;            // a row at each multiple of it
+  const Number* numbers;
+  int32_t n_numbers;
+  int32_t n_each_step;      // the first so many are wanted at each step, for the extremes; the others in rows only,
+  int32_t watch_each_step;  // and some of them are not of the loss alone
   const Probe* probes;
   int32_t n_probes;
-  int32_t each_step;     // some probe keeps an extreme, so every step is looked at,
-  int32_t watch_each_step;  // and one of them is not of the loss alone
-  int32_t order;         // of the determinant, the watched being all of a square W; 0: none
+  int32_t order;            // of the determinant, the watched being all of a square W; 0: none
   const Sight* sights;
   int32_t n_sights;
-  void* rows;            // [rows, n_probes, trials], compute type
-  void* now;             // [n_probes, trials] extremes so far, and the values last looked at
-  void* scratch;         // [threads, scratch_elements], compute type: the watched entries, then the intermediates of the sights
+  void* rows;               // [n_probes, trials, n_rows], compute type
+  int64_t n_rows;
+  void* now;                // [n_probes, trials] extremes so far, and the values last looked at
+  void* scratch;            // [threads, scratch_elements], compute type: the watched entries, then the sights' intermediates
   int64_t scratch_elements;
 };
 

@@ -34,7 +34,7 @@ class Watch {
   // The loss of `step` is known; false where the trial stops before its update.
   bool look(int64_t step) {
     const bool due = fit_.records && (step == end() || step % fit_.records->every == 0);
-    if (due || (fit_.records && fit_.records->each_step)) notice(due);
+    if (due || (fit_.records && fit_.records->n_each_step)) notice(due);
     if (due && step < end() && team_.rank == 0) write(row(step), row(step) + 1);
     if (!fit_.limits) return true;
     const Verdict verdict = judge(*fit_.limits, step, loss(), streak_);
@@ -59,7 +59,7 @@ class Watch {
   int64_t end() const { return fit_.first + fit_.steps; }
   int64_t row(int64_t step) const { return row_of(*fit_.records, fit_.first, step); }
   T loss() const { return static_cast<const T*>(fit_.call.target->loss)[trial_]; }
-  void write(int64_t row, int64_t last) const { write_rows<T>(*fit_.records, row, last, trial_, trials_, 1); }
+  void write(int64_t row, int64_t last) const { write_rows<T>(*fit_.records, row, last, trial_, trials_); }
   Frame<T> frame_of(int v) const {
     return {fit_.records->sights[v].program, nullptr, nullptr, const_cast<char**>(bases_[size_t(v)].data()), trial_};
   }

@@ -14,34 +14,32 @@ struct State {
   V determinant;
 };
 
+// The first n numbers of the list.
 template <class V>
-IRK_FN inline V formula(const Token* token, int count, const State<V>& state) {
+IRK_FN inline void count(const Number* list, int n, const State<V>& state, V* value) {
   const V one = number<V>(1), zero = number<V>(0);
-  V stack[kFormulaDepth];
-  V* top = stack;  // one past the last
-  for (const Token* end = token + count; token < end; ++token) {
-    switch (token->word) {
-      case Word::loss: *top++ = state.loss; break;
-      case Word::watched: *top++ = state.watched[token->index]; break;
-      case Word::determinant: *top++ = state.determinant; break;
-      case Word::constant: *top++ = number<V>(token->constant); break;
-      case Word::add: --top; top[-1] = top[-1] + top[0]; break;
-      case Word::subtract: --top; top[-1] = top[-1] - top[0]; break;
-      case Word::multiply: --top; top[-1] = top[-1] * top[0]; break;
-      case Word::divide: --top; top[-1] = top[-1] / top[0]; break;
-      case Word::absolute: top[-1] = magnitude(top[-1]); break;
-      case Word::root: top[-1] = root(top[-1]); break;
-      case Word::power: {
-        const V base = top[-1];
-        for (int n = 1; n < token->index; ++n) top[-1] = top[-1] * base;
+  for (int i = 0; i < n; ++i) {
+    const Number& x = list[i];
+    switch (x.word) {
+      case Word::loss: value[i] = state.loss; break;
+      case Word::watched: value[i] = state.watched[x.a]; break;
+      case Word::determinant: value[i] = state.determinant; break;
+      case Word::constant: value[i] = number<V>(x.constant); break;
+      case Word::add: value[i] = value[x.a] + value[x.b]; break;
+      case Word::subtract: value[i] = value[x.a] - value[x.b]; break;
+      case Word::multiply: value[i] = value[x.a] * value[x.b]; break;
+      case Word::divide: value[i] = value[x.a] / value[x.b]; break;
+      case Word::absolute: value[i] = magnitude(value[x.a]); break;
+      case Word::root: value[i] = root(value[x.a]); break;
+      case Word::power:
+        value[i] = value[x.a];
+        for (int k = 1; k < x.b; ++k) value[i] = value[i] * value[x.a];
         break;
-      }
-      case Word::less: --top; top[-1] = choose(less(top[-1], top[0]), one, zero); break;
-      case Word::at_most: --top; top[-1] = choose(less_equal(top[-1], top[0]), one, zero); break;
-      case Word::choose: top -= 2; top[-1] = choose(unlike(top[0], zero), top[-1], top[1]); break;
+      case Word::less: value[i] = choose(less(value[x.a], value[x.b]), one, zero); break;
+      case Word::at_most: value[i] = choose(less_equal(value[x.a], value[x.b]), one, zero); break;
+      case Word::choose: value[i] = choose(unlike(value[x.b], zero), value[x.a], number<V>(x.constant)); break;
     }
   }
-  return stack[0];
 }
 
 // The extreme so far and one more value; a NaN stays.
@@ -54,11 +52,13 @@ IRK_FN inline V extreme(Keep keep, V so_far, V x) {
 // Brings `now` up to date at `trial` (and the lanes after it): extremes always, values where they are due.
 template <class V>
 IRK_FN inline void note(const Records& records, const State<V>& state, int64_t trial, int64_t trials, int lanes, bool due) {
+  V value[kNumbers];
+  count(records.numbers, due ? records.n_numbers : records.n_each_step, state, value);
   auto* now = static_cast<ScalarOf<V>*>(records.now) + trial;
   for (int p = 0; p < records.n_probes; ++p, now += trials) {
     const Probe& probe = records.probes[p];
     if (probe.keep == Keep::value && !due) continue;
-    const V x = formula(records.tokens + probe.first, probe.count, state);
+    const V x = value[probe.number];
     store_number<V>(now, probe.keep == Keep::value ? x : extreme(probe.keep, load_number<V>(now, lanes), x), lanes);
   }
 }
@@ -68,15 +68,14 @@ IRK_FN inline int64_t row_of(const Records& records, int64_t first, int64_t step
   return step / records.every - (first + records.every - 1) / records.every;
 }
 
-// `now` into the rows from `row` to before `last`.
-template <class V>
-IRK_FN inline void write_rows(const Records& records, int64_t row, int64_t last, int64_t trial, int64_t trials, int lanes) {
-  using T = ScalarOf<V>;
-  for (; row < last; ++row)
-    for (int p = 0; p < records.n_probes; ++p) {
-      const T* now = static_cast<const T*>(records.now) + p * trials + trial;
-      store_number<V>(static_cast<T*>(records.rows) + (row * records.n_probes + p) * trials + trial, load_number<V>(now, lanes), lanes);
-    }
+// What `now` holds of a trial into its rows from `row` to before `last`.
+template <class T>
+IRK_FN inline void write_rows(const Records& records, int64_t row, int64_t last, int64_t trial, int64_t trials) {
+  for (int64_t p = 0; p < records.n_probes; ++p) {
+    const T now = static_cast<const T*>(records.now)[p * trials + trial];
+    T* rows = static_cast<T*>(records.rows) + (p * trials + trial) * records.n_rows;
+    for (int64_t r = row; r < last; ++r) rows[r] = now;
+  }
 }
 
 // Whether a trial whose loss is known at `step` stops there.

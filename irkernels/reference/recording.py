@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from irkernels._watching import Limits, Probe, Records, Watching
+    from irkernels._watching import Limits, Number, Records, Watching
 
 _CONVERGED, _DIVERGED = 1, 2
 
@@ -23,24 +23,27 @@ _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def formula(probe: Probe, losses: Tensor, watched: Tensor, determinant: Tensor) -> Tensor:
-    """[T], from losses [T], watched entries [T, n] and determinants [T]."""
-    stack: list[Tensor] = []
-    for word, index, constant in probe.tokens:
+_UNARY = {"absolute": torch.abs, "root": torch.sqrt}
+
+
+def count(numbers: list[Number], losses: Tensor, watched: Tensor, determinants: Tensor) -> list[Tensor]:
+    """Each number, [T], from losses [T], watched entries [T, n] and determinants [T]."""
+    values: list[Tensor] = []
+    for word, a, b, constant in numbers:
         if word in _BINARY:
-            right = stack.pop()
-            stack[-1] = _BINARY[word](stack[-1], right)
+            value = _BINARY[word](values[a], values[b])
+        elif word in _UNARY:
+            value = _UNARY[word](values[a])
+        elif word == "power":
+            value = values[a] ** b
         elif word == "choose":
-            otherwise, condition = stack.pop(), stack.pop()
-            stack[-1] = torch.where(condition != 0, stack[-1], otherwise)
-        elif word in ("absolute", "root", "power"):
-            top = stack.pop()
-            stack.append(top.abs() if word == "absolute" else top.sqrt() if word == "root" else top**index)
+            value = torch.where(values[b] != 0, values[a], constant)
+        elif word == "watched":
+            value = watched[:, a]
         else:
-            leaves = {"loss": losses, "determinant": determinant}
-            constants = torch.full_like(losses, constant) if word == "constant" else leaves.get(word)
-            stack.append(watched[:, index] if word == "watched" else constants)
-    return stack[0]
+            value = {"loss": losses, "determinant": determinants}.get(word, torch.full_like(losses, constant))
+        values.append(value)
+    return values
 
 
 class Watch:
@@ -55,7 +58,8 @@ class Watch:
         records, limits = self._watching.records, self._watching.limits
         if records is not None:
             due = step == self._end or step % records.every == 0
-            self._note(records, losses, active, due)
+            if due or records.each_step:
+                self._note(records, losses, active, due)
             if due and step < self._end:
                 row = self._watching.row(step)
                 self._write(records, row, row + 1, active)
@@ -77,20 +81,22 @@ class Watch:
             self._write(records, self._watching.row(step), self._watching.row(self._end), which)
 
     def _note(self, records: Records, losses: Tensor, which: Tensor, due: bool) -> None:
-        probes = [(p, probe) for p, probe in enumerate(records.probes) if due or probe.keep != "value"]
-        watched = determinant = losses
-        if any(probe.watches for _, probe in probes):
-            watched, determinant = _watched(records, self._product())
-        for p, probe in probes:
-            value = formula(probe, losses, watched, determinant).to(records.now.dtype)
-            if probe.keep != "value":
-                extreme = torch.minimum if probe.keep == "least" else torch.maximum
-                value = extreme(records.now[p], value)
+        numbers = records.numbers if due else records.numbers[: records.each_step]
+        watched = determinants = losses
+        if records.watches(len(numbers)):
+            watched, determinants = _watched(records, self._product())
+        values = count(numbers, losses, watched, determinants)
+        for p, (number, keep) in enumerate(records.probes):
+            if number >= len(numbers) or (keep == "value" and not due):
+                continue
+            value = values[number].to(records.now.dtype)
+            if keep != "value":
+                value = (torch.minimum if keep == "least" else torch.maximum)(records.now[p], value)
             records.now[p] = torch.where(which, value, records.now[p])
 
     def _write(self, records: Records, first: int, last: int, which: Tensor) -> None:
-        rows = self._watching.rows[first:last]
-        rows.copy_(torch.where(which, records.now, rows))
+        rows = self._watching.rows[..., first:last]
+        rows.copy_(torch.where(which[:, None], records.now[..., None], rows))
 
 
 def _watched(records: Records, product: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from irkernels._watching import Records, Watching
 
 
 class Ledger:
-    """Numbers of the probes at recorded steps, [records, probes, T] in the order of their names, on the CPU."""
+    """Numbers of the probes at recorded steps, on the CPU, as blocks [probes, T, records]."""
 
     def __init__(self, names: list[str], records: Records | None) -> None:
         self._names, self._records = names, records
@@ -20,22 +20,22 @@ class Ledger:
 
     def add(self, watching: Watching, running: Tensor, reached: int) -> None:
         """The rows of a call before step `reached`; a trial not running when it began repeats what it last had."""
-        if self._records is None:
+        if self._records is None or (count := watching.row(reached)) == 0:
             return
-        count = watching.row(reached)
-        rows = torch.where(running, watching.rows[:count], self._records.now)
+        rows = watching.rows[..., :count]
+        if not running.all():
+            rows = torch.where(running[:, None], rows, self._records.now[..., None])
         self._append(rows, -(-watching.first // self._records.every) + torch.arange(count))
 
     def close(self, step: int) -> None:
         """The state at the end, as the last row."""
         if self._records is not None:
-            self._blocks.append(self._records.now[None].cpu().clone())
+            self._blocks.append(self._records.now[..., None].cpu().clone())
             self._steps.append(torch.tensor([step]))
 
     def _append(self, rows: Tensor, multiples: Tensor) -> None:
-        if len(rows):
-            self._blocks.append(rows.cpu())
-            self._steps.append(multiples * self._records.every)
+        self._blocks.append(rows.cpu())
+        self._steps.append(multiples * self._records.every)
 
     @property
     def steps(self) -> Tensor:
@@ -44,22 +44,31 @@ class Ledger:
 
     def arrays(self, trials: int | None) -> dict[str, Tensor]:
         """name -> [records, trials], [records] without trials."""
-        if self._records is None:
-            return {}
-        rows = self._rows()
-        return {n: (rows[:, p, 0] if trials is None else rows[:, p]).clone() for p, n in enumerate(self._names)}
+        arrays = {}
+        for p, name in enumerate(self._names):
+            array = self._records.now.new_empty(len(self.steps), self._records.now.shape[1], device="cpu")
+            first = 0
+            for block in self._blocks:
+                array[first : first + block.shape[-1]] = block[p].T
+                first += block.shape[-1]
+            arrays[name] = array[:, 0] if trials is None else array
+        return arrays
 
     def _rows(self) -> Tensor:
-        return torch.cat(self._blocks) if self._blocks else self._records.now.cpu().new_empty(0, *self._records.now.shape)
+        """[probes, T, records]"""
+        empty = self._records.now.cpu().new_empty(*self._records.now.shape, 0)
+        return torch.cat([empty, *self._blocks], dim=-1)
 
     def drop_from(self, step: int) -> None:
         """Forget the rows from `step` on, which the next call notes again."""
-        kept = self.steps < step
         if self._records is not None:
-            self._blocks, self._steps = [self._rows()[kept]], [self.steps[kept]]
+            kept = self.steps < step
+            self._blocks, self._steps = [self._rows()[..., kept]], [self.steps[kept]]
 
     def state(self) -> dict[str, Any] | None:
-        return None if self._records is None else {"steps": self.steps, "rows": self._rows(), "now": self._records.now.cpu()}
+        if self._records is None:
+            return None
+        return {"steps": self.steps, "rows": self._rows(), "now": self._records.now.cpu()}
 
     def load(self, state: dict[str, Any] | None) -> None:
         if state is not None:

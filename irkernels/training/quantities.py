@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,7 @@ from typing import Any
 import torch
 
 from irkernels._arguments import integer
-from irkernels._watching import DETERMINANT_ORDER, FORMULA_DEPTH, Probe, Records
-
-_OPERANDS = {"loss": 0, "watched": 0, "determinant": 0, "constant": 0, "absolute": 1, "root": 1, "power": 1, "choose": 3}
-
+from irkernels._watching import DETERMINANT_ORDER, MOST_NUMBERS, Number, Records
 
 class Quantity:
     """A formula, one number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() sqrt() < <= make.
@@ -21,23 +19,23 @@ class Quantity:
     its value at the recorded steps, or in a `Running` for its extreme over all steps.
     """
 
-    def __init__(self, tokens: tuple[tuple, ...], text: str) -> None:
-        self._tokens, self._text = tokens, text
+    def __init__(self, word: str, operands: tuple[Quantity, ...] = (), detail: Any = None, text: str = "") -> None:
+        self._word, self._operands, self._detail, self._text = word, operands, detail, text
 
     def __repr__(self) -> str:
         return self._text
 
     def sqrt(self) -> Quantity:
-        return Quantity((*self._tokens, ("root",)), f"sqrt({self._text})")
+        return Quantity("root", (self,), text=f"sqrt({self})")
 
     def __abs__(self) -> Quantity:
-        return Quantity((*self._tokens, ("absolute",)), f"abs({self._text})")
+        return Quantity("absolute", (self,), text=f"abs({self})")
 
     def __neg__(self) -> Quantity:
         return -1.0 * self
 
     def __pow__(self, power: int) -> Quantity:
-        return Quantity((*self._tokens, ("power", integer("power", power, 1))), f"{self._text}**{power}")
+        return Quantity("power", (self,), integer("power", power, 1), f"{self}**{power}")
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self._text} has a value at each step only; write (a < b) & (b < c) for a < b < c")
@@ -86,7 +84,7 @@ class Loss(Quantity):
     """The loss that is trained."""
 
     def __init__(self) -> None:
-        super().__init__((("loss",),), "loss")
+        super().__init__("loss", text="loss")
 
 
 class Entry(Quantity):
@@ -94,14 +92,14 @@ class Entry(Quantity):
 
     def __init__(self, *at: int) -> None:
         at = tuple(integer("Entry: a coordinate", each, 0) for each in at)
-        super().__init__((("entry", at),), f"W[{', '.join(map(str, at))}]")
+        super().__init__("entry", detail=at, text=f"W[{', '.join(map(str, at))}]")
 
 
 class Determinant(Quantity):
     """det W of a square matrix of up to 8 rows; record the name "determinant" for larger ones."""
 
     def __init__(self) -> None:
-        super().__init__((("determinant",),), "determinant")
+        super().__init__("determinant", text="determinant")
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +127,7 @@ class Running:
 
 
 NAMED: dict[str, Quantity] = {"loss": Loss(), "determinant": Determinant()}
-_EXTREMES = {"min": ("least", float("inf")), "max": ("greatest", float("-inf"))}
+_EXTREMES = {"min": ("least", math.inf), "max": ("greatest", -math.inf)}
 
 
 def compile_records(
@@ -137,28 +135,70 @@ def compile_records(
 ) -> Records | None:
     """The quantities as probes, in their order; like: a factor, for dtype and device.
 
-    Raises ValueError: coordinates that W does not have, a determinant of what is not square or too large, a formula too
-    deep.
+    Raises ValueError: coordinates that W does not have, a determinant of what is not square or too large, too many
+    numbers.
     """
     if not quantities:
         return None
-    items = [(item, *_EXTREMES[item.kind]) if isinstance(item, Running) else (item, "value", float("nan"))
-             for item in quantities.values()]  # fmt: skip
-    formulas = [(_tokens(item), keep) for item, keep, _ in items]
-    words = [token for tokens, _ in formulas for token in tokens]
-    square = any(token[0] == "determinant" for token in words)
+    items, listed = list(quantities.values()), _List()
+    extremes = {n: listed.add(_counted(item)) for n, item in enumerate(items) if isinstance(item, Running)}
+    each_step = len(listed.numbers)
+    places = [extremes[n] if n in extremes else listed.add(item) for n, item in enumerate(items)]
+    keeps = [_EXTREMES[item.kind] if isinstance(item, Running) else ("value", math.nan) for item in items]
+    if len(listed.numbers) > MOST_NUMBERS:
+        raise ValueError(f"record: {len(listed.numbers)} numbers are needed at a step, at most {MOST_NUMBERS} can be held")
+    square = any(number.word == "determinant" for number in listed.numbers)
+    _check_shape(shape, square, listed.entries)
+    whole = square or (len(listed.entries) > 1 and math.prod(shape) <= DETERMINANT_ORDER**2)
+    linear = [_linear(at, shape) for at in listed.entries]
+    numbers = [n._replace(a=linear[n.a]) if whole and n.word == "watched" else n for n in listed.numbers]
+    now = torch.stack([like.new_full((trials,), start) for _, start in keeps])
+    probes = [(place, keep) for place, (keep, _) in zip(places, keeps)]
+    return Records(every, numbers, each_step, probes, None if whole else listed.entries, shape[0] if square else 0, now)
+
+
+class _List:
+    """Numbers in an order in which each follows from earlier ones, every one of them once."""
+
+    def __init__(self) -> None:
+        self.numbers: list[Number] = []
+        self.entries: list[tuple[int, ...]] = []
+        self._places: dict[Number, int] = {}
+
+    def add(self, quantity: Quantity) -> int:
+        operands = [self.add(operand) for operand in quantity._operands]
+        word, detail = quantity._word, quantity._detail
+        if word == "entry":
+            if detail not in self.entries:
+                self.entries.append(detail)
+            number = Number("watched", self.entries.index(detail))
+        elif word == "power":
+            number = Number(word, operands[0], detail)
+        else:
+            number = Number(word, *operands, *[0] * (2 - len(operands)), 0.0 if detail is None else detail)
+        if number not in self._places:
+            self._places[number] = len(self.numbers)
+            self.numbers.append(number)
+        return self._places[number]
+
+
+def _counted(item: Running) -> Quantity:
+    """Its quantity where it counts; elsewhere what no extreme takes."""
+    quantity = NAMED[item.quantity] if isinstance(item.quantity, str) else item.quantity
+    if item.where is None:
+        return quantity
+    return Quantity("choose", (quantity, item.where), _EXTREMES[item.kind][1])
+
+
+def _check_shape(shape: tuple[int, ...], square: bool, entries: list[tuple[int, ...]]) -> None:
     if square and not has_determinant(shape):
-        raise ValueError(f"record: no determinant of {shape} can be taken at each step; a square matrix of up to"
-                         f" {DETERMINANT_ORDER} rows has one")  # fmt: skip
-    listed = list(dict.fromkeys(token[1] for token in words if token[0] == "entry"))
-    for at in listed:
+        raise ValueError(
+            f"record: no determinant of {shape} can be taken at each step; a square matrix of up to {DETERMINANT_ORDER}"
+            " rows has one"
+        )
+    for at in entries:
         if len(at) != len(shape) or any(a >= extent for a, extent in zip(at, shape)):
             raise ValueError(f"record: Entry{at} is not an entry of the product, whose shape is {shape}")
-    whole = square or (len(listed) > 1 and torch.Size(shape).numel() <= DETERMINANT_ORDER**2)
-    index = {at: _linear(at, shape) if whole else n for n, at in enumerate(listed)}
-    probes = [Probe(_numbered(tokens, index), keep) for tokens, keep in formulas]
-    now = torch.stack([like.new_full((trials,), start) for _, _, start in items])
-    return Records(every, probes, None if whole else listed, now, shape[0] if square else 0)
 
 
 def has_determinant(shape: tuple[int, ...]) -> bool:
@@ -166,35 +206,9 @@ def has_determinant(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[0] == shape[1] <= DETERMINANT_ORDER
 
 
-def _tokens(item: Quantity | Running) -> tuple[tuple, ...]:
-    if isinstance(item, Quantity):
-        tokens = item._tokens
-    else:
-        tokens = (NAMED[item.quantity] if isinstance(item.quantity, str) else item.quantity)._tokens
-        if item.where is not None:
-            tokens = (*tokens, *item.where._tokens, ("constant", _EXTREMES[item.kind][1]), ("choose",))
-    depth = most = 0
-    for word, *_ in tokens:
-        depth += 1 - _OPERANDS.get(word, 0 if word == "entry" else 2)
-        most = max(most, depth)
-    if most > FORMULA_DEPTH:
-        raise ValueError(f"record: {item} needs {most} numbers at once, at most {FORMULA_DEPTH} can be held")
-    return tokens
-
-
-def _numbered(tokens: tuple[tuple, ...], index: dict[tuple[int, ...], int]) -> tuple:
-    numbered = []
-    for word, *rest in tokens:
-        if word == "entry":
-            numbered.append(("watched", index[rest[0]], 0.0))
-        else:
-            numbered.append((word, rest[0] if word == "power" else 0, rest[0] if word == "constant" else 0.0))
-    return tuple(numbered)
-
-
 def _binary(word: str, sign: str, left: Any, right: Any) -> Quantity:
     left, right = _quantity(left), _quantity(right)
-    return Quantity((*left._tokens, *right._tokens, (word,)), f"({left} {sign} {right})")
+    return Quantity(word, (left, right), text=f"({left} {sign} {right})")
 
 
 def _quantity(value: Any) -> Quantity:
@@ -202,7 +216,7 @@ def _quantity(value: Any) -> Quantity:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"expected a number or a Quantity, got {value!r}")
-    return Quantity((("constant", float(value)),), f"{value:g}")
+    return Quantity("constant", detail=float(value), text=f"{value:g}")
 
 
 def _linear(at: tuple[int, ...], shape: tuple[int, ...]) -> int:
