@@ -71,7 +71,7 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
 def dense_loss(product: Tensor, target: Tensor, loss: str, delta: float, trials: bool) -> Tensor:
     """The loss over all entries of the product, every one observed: [T] with trials, else a scalar."""
     pointwise = LOSSES[loss](product, target.expand_as(product), delta)
-    pointwise = pointwise.flatten(1) if trials else pointwise.flatten()
+    pointwise = pointwise.reshape(len(pointwise), -1) if trials else pointwise.flatten()
     return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)
 
 
