@@ -151,6 +151,8 @@ class _Run:
             try:
                 if self._fresh:
                     self._visit()
+                if path is not None:
+                    files.clear_unfinished(path)
                 written = self._save(path)
                 while self.reached < self.steps and self.running.active.any() and not self._stopped(interrupt):
                     self._advance(pace)
