@@ -18,6 +18,7 @@ from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.recording import Watch
 from irkernels.training.data import model_loss
+from irkernels.training.distributed import Ranks, observations_share
 from irkernels.training.rules import read_rule, write_rule
 
 # these act on every entry by itself, so trials do not meet in them
@@ -60,6 +61,19 @@ class NativeSteps:
             for parameter, factor in zip(self._model.factors, self.problem.factors):
                 if parameter.data_ptr() != factor.data_ptr():
                     parameter.copy_(factor.view(parameter.shape))
+
+    def gather(self, ranks: Ranks) -> None:
+        """The trials of all ranks, factors and state."""
+        rule = self.problem.rule
+        begun = ranks.largest(int(rule.momentum_buffers is not None))
+        if begun and rule.momentum_buffers is None:  # this rank has taken no step
+            rule.momentum_buffers = [torch.zeros_like(factor) for factor in self.problem.factors]
+        for tensor in (*self.problem.factors, *(rule.momentum_buffers or [])):
+            ranks.gather(tensor)
+        for tensor in (rule.v, rule.step):
+            if tensor is not None:
+                ranks.gather(tensor, tensor.dim() - 1)
+        self._publish()
 
     def write_back(self) -> None:
         """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
@@ -135,7 +149,7 @@ class OrdinarySteps:
                 self._step(gradients, active)
             done += active
         if watching.look_back and active.any():
-            losses = torch.where(active, self._losses().detach(), losses)
+            losses = torch.where(active, self._gradients()[0], losses)
             watch.look(watching.first + steps, losses, active)
         for parameter, gradient in zip(self._parameters, kept):
             parameter.grad = gradient
@@ -143,13 +157,10 @@ class OrdinarySteps:
 
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...]."""
-        losses = self._losses()
+        losses = model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
         gradients = torch.autograd.grad(losses.sum(), self._parameters)
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
-
-    def _losses(self) -> Tensor:
-        return model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
 
     def _product(self) -> Tensor:
         with torch.no_grad():
@@ -165,6 +176,9 @@ class OrdinarySteps:
             with torch.no_grad():
                 for parameter, mask, old in zip(self._parameters, masks, before):
                     parameter.copy_(torch.where(mask, parameter, old))
+
+    def gather(self, ranks: Ranks) -> None:
+        pass  # every rank has taken every step
 
     def write_back(self) -> None:
         pass  # the optimizer has taken every step itself
@@ -187,3 +201,19 @@ class OrdinarySteps:
             for factor, saved in zip(self._model.factors, state["factors"]):
                 factor.copy_(saved)
         self._optimizer.load_state_dict(state["optimizer"])
+
+
+class SharedSteps(OrdinarySteps):
+    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed over the ranks."""
+
+    def __init__(
+        self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, ranks: Ranks
+    ) -> None:
+        super().__init__(model, data, optimizer, loss, delta)
+        self._ranks, self._share = ranks, observations_share(ranks, data, loss, model.trials or 1)
+
+    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
+        losses, gradients = super()._gradients()
+        weighed = (each * self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients))
+        losses, *gradients = self._ranks.add(list(weighed))
+        return losses, gradients

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from irkernels._watching import Records, Watching
+from irkernels.training.distributed import Ranks
 
 
 class Ledger:
@@ -26,6 +27,18 @@ class Ledger:
         if not running.all():
             rows = torch.where(running[:, None], rows, self._records.now[..., None])
         self._append(rows, -(-watching.first // self._records.every) + torch.arange(count))
+
+    def extend(self, first: int, last: int) -> None:
+        """Rows of the steps from `first` to before `last`, in which no trial of this process ran any more."""
+        if self._records is not None:
+            multiples = torch.arange(-(-first // self._records.every), -(-last // self._records.every))
+            self._append(self._records.now[..., None].expand(-1, -1, len(multiples)), multiples)
+
+    def gather(self, ranks: Ranks) -> None:
+        """The rows of all ranks' trials."""
+        if self._records is not None:
+            self._blocks, self._steps = [self._rows()], [self.steps]
+            ranks.gather(self._blocks[0], axis=1)
 
     def close(self, step: int) -> None:
         """The state at the end, as the last row."""

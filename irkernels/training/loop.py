@@ -18,8 +18,9 @@ from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.training import checkpoint as files
 from irkernels.training.data import checked_data, checked_loss
-from irkernels.training.engines import NativeSteps, OrdinarySteps
-from irkernels.training.interrupt import Interrupt, answer_interrupts
+from irkernels.training.distributed import Ranks, read_ranks
+from irkernels.training.engines import NativeSteps, OrdinarySteps, SharedSteps
+from irkernels.training.interrupt import answer_interrupts
 from irkernels.training.ledger import Ledger
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
@@ -47,6 +48,7 @@ def fit(
     checkpoint_every: float = 60.0,
     resume: str | os.PathLike | None = None,
     truth: Observed | Tensor | None = None,
+    distributed: str | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
@@ -83,24 +85,33 @@ def fit(
     data = checked_data("data", data, model)
     truth = None if truth is None else checked_data("truth", truth, model)
     check_optimizer(optimizer, model)
+    ranks = read_ranks(distributed)
+    checkpoint, resume = ranks.file(checkpoint), ranks.file(resume)
     metrics = read_metrics(record, model, truth)
-    report = reporter(progress)
+    if ranks.shares_observations and "gradient_norm" in metrics.between:
+        raise ValueError('record: gradient_norm is of one process\'s observations, not of distributed="observations"')
+    report = reporter(progress if ranks.rank == 0 or callable(progress) else False)
     saved = None if resume is None else files.read(resume, "Checkpoint")
     if record_every is None:
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
-    engine = _engine_for(model, data, optimizer, loss, delta, None if lr is None else per_trial("lr", lr, model.trials))
+    engine = _engine_for(model, data, optimizer, loss, delta, None if lr is None else per_trial("lr", lr, model.trials), ranks)
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
         "loss": loss, "delta": delta, "data": _describe(data), "record": metrics.names, "record_every": record_every,
         "quantities": {name: str(quantity) for name, quantity in metrics.within.items()},
-        **engine.settings(),
+        **engine.settings(), **ranks.settings(),
     }  # fmt: skip
+    shared = {name: value for name, value in settings.items() if name != "distributed"}
+    if ranks.shares_observations:
+        del shared["data"]
+    ranks.check_alike({**shared, "steps": steps, "the model's parameters": files.digest(list(map(Tensor.detach, model.factors)))})
     trials, factor = model.trials or 1, model.factors[0].detach()
     records = compile_records(metrics.within, model.shape, trials, record_every, factor)
     run = _Run(
         engine=engine,
-        running=Running(trials, factor.device),
+        running=Running(trials, factor.device, ranks.own(trials)),
+        ranks=ranks,
         recorder=Recorder(metrics.between, model.trials),
         ledger=Ledger(list(metrics.within), records),
         watching=Watching(
@@ -126,6 +137,7 @@ class _Run:
         self,
         engine: NativeSteps | OrdinarySteps,
         running: Running,
+        ranks: Ranks,
         recorder: Recorder,
         ledger: Ledger,
         watching: Watching,
@@ -135,13 +147,13 @@ class _Run:
         steps: int,
         stop: Stop | None,
     ) -> None:
-        self.engine, self.running, self.recorder = engine, running, recorder
+        self.engine, self.running, self.ranks, self.recorder = engine, running, ranks, recorder
         self.ledger, self.watching, self.names = ledger, watching, names
         self.snapshot, self.settings, self.steps, self.stop = snapshot, settings, steps, stop
         self.record_every: int = settings["record_every"]
         self.reached = 0
         self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64)
-        self.interrupted = False
+        self._asked = False  # to end, by the progress callable
         self._fresh = True
         self._reported = -LOOK_UP
 
@@ -154,26 +166,25 @@ class _Run:
                 if path is not None:
                     files.clear_unfinished(path)
                 written = self._save(path)
-                while self.reached < self.steps and self.running.active.any() and not self._stopped(interrupt):
-                    self._advance(pace)
+                while self.reached < self.steps and self.running.active.any():
+                    chunk, interrupted = self.ranks.agree(
+                        min(pace.chunk, self._next_visit() - self.reached), interrupt.requested or self._asked
+                    )
+                    if interrupted:
+                        break
+                    self._advance(pace, chunk)
                     self._visit()
                     self._report(report, pace)
                     if time.monotonic() - written > checkpoint_every:
                         written = self._save(path)
-            except _Interrupted:
-                self.interrupted = True
             finally:
                 self.engine.write_back()
                 report.close()
             self._finish()
             self._save(path)
+        self._gather()
 
-    def _stopped(self, interrupt: Interrupt) -> bool:
-        self.interrupted = interrupt.requested
-        return self.interrupted
-
-    def _advance(self, pace: Pace) -> None:
-        chunk = min(pace.chunk, self._next_visit() - self.reached)
+    def _advance(self, pace: Pace, chunk: int) -> None:
         active, self.watching.first, self.watching.look_back = self.running.active, self.reached, False
         with pace.measured(chunk):
             losses, done = self.engine.advance(chunk, active, self.watching)
@@ -206,8 +217,21 @@ class _Run:
             self.running.advanced(self.reached, done, self.watching.verdicts)
             if self.watching.limits:
                 self.watching.limits.checked = self.reached
+        self.running.pause(self.reached)
+        latest = self.ranks.largest(self.reached)
+        self.ledger.extend(self.reached, latest)
+        while self.reached < latest:
+            self.reached = min(latest, self._next_visit())
+            self._visit()
         self.ledger.close(self.reached)
         self._record()
+
+    def _gather(self) -> None:
+        """What the other ranks' trials have become."""
+        if self.ranks.shares_trials:
+            for part in (self.engine, self.running, self.recorder, self.ledger):
+                part.gather(self.ranks)
+            self.engine.write_back()
 
     def _report(self, report: Any, pace: Pace) -> None:
         left = self.steps - self.reached
@@ -218,8 +242,8 @@ class _Run:
         remaining = left / pace.rate if running and pace.rate else 0.0
         try:
             report(Progress(self.reached, self.steps, pace.rate, remaining, self.losses, running))
-        except KeyboardInterrupt:
-            raise _Interrupted from None
+        except KeyboardInterrupt:  # between chunks, so that the run can end in order
+            self._asked = True
 
     def _save(self, path: Any) -> float:
         if path is not None:
@@ -252,7 +276,7 @@ class _Run:
             self.recorder.drop_after(self.record_every)
 
     def trajectory(self, model: Product) -> Trajectory:
-        reasons, ends = self.running.reasons(self.interrupted), self.running.ends(self.reached)
+        reasons, ends = self.running.reasons(self.steps), self.running.stopped_at.cpu()
         single = model.trials is None
         metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
         return Trajectory(
@@ -269,14 +293,16 @@ class _Run:
         )
 
 
-class _Interrupted(Exception):
-    """KeyboardInterrupt out of a progress callable, where the run is between chunks."""
-
-
 def _engine_for(
-    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, lr: Tensor | None
+    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, lr: Tensor | None, ranks: Ranks
 ) -> NativeSteps | OrdinarySteps:
     reason = why_not_native(optimizer, model)
+    if ranks.shares_observations:
+        if lr is not None:
+            raise ValueError('lr= needs native steps, but distributed="observations" takes them in a Python loop')
+        return SharedSteps(model, data, optimizer, loss, delta, ranks)
+    if ranks.shares_trials and (model.trials is None or reason is not None):
+        raise ValueError(f'distributed="trials" needs trials and native steps, but {reason or "the model has no trials"}')
     if reason is None:
         return NativeSteps(model, data, optimizer, loss, delta, lr)
     if lr is not None:

@@ -15,6 +15,7 @@ from irkernels.observed import Observed
 from irkernels.spectrum import effective_rank_of, singular_values
 from irkernels.training.components import component_norms, shared_letter
 from irkernels.training.data import model_loss
+from irkernels.training.distributed import Ranks
 from irkernels.training.quantities import NAMED, Quantity, Running, has_determinant
 
 
@@ -194,6 +195,12 @@ class Recorder:
 
     def arrays(self) -> dict[str, Tensor]:
         return {name: torch.stack(values) if values else torch.empty(0) for name, values in self._values.items()}
+
+    def gather(self, ranks: Ranks) -> None:
+        """The metrics of all ranks' trials."""
+        for values in self._values.values():
+            for value in values:
+                ranks.gather(value)
 
     def state(self) -> dict[str, Any]:
         return {"steps": torch.tensor(self.steps, dtype=torch.int64), "metrics": self.arrays()}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from irkernels._arguments import integer
 from irkernels._watching import VERDICTS, Limits
+from irkernels.training.distributed import Ranks
 
 STEPS, CONVERGED, DIVERGED, INTERRUPTED = "steps", "converged", "diverged", "interrupted"
 
@@ -52,8 +53,10 @@ class Stop:
 class Running:
     """The state of T trials between chunks; a trial not active keeps its reason and the updates made until then."""
 
-    def __init__(self, trials: int, device: torch.device) -> None:
-        self.active = torch.ones(trials, dtype=torch.bool, device=device)
+    def __init__(self, trials: int, device: torch.device, own: slice) -> None:
+        self.own = torch.zeros(trials, dtype=torch.bool, device=device)  # those that this process trains
+        self.own[own] = True
+        self.active = self.own.clone()
         self.diverged = torch.zeros_like(self.active)
         self.stopped_at = torch.zeros(trials, dtype=torch.int64, device=device)
 
@@ -66,22 +69,26 @@ class Running:
 
     def restart_converged(self) -> None:
         """Under another Stop, what has converged runs on."""
-        self.active = ~self.diverged
+        self.active = self.own & ~self.diverged
 
     def settled(self, step: int) -> Tensor:
         """bool [T]: stopped at `step` or before, so that nothing recorded from there on can differ."""
         return ~self.active & (self.stopped_at <= step)
 
-    def reasons(self, interrupted: bool) -> list[str]:
-        running = INTERRUPTED if interrupted else STEPS
+    def pause(self, reached: int) -> None:
+        """The trials that still run have made so many updates."""
+        self.stopped_at = torch.where(self.active, reached, self.stopped_at)
+
+    def reasons(self, steps: int) -> list[str]:
+        """Of each trial; one that still ran before the last step was interrupted."""
         return [
-            running if active else DIVERGED if diverged else CONVERGED
-            for active, diverged in zip(self.active.tolist(), self.diverged.tolist())
+            (STEPS if at == steps else INTERRUPTED) if active else DIVERGED if diverged else CONVERGED
+            for active, diverged, at in zip(self.active.tolist(), self.diverged.tolist(), self.stopped_at.tolist())
         ]
 
-    def ends(self, reached: int) -> Tensor:
-        """int64 [T]: updates made by each trial, on the CPU."""
-        return torch.where(self.active, torch.full_like(self.stopped_at, reached), self.stopped_at).cpu()
+    def gather(self, ranks: Ranks) -> None:
+        for tensor in (self.active, self.diverged, self.stopped_at):
+            ranks.gather(tensor)
 
     def state(self) -> dict[str, Tensor]:
         return {name: value.cpu() for name, value in vars(self).items()}
