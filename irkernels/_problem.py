@@ -13,22 +13,32 @@ from torch import Tensor
 from irkernels.observed import Observed
 
 
+HYPERS = ("lr", "momentum", "dampening", "weight_decay", "beta1", "beta2", "alpha", "eps")
+
+
 @dataclass
 class Rule:
-    """One optimizer's hyper-parameters and state; the state is updated in place or replaced by the engine."""
+    """One optimizer's hyper-parameters and state, for G parameter groups; the state is updated in place.
 
-    kind: str  # "sgd" (torch.optim.SGD) or "group_rmsprop" (Arora et al. 2019)
-    lr: Tensor  # [T] float64
-    step: Tensor  # [T] int64, updates made so far
-    momentum: float = 0.0
-    dampening: float = 0.0
-    weight_decay: float = 0.0
+    moments: one list for each factor, tensors like it.  sgd: the momentum buffer, or nothing where momentum is zero in
+    all trials.  adam: exp_avg, exp_avg_sq and, with amsgrad, max_exp_avg_sq.  group_rmsprop: nothing.
+    """
+
+    kind: str  # "sgd" (torch.optim.SGD), "adam" (Adam, AdamW) or "group_rmsprop" (Arora et al. 2019)
+    hyper: Tensor  # float64 [G, HYPERS, T]; a rule reads its own and no others
+    group: list[int]  # of each factor
+    step: Tensor  # int64 [G, T], updates that have made the state: 0 begins it
+    moments: list[list[Tensor]]
+    v: Tensor | None = None  # float64 [G, T], group_rmsprop: running mean of the squared gradient norm
     nesterov: bool = False
     maximize: bool = False
-    momentum_buffers: list[Tensor] | None = None  # like the factors; None: the first update copies the gradient
-    alpha: float = 0.99
-    eps: float = 1e-6
-    v: Tensor | None = None  # [T] float64, running mean of the squared gradient norm
+    decoupled: bool = False  # adam: weight decay past the moments
+    clip: Tensor | None = None  # float64 [T], largest norm of all gradients of a trial
+    clip_value: Tensor | None = None  # float64 [T], largest magnitude of a gradient's entry
+
+    def hyper_of(self, name: str) -> Tensor:
+        """[G, T]"""
+        return self.hyper[:, HYPERS.index(name)]
 
 
 @dataclass

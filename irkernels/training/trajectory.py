@@ -33,6 +33,7 @@ class Trajectory:
     loss: str
     optimizer: str
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    optimizer_state: dict[str, Any] | None = None
 
     def plot(
         self, path: str | os.PathLike | None = None, metrics: list[str] | None = None, log_steps: bool = False
