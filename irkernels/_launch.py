@@ -194,11 +194,12 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     first, trials = operands[0], problem.trials
     observed = problem.data if isinstance(problem.data, Observed) else None
     at = observed.coordinates if observed else None
-    wanted = [position not in problem.constants for position in range(len(operands))]
-    single = tuple(operand[0] if w else operand for operand, w in zip(operands, wanted))
+    per_trial = [position not in problem.constants for position in range(len(operands))]
+    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
+    single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
     if at is not None and prefers_gather(problem.equation, single, at):
         return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, wanted, operands, trials, at.nnz if at else -1)
+    plan = _native.train_plan(problem.equation, wanted, per_trial, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
     done = torch.zeros(trials, dtype=torch.int64)
     if observed:
@@ -208,8 +209,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         dense = problem.data.reshape(-1, *shape) if problem.data.dim() > len(shape) else problem.data
         target = _target(dense.flatten(-len(shape)) if shape else dense.unsqueeze(-1), None, [trials, -1], problem.loss,
                          problem.delta, losses)
-    positions = [position for position, w in enumerate(wanted) if w]
-    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, positions))
+    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
     threads = own_threads()
     native_rule = (
         RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),

@@ -43,16 +43,21 @@ class Rule:
 
 @dataclass
 class Problem:
-    """A model, its data and its rule; factors are updated in place."""
+    """A model, its data and its rule; factors are updated in place.
+
+    Operands come from constants, frozen and tied where these name their position, from the next factor elsewhere.
+    """
 
     equation: str  # without `...`
-    factors: list[Tensor]  # operand order, each [T, ...] contiguous
+    factors: list[Tensor]  # those that move, in operand order, each [T, ...] contiguous
     data: Observed | Tensor  # Tensor: dense target, of the output's shape or [T, output]
     rule: Rule
     active: Tensor  # bool [T], trials that take part; an engine reads it only
     loss: str = "mse"
     delta: float = 1.0
     constants: dict[int, Tensor] = field(default_factory=dict)  # operand position -> tensor without a trial axis
+    frozen: dict[int, Tensor] = field(default_factory=dict)  # operand position -> [T, ...] that does not move
+    tied: dict[int, int] = field(default_factory=dict)  # operand position -> the factor that stands there once more
 
     @property
     def trials(self) -> int:
@@ -61,9 +66,20 @@ class Problem:
     @property
     def operands(self) -> list[Tensor]:
         """Factors and constants in operand order."""
-        factors = iter(self.factors)
-        count = len(self.factors) + len(self.constants)
-        return [self.constants[p] if p in self.constants else next(factors) for p in range(count)]
+        return self.operands_with(self.factors)
+
+    def operands_with(self, factors: list[Tensor]) -> list[Tensor]:
+        """The operands with other tensors for the factors."""
+        kept = {**self.constants, **self.frozen, **{position: factors[index] for position, index in self.tied.items()}}
+        own = iter(factors)
+        return [kept[position] if position in kept else next(own) for position in range(len(kept) + len(factors))]
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The operand positions of each factor."""
+        elsewhere = {*self.constants, *self.frozen, *self.tied}
+        own = [p for p in range(len(elsewhere) + len(self.factors)) if p not in elsewhere]
+        return [(first, *(p for p, i in self.tied.items() if i == index)) for index, first in enumerate(own)]
 
     @property
     def trial_equation(self) -> str:

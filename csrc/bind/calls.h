@@ -117,14 +117,16 @@ inline Rule rule_of(const py::tuple& r) {
           static_cast<const double*>(address(r[7])), static_cast<int64_t*>(address(r[8])), static_cast<double*>(address(r[9]))};
 }
 
-// (tensor, its moments, parameter group, operand position): see Factor
-inline Factor factor_of(const Plan& plan, const py::tuple& f) {
+// (tensor, its moments, parameter group, operand positions): see Factor and Tie
+inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& ties) {
   const TensorView v = framework.read(f[0]);
-  Factor factor{v.data, {}, 1, plan.gradient_offsets.at(f[3].cast<size_t>()), f[2].cast<int32_t>()};
+  const auto positions = f[3].cast<std::vector<size_t>>();
+  Factor factor{v.data, {}, 1, plan.gradient_offsets.at(positions.at(0)), f[2].cast<int32_t>()};
   for (int i = 1; i < v.ndim; ++i) factor.elements *= v.shape[i];
   const auto moments = f[1].cast<py::tuple>();
   if (moments.size() > size_t(kMoments)) throw std::logic_error("a factor has more moments than any rule");
   for (size_t m = 0; m < moments.size(); ++m) factor.moments[m] = address(moments[m]);
+  for (size_t i = 1; i < positions.size(); ++i) ties.push_back({factor.gradient_offset, plan.gradient_offsets.at(positions[i]), factor.elements});
   return factor;
 }
 
@@ -140,10 +142,11 @@ inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& fa
   const EntriesArgument entries(framework, plan, nnz, columns, orders);
   const Target t = target_of(framework, loss);
   std::vector<Factor> list;
-  for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>()));
+  std::vector<Tie> ties;
+  for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>(), ties));
   const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
                      rule_of(rule),
-                     list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
+                     list.data(), int32_t(list.size()), ties.data(), int32_t(ties.size()), steps, static_cast<const uint8_t*>(address(active)),
                      static_cast<int64_t*>(address(done))};
   const py::gil_scoped_release release;
   target.fit(plan.program(), call);

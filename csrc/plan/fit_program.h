@@ -30,11 +30,19 @@ struct Factor {
   int32_t group;
 };
 
+// A factor that stands at several operands: the gradient at one of them is added to that of the first.
+struct Tie {
+  int64_t to, from;  // into the scratch of a trial
+  int64_t elements;
+};
+
 struct FitCall {
   Call call;
   Rule rule;
   const Factor* factors;
   int32_t n_factors;
+  const Tie* ties;
+  int32_t n_ties;
   int64_t steps;
   const uint8_t* active;  // [trials]
   int64_t* done;          // [trials] updates made by this call

@@ -42,11 +42,17 @@ class Fit {
         frame.run(program_.steps[s], team_);
         team_.sync();
       }
+      for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
+      if (fit_.n_ties) team_.sync();
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return;
     }
   }
 
  private:
+  void add(const Tie& tie, T* scratch) const {
+    for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) scratch[tie.to + i] += scratch[tie.from + i];
+  }
+
   bool update(int64_t trial, const T* scratch) {
     look(trial, scratch);
     team_.sync();

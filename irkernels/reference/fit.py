@@ -45,10 +45,7 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Each trial's loss [T], and its gradients, one [T, ...] for each factor."""
     with torch.enable_grad():
         leaves = [factor.detach().requires_grad_() for factor in problem.factors]
-        rest = iter(leaves)
-        operands = [
-            problem.constants[p] if p in problem.constants else next(rest) for p in range(len(problem.operands))
-        ]
+        operands = problem.operands_with(leaves)
         equation = problem.trial_equation
         if isinstance(problem.data, Observed):
             losses = completion_loss(equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta)

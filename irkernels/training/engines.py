@@ -17,10 +17,11 @@ from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.rules import clipped
+from irkernels.training.checkpoint import digest
 from irkernels.training.data import model_loss
 from irkernels.training.exchange import adopt_state, hand_back, load_state, state_of
 from irkernels.training.overrides import Overrides
-from irkernels.training.rules import read_rule
+from irkernels.training.rules import read_rule, standing, trained
 
 # these act on every entry by itself, so trials do not meet in them
 _ENTRYWISE = (
@@ -38,11 +39,16 @@ class NativeSteps:
         self._model, self._optimizer, self._overrides = model, optimizer, overrides
         self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
         lead = () if model.trials is not None else (1,)
-        factors = [f.detach().contiguous().view(*lead, *f.shape) for f in model.factors]
+        self._trained = trained(model)
+        own = {f: f.detach().contiguous().view(*lead, *f.shape) for f in model.factors}
         rule = read_rule(optimizer, model, overrides)
-        active = torch.ones(model.trials or 1, dtype=torch.bool, device=factors[0].device)
+        active = torch.ones(model.trials or 1, dtype=torch.bool, device=model.factors[0].device)
         constants = {position: c.detach() for position, c in model.constants.items()}
-        self.problem = Problem(model.equation, factors, data, rule, active, loss, delta, constants)
+        frozen, tied = standing(model)
+        self.problem = Problem(
+            model.equation, [own[f] for f in self._trained], data, rule, active, loss, delta, constants,
+            {position: own[factor] for position, factor in frozen.items()}, tied,
+        )  # fmt: skip
 
     def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial."""
@@ -60,14 +66,14 @@ class NativeSteps:
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor
         with torch.no_grad():
-            for parameter, factor in zip(self._model.factors, self.problem.factors):
+            for parameter, factor in zip(self._trained, self.problem.factors):
                 if parameter.data_ptr() != factor.data_ptr():
                     parameter.copy_(factor.view(parameter.shape))
 
     def write_back(self) -> None:
         """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
-        self.optimizer_state = hand_back(self.problem.rule, self._optimizer, self._model, self._overrides)
-        for parameter in self._model.parameters():
+        self.optimizer_state = hand_back(self.problem.rule, self._optimizer, self._trained, self._overrides)
+        for parameter in self._trained:
             torch.autograd.graph.increment_version(parameter)
 
     def adopt(self, state: dict[str, Any]) -> None:
@@ -86,6 +92,7 @@ class NativeSteps:
         options = {f"optimizer {name}": getattr(rule, name) for name in ("nesterov", "maximize", "decoupled")}
         return {
             "steps taken": "natively", "optimizer kind": type(self._optimizer).__name__, **options,
+            "frozen factors": digest(list(self.problem.frozen.values())), "tied factors": list(self.problem.tied.items()),
             **{name: (v[0] if len(v) == 1 else v).tolist() for name, v in hyper.items()}, **self._overrides.settings(),
         }  # fmt: skip
 
@@ -198,4 +205,11 @@ class OrdinarySteps:
         with torch.no_grad():
             for factor, saved in zip(self._model.factors, state["factors"]):
                 factor.copy_(saved)
-        self._optimizer.load_state_dict(state["optimizer"])
+        saved = state["optimizer"]
+        self._optimizer.load_state_dict(saved)
+        for group, numbers in zip(self._optimizer.param_groups, saved["param_groups"]):
+            for parameter, number in zip(group["params"], numbers["params"]):
+                mine = self._optimizer.state[parameter]
+                for name, value in saved["state"].get(number, {}).items():
+                    if isinstance(value, Tensor):  # torch has cast it to the parameter's dtype
+                        mine[name] = value.to(mine[name].device, copy=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from irkernels._problem import Rule
-from irkernels.nn.product import Product
 from irkernels.training.overrides import Overrides
 
 _NAMES = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), "group_rmsprop": ()}
@@ -69,7 +69,7 @@ def why_per_trial(rule: Rule, overrides: Overrides) -> str | None:
     return None
 
 
-def hand_back(rule: Rule, optimizer: Optimizer, model: Product, overrides: Overrides) -> dict[str, Any] | None:
+def hand_back(rule: Rule, optimizer: Optimizer, trained: list[Parameter], overrides: Overrides) -> dict[str, Any] | None:
     """The rule's state into the optimizer, as its own steps would have left it: None; or the state, where it cannot be."""
     mark, why = withheld(optimizer), why_per_trial(rule, overrides)
     if mark is not None:
@@ -79,7 +79,7 @@ def hand_back(rule: Rule, optimizer: Optimizer, model: Product, overrides: Overr
         mark.handle = optimizer.register_step_pre_hook(mark)
         return {"kind": rule.kind, "group": rule.group, **state_of(rule)}
     owner = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    for factor, group, moments in zip(model.factors, rule.group, rule.moments):
+    for factor, group, moments in zip(trained, rule.group, rule.moments):
         options = owner[id(factor)]
         if rule.kind == "group_rmsprop":
             state = optimizer.group_state(options)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from irkernels._problem import HYPERS, Rule
@@ -37,14 +38,12 @@ def check_optimizer(optimizer: Any, model: Product) -> None:
 
 def why_not_native(optimizer: Optimizer, model: Product) -> str | None:
     """What keeps a fit out of the native step loop, or None."""
-    factors, groups = list(model.factors), optimizer.param_groups
+    groups = optimizer.param_groups
     if type(optimizer) not in KINDS:
         native = "torch.optim.SGD, Adam, AdamW and irk.optim.GroupRMSprop have"
         return f"{type(optimizer).__name__} has no native steps ({native})"
-    if not all(factor.requires_grad for factor in factors):
-        return "some factors do not require grad"
-    if len({id(factor) for factor in factors}) < len(factors):
-        return "some factors are tied"
+    if not trained(model):
+        return "no factor requires grad"
     hooks = [getattr(optimizer, f"_optimizer_step_{when}_hooks", None) or {} for when in ("pre", "post")]
     if any(not isinstance(hook, Withheld) for each in hooks for hook in each.values()):
         return "the optimizer has step hooks"
@@ -56,12 +55,31 @@ def why_not_native(optimizer: Optimizer, model: Product) -> str | None:
     return None
 
 
+def trained(model: Product) -> list[Parameter]:
+    """The factors that move, each once, in operand order."""
+    return list({id(factor): factor for factor in model.factors if factor.requires_grad}.values())
+
+
+def standing(model: Product) -> tuple[dict[int, Parameter], dict[int, int]]:
+    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met before."""
+    index = {id(p): number for number, p in enumerate(trained(model))}
+    frozen, tied, met = {}, {}, set()
+    for position, operand in enumerate(model.operands()):
+        if id(operand) in met:
+            tied[position] = index[id(operand)]
+        elif id(operand) in index:
+            met.add(id(operand))
+        elif position not in model.constants:
+            frozen[position] = operand
+    return frozen, tied
+
+
 def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rule:
     """The rule that the optimizer would apply from here on, with `overrides` in place of its own numbers."""
     kind, device, trials = KINDS[type(optimizer)], model.factors[0].device, model.trials or 1
     owner = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
     # a group of the rule is a parameter group and a number of steps already made, which may differ inside one
-    keys = [(owner[id(factor)], steps_made(kind, optimizer, factor)) for factor in model.factors]
+    keys = [(owner[id(factor)], steps_made(kind, optimizer, factor)) for factor in trained(model)]
     distinct = list(dict.fromkeys(keys))
     options = [optimizer.param_groups[number] for number, _ in distinct]
     hyper = torch.stack([torch.stack([_numbers(each, n, overrides, trials) for n in HYPERS]) for each in options])
@@ -82,7 +100,7 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
         rule.v = torch.stack([state["v"].reshape(trials) for state in states])
         rule.step = torch.stack([state["step"].reshape(trials) for state in states])
     momentum = (rule.hyper_of("momentum") != 0).any(1).tolist()
-    for position, (factor, group) in enumerate(zip(model.factors, rule.group)):
+    for position, (factor, group) in enumerate(zip(trained(model), rule.group)):
         names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"], "group_rmsprop": []}[kind]
         names += ["max_exp_avg_sq"] * bool(kind == "adam" and options[group].get("amsgrad"))
         rule.moments[position] = kept_moments(optimizer, factor, names, model.trials)
