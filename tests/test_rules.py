@@ -135,7 +135,9 @@ def test_parameter_groups_with_their_own_numbers(kind, trials):
 
     def grouped(model):
         a, b, c = model.parameters()
-        other = {"group_rmsprop": dict(alpha=0.5), "sgd, all": dict(momentum=0.0)}.get(kind, dict(betas=(0.5, 0.6), amsgrad=True))
+        other = {"group_rmsprop": dict(alpha=0.5), "sgd, all": dict(momentum=0.0)}.get(
+            kind, dict(betas=(0.5, 0.6), amsgrad=True)
+        )
         return made(kind, [{"params": [a, c]}, {"params": [b], "lr": 1e-2, **other}])
 
     mine, other = grouped(ours), grouped(theirs)
@@ -208,6 +210,34 @@ def test_a_learning_rate_that_is_a_tensor_and_the_default_dtype():
     close(ours, theirs, 1e-11)
     same_state(mine, ours, other, theirs)
     assert mine.state[ours.factors[0]]["step"].dtype == F64
+
+
+@pytest.mark.parametrize("flag", ["foreach", "fused", "capturable"])
+def test_how_torch_would_run_its_steps_shows_in_the_state_only(flag):
+    ours, theirs, data = chain(2), chain(2), observed()
+    mine = made("adam", ours.parameters(), **{flag: True})
+    other = made(
+        "adam", theirs.parameters(), **({} if flag == "capturable" else {flag: True})
+    )  # capturable is for GPUs
+    quiet(ours, data, mine, steps=20)
+    eager(theirs, data, other, 20)
+    close(ours, theirs, 1e-11)
+    same_state(mine, ours, other, theirs)
+
+
+def test_a_late_start():
+    """Bias corrections of the 100,000th step."""
+    ours, theirs, data = chain(2), chain(2), observed()
+    mine, other = made("adam, decay and betas", ours.parameters()), made("adam, decay and betas", theirs.parameters())
+    for model, optimizer in ((ours, mine), (theirs, other)):
+        optimizer.param_groups[0]["betas"] = (0.9, 0.99999)
+        eager(model, data, optimizer, 1)
+        for p in model.parameters():
+            optimizer.state[p]["step"].fill_(99_999)
+    quiet(ours, data, mine, steps=300)
+    eager(theirs, data, other, 300)
+    close(ours, theirs, 1e-10)
+    same_state(mine, ours, other, theirs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

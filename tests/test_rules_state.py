@@ -88,7 +88,9 @@ def test_trials_that_ended_apart_keep_their_state_in_the_trajectory():
     assert not optimizer.state
     for p in many.parameters():
         p.grad = torch.zeros_like(p)
-    with pytest.raises(ValueError, match=r"its trials made \d+ to \d+ updates, and Adam keeps one state for all trials"):
+    with pytest.raises(
+        ValueError, match=r"its trials made \d+ to \d+ updates, and Adam keeps one state for all trials"
+    ):
         optimizer.step()
     with pytest.raises(ValueError, match=r"go on with irk.fit\(\.\.\., optimizer_state=run\.optimizer_state\)"):
         quiet(many, data, optimizer, steps=10)
@@ -147,16 +149,28 @@ def call(model=None, optimizer=None, **options):
     "options, error, says",
     [
         (dict(hyper=[0.9]), TypeError, r"hyper must be \{name: values\}, got list"),
-        (dict(hyper={"momentum": 0.9}), ValueError, "hyper: Adam does not read 'momentum'; known are betas, eps, weight_decay"),
+        (
+            dict(hyper={"momentum": 0.9}),
+            ValueError,
+            "hyper: Adam does not read 'momentum'; known are betas, eps, weight_decay",
+        ),
         (dict(hyper={"lr": 0.9}), ValueError, "hyper: lr is an argument of its own, lr="),
-        (dict(hyper={"eps": [1.0, 2.0]}), ValueError, r"hyper: eps must be .* \[3\], one for each trial, got shape \[2\]"),
+        (
+            dict(hyper={"eps": [1.0, 2.0]}),
+            ValueError,
+            r"hyper: eps must be .* \[3\], one for each trial, got shape \[2\]",
+        ),
         (dict(hyper={"eps": -1.0}), ValueError, "hyper: eps must be finite and not negative, got -1.0"),
         (dict(hyper={"betas": 0.9}), ValueError, r"hyper: betas must be \[2\] or \[trials, 2\], got \[\]"),
         (dict(hyper={"betas": "ab"}), TypeError, "hyper: betas must be a pair of numbers or one for each trial"),
         (dict(hyper={"betas": (0.9, 1.0)}), ValueError, r"hyper: beta2 must be in \[0, 1\), got 1.0"),
         (dict(clip=[1.0, 2.0]), ValueError, r"clip must be a number or \[3\], one for each trial, got shape \[2\]"),
         (dict(clip_value=float("nan")), ValueError, "clip_value must be finite and not negative, got nan"),
-        (dict(optimizer_state=3), TypeError, "optimizer_state must be the optimizer_state of a Trajectory that has one"),
+        (
+            dict(optimizer_state=3),
+            TypeError,
+            "optimizer_state must be the optimizer_state of a Trajectory that has one",
+        ),
     ],
 )
 def test_bad_arguments_are_named(options, error, says):
@@ -174,7 +188,9 @@ def test_a_state_of_another_fit_is_refused():
         call(larger, made("sgd, all", larger.parameters()), optimizer_state=state)
 
 
-@pytest.mark.parametrize("change, says", [(dict(clip=2.0), "clip"), (dict(hyper={"eps": 1.0}), "eps"), (dict(lr=1.0), "lr")])
+@pytest.mark.parametrize(
+    "change, says", [(dict(clip=2.0), "clip"), (dict(hyper={"eps": 1.0}), "eps"), (dict(lr=1.0), "lr")]
+)
 def test_resume_says_which_number_differs(tmp_path, change, says):
     call(checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match=f"was written with {says} .*, but now it is"):

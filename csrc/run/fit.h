@@ -50,7 +50,8 @@ class Fit {
 
  private:
   void add(const Tie& tie, T* scratch) const {
-    for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) scratch[tie.to + i] += scratch[tie.from + i];
+    T *const to = scratch + tie.to, *const from = scratch + tie.from;
+    for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) to[i] += from[i];
   }
 
   bool update(int64_t trial, const T* scratch) {
@@ -110,7 +111,8 @@ class Fit {
   void move(const Factor& factor, int64_t trial, const T* scratch) const {
     const int64_t begin = team_.begin(factor.elements), at = trial * factor.elements + begin;
     T* moments[kMoments];
-    for (int m = 0; m < kMoments; ++m) moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
+    for (int m = 0; m < kMoments; ++m)
+      moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
     irk::update(fit_.rule.kind, notes_.paces[size_t(factor.group)].now, static_cast<T*>(factor.data) + at, moments,
                 scratch + factor.gradient_offset + begin, team_.end(factor.elements) - begin);
   }

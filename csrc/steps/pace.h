@@ -25,8 +25,8 @@ struct Coefficients {
 template <class V, class Read>
 IRK_FN inline Coefficients<V> each_coefficient(Read read) {
   using C = Coefficients<double>;
-  return {read(&C::bound), read(&C::scale), read(&C::decay),  read(&C::shrink), read(&C::rate),  read(&C::keep), read(&C::take),
-          read(&C::direct), read(&C::ahead), read(&C::keep2), read(&C::take2),  read(&C::root), read(&C::eps)};
+  return {read(&C::bound), read(&C::scale),  read(&C::decay), read(&C::shrink), read(&C::rate), read(&C::keep), read(&C::take),
+          read(&C::direct), read(&C::ahead), read(&C::keep2), read(&C::take2), read(&C::root), read(&C::eps)};
 }
 
 // beta^t for t = start + 1, start + 2, ...: a function of t alone, however the steps are cut into calls.

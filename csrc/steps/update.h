@@ -50,7 +50,9 @@ void update(RuleKind kind, const Coefficients<double>& step, T* p, T* const* mom
   const auto c = each_coefficient<P>([&](double Coefficients<double>::*field) { return P::broadcast(T(step.*field)); });
   T *const first = moments[0], *const second = moments[1], *const most = moments[2];
   if (!first) {
-    each_pack<T>(n, [&](int64_t i, auto... lanes) { descend(c, P::load(p + i, lanes...), P::load(g + i, lanes...)).store(p + i, lanes...); });
+    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+      descend(c, P::load(p + i, lanes...), P::load(g + i, lanes...)).store(p + i, lanes...);
+    });
   } else if (kind != RuleKind::adam) {
     each_pack<T>(n, [&](int64_t i, auto... lanes) {
       P velocity = P::load(first + i, lanes...);
@@ -59,7 +61,8 @@ void update(RuleKind kind, const Coefficients<double>& step, T* p, T* const* mom
     });
   } else {
     each_pack<T>(n, [&](int64_t i, auto... lanes) {
-      P m = P::load(first + i, lanes...), v = P::load(second + i, lanes...), top = most ? P::load(most + i, lanes...) : P::zero();
+      P m = P::load(first + i, lanes...), v = P::load(second + i, lanes...), top = P::zero();
+      if (most) top = P::load(most + i, lanes...);
       adam(c, P::load(p + i, lanes...), P::load(g + i, lanes...), m, v, most ? &top : nullptr).store(p + i, lanes...);
       m.store(first + i, lanes...);
       v.store(second + i, lanes...);

@@ -90,6 +90,7 @@ class NativeSteps:
         rule = self.problem.rule
         hyper = {name: rule.hyper_of(name) for name in HYPERS}
         options = {f"optimizer {name}": getattr(rule, name) for name in ("nesterov", "maximize", "decoupled")}
+        options["optimizer groups"], options["optimizer moments"] = rule.group, [len(each) for each in rule.moments]
         return {
             "steps taken": "natively", "optimizer kind": type(self._optimizer).__name__, **options,
             "frozen factors": digest(list(self.problem.frozen.values())), "tied factors": list(self.problem.tied.items()),
@@ -112,7 +113,13 @@ class OrdinarySteps:
     optimizer_state = None  # the optimizer holds its own
 
     def __init__(
-        self, model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides
+        self,
+        model: Product,
+        data: Observed | Tensor,
+        optimizer: Optimizer,
+        loss: str,
+        delta: float,
+        overrides: Overrides,
     ) -> None:
         if isinstance(optimizer, optim.LBFGS):
             raise TypeError("optimizer: LBFGS evaluates its loss several times a step, which fit does not do")
@@ -194,9 +201,17 @@ class OrdinarySteps:
         return lrs.detach().reshape(-1).expand(self._model.trials or 1).clone().cpu()
 
     def settings(self) -> dict[str, Any]:
-        groups = [{k: v for k, v in {**g, **self._overrides.options()}.items() if k != "params"} for g in self._optimizer.param_groups]
+        groups = [
+            {k: v for k, v in {**g, **self._overrides.options()}.items() if k != "params"}
+            for g in self._optimizer.param_groups
+        ]
         kind = type(self._optimizer).__name__
-        return {"steps taken": "in a Python loop", "optimizer kind": kind, "optimizer options": repr(groups), **self._overrides.settings()}
+        return {
+            "steps taken": "in a Python loop",
+            "optimizer kind": kind,
+            "optimizer options": repr(groups),
+            **self._overrides.settings(),
+        }
 
     def state(self) -> dict[str, Any]:
         return {"factors": [f.detach() for f in self._model.factors], "optimizer": self._optimizer.state_dict()}

@@ -69,7 +69,9 @@ def why_per_trial(rule: Rule, overrides: Overrides) -> str | None:
     return None
 
 
-def hand_back(rule: Rule, optimizer: Optimizer, trained: list[Parameter], overrides: Overrides) -> dict[str, Any] | None:
+def hand_back(
+    rule: Rule, optimizer: Optimizer, trained: list[Parameter], overrides: Overrides
+) -> dict[str, Any] | None:
     """The rule's state into the optimizer, as its own steps would have left it: None; or the state, where it cannot be."""
     mark, why = withheld(optimizer), why_per_trial(rule, overrides)
     if mark is not None:
@@ -92,7 +94,9 @@ def hand_back(rule: Rule, optimizer: Optimizer, trained: list[Parameter], overri
     return None
 
 
-def _write(state: dict[str, Any], options: dict[str, Any], factor: Tensor, names: tuple[str, ...], moments: list[Tensor]) -> None:
+def _write(
+    state: dict[str, Any], options: dict[str, Any], factor: Tensor, names: tuple[str, ...], moments: list[Tensor]
+) -> None:
     if "betas" in options and "step" not in state:
         # torch's own choice: float32 unless the default is wider, beside the parameter only if fused or capturable
         beside = bool(options.get("fused") or options.get("capturable"))
@@ -124,7 +128,9 @@ def adopt_state(rule: Rule, state: Any) -> None:
     """The state that an earlier fit could not hand back. Raises TypeError and ValueError (of another model or rule)."""
     if not isinstance(state, dict) or not {"kind", "group", "moments", "v", "step"} <= set(state):
         raise TypeError("optimizer_state must be the optimizer_state of a Trajectory that has one")
-    mine, given = ([r["kind"], r["group"], _shapes(r)] for r in ({"kind": rule.kind, "group": rule.group, **state_of(rule)}, state))
+    mine, given = (
+        [r["kind"], r["group"], _shapes(r)] for r in ({"kind": rule.kind, "group": rule.group, **state_of(rule)}, state)
+    )
     if mine != given:
         raise ValueError(f"optimizer_state is of another fit: it has {given}, but this one {mine}")
     load_state(rule, state)

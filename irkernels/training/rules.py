@@ -101,7 +101,9 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
         rule.step = torch.stack([state["step"].reshape(trials) for state in states])
     momentum = (rule.hyper_of("momentum") != 0).any(1).tolist()
     for position, (factor, group) in enumerate(zip(trained(model), rule.group)):
-        names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"], "group_rmsprop": []}[kind]
+        names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"], "group_rmsprop": []}[
+            kind
+        ]
         names += ["max_exp_avg_sq"] * bool(kind == "adam" and options[group].get("amsgrad"))
         rule.moments[position] = kept_moments(optimizer, factor, names, model.trials)
     return rule
@@ -111,5 +113,7 @@ def _numbers(group: dict[str, Any], name: str, overrides: Overrides, trials: int
     """A hyper-parameter of one parameter group, float64 [T]; 0 where the optimizer has none of that name."""
     if name in overrides.hyper:
         return overrides.hyper[name]
-    own = group["betas"]["12".index(name[4])] if name in ("beta1", "beta2") and "betas" in group else group.get(name, 0.0)
+    own = (
+        group["betas"]["12".index(name[4])] if name in ("beta1", "beta2") and "betas" in group else group.get(name, 0.0)
+    )
     return torch.as_tensor(own, dtype=torch.float64, device="cpu").detach().reshape(-1).expand(trials)
