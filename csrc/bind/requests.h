@@ -105,15 +105,16 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
   return find_plan(equation, Stage(stage), flags, views, dtype, nnz, &g);
 }
 
-// One step of training: the factors (wanted operands) carry a leading trial axis, the constants do not.
-inline PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wanted, const py::tuple& operands, int64_t trials, int64_t nnz) {
+// One step of training: the factors carry a leading trial axis, the constants do not; wanted: those that move.
+inline PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
+                              const py::tuple& operands, int64_t trials, int64_t nnz) {
   Dtype dtype = Dtype::f32;
   const auto views = read_operands(operands, dtype);
   PlanRequest request;
   request.equation = equation;
   for (size_t i = 0; i < views.size(); ++i) {
-    request.operands.push_back(view_of(views[i], wanted[i] ? 1 : 0));
-    request.trial_strides.push_back(wanted[i] ? views[i].strides[0] : 0);
+    request.operands.push_back(view_of(views[i], per_trial[i] ? 1 : 0));
+    request.trial_strides.push_back(per_trial[i] ? views[i].strides[0] : 0);
   }
   request.wanted = wanted;
   request.dtype = dtype;

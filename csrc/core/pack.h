@@ -24,12 +24,18 @@ struct Pack {
   IRK_FN static Pack load(const T* p, int = 1) { return {*p}; }
   IRK_FN void store(T* p, int = 1) const { *p = v; }
   IRK_FN Pack operator+(Pack o) const { return {v + o.v}; }
+  IRK_FN Pack operator-(Pack o) const { return {v - o.v}; }
   IRK_FN Pack operator*(Pack o) const { return {v * o.v}; }
+  IRK_FN Pack operator/(Pack o) const { return {v / o.v}; }
 };
 
 template <class T>
 IRK_FN inline Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
   return {fma(a.v, b.v, c.v)};
+}
+template <class T>
+IRK_FN inline Pack<T> sqrt(Pack<T> a) {
+  return {std::sqrt(a.v)};
 }
 template <class T>
 IRK_FN inline void transpose(Pack<T>*) {}
@@ -49,13 +55,20 @@ struct Pack {
   static Pack load(const T* p, int lanes);  // the first `lanes` only, zero beyond; reads nothing past them
   void store(T* p, int lanes) const;        // writes the first `lanes` only
   Pack operator+(Pack o) const { return {v + o.v}; }
+  Pack operator-(Pack o) const { return {v - o.v}; }
   Pack operator*(Pack o) const { return {v * o.v}; }
+  Pack operator/(Pack o) const { return {v / o.v}; }
 };
 
 template <class T>
 inline Pack<T> fma(Pack<T> a, Pack<T> b, Pack<T> c) {
   for (int i = 0; i < Pack<T>::kLanes; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
   return c;
+}
+template <class T>
+inline Pack<T> sqrt(Pack<T> a) {
+  for (int i = 0; i < Pack<T>::kLanes; ++i) a.v[i] = std::sqrt(a.v[i]);
+  return a;
 }
 template <class T>
 inline Pack<T> Pack<T>::load(const T* p, int lanes) {
@@ -76,6 +89,14 @@ inline Pack<float> fma(Pack<float> a, Pack<float> b, Pack<float> c) {
 template <>
 inline Pack<double> fma(Pack<double> a, Pack<double> b, Pack<double> c) {
   return {(Pack<double>::Vector)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v)};
+}
+template <>
+inline Pack<float> sqrt(Pack<float> a) {
+  return {(Pack<float>::Vector)_mm512_maskz_sqrt_ps(0xffff, (__m512)a.v)};
+}
+template <>
+inline Pack<double> sqrt(Pack<double> a) {
+  return {(Pack<double>::Vector)_mm512_maskz_sqrt_pd(0xff, (__m512d)a.v)};
 }
 template <>
 inline Pack<float> Pack<float>::load(const float* p, int lanes) {
@@ -107,6 +128,14 @@ inline Pack<float> fma(Pack<float> a, Pack<float> b, Pack<float> c) {
 template <>
 inline Pack<double> fma(Pack<double> a, Pack<double> b, Pack<double> c) {
   return {(Pack<double>::Vector)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v)};
+}
+template <>
+inline Pack<float> sqrt(Pack<float> a) {
+  return {(Pack<float>::Vector)_mm256_sqrt_ps((__m256)a.v)};
+}
+template <>
+inline Pack<double> sqrt(Pack<double> a) {
+  return {(Pack<double>::Vector)_mm256_sqrt_pd((__m256d)a.v)};
 }
 template <>
 inline Pack<float> Pack<float>::load(const float* p, int lanes) {
@@ -152,5 +181,15 @@ inline void transpose(Pack<T>* rows) {
 }
 
 #endif
+
+// Entry by entry, the first where they are equal.
+template <class T>
+IRK_FN inline Pack<T> larger(Pack<T> a, Pack<T> b) {
+  return {b.v > a.v ? b.v : a.v};
+}
+template <class T>
+IRK_FN inline Pack<T> smaller(Pack<T> a, Pack<T> b) {
+  return {b.v < a.v ? b.v : a.v};
+}
 
 }  // namespace irk
