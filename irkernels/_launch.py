@@ -21,6 +21,7 @@ from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
+RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
@@ -195,11 +196,12 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     first, trials = operands[0], problem.trials
     observed = problem.data if isinstance(problem.data, Observed) else None
     at = observed.coordinates if observed else None
-    wanted = [position not in problem.constants for position in range(len(operands))]
-    single = tuple(operand[0] if w else operand for operand, w in zip(operands, wanted))
+    per_trial = [position not in problem.constants for position in range(len(operands))]
+    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
+    single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
     if at is not None and prefers_gather(problem.equation, single, at):
         return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, _TRAIN, wanted, operands, trials, at.nnz if at else -1)
+    plan = _native.train_plan(problem.equation, _TRAIN, wanted, per_trial, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
     done = torch.zeros(trials, dtype=torch.int64)
     if observed:
@@ -209,19 +211,15 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         dense = problem.data.reshape(-1, *shape) if problem.data.dim() > len(shape) else problem.data
         target = _target(dense.flatten(-len(shape)) if shape else dense.unsqueeze(-1), None, [trials, -1], problem.loss,
                          problem.delta, losses)
-    begun = rule.momentum_buffers is not None
-    if rule.kind == "sgd" and rule.momentum and not begun:
-        rule.momentum_buffers = [torch.zeros_like(factor) for factor in problem.factors]
-    buffers = rule.momentum_buffers or [None] * len(problem.factors)
-    positions = [position for position, w in enumerate(wanted) if w]
+    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
     threads = own_threads()
     native_rule = (
-        0 if rule.kind == "sgd" else 1, rule.lr.contiguous(), rule.momentum, rule.dampening, rule.weight_decay,
-        int(rule.nesterov), int(rule.maximize), rule.alpha, rule.eps, rule.v, rule.step, int(begun),
+        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
+        rule.clip, rule.clip_value, rule.step, rule.v,
     )
     scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
-    _native.fit(plan, operands, tuple(zip(problem.factors, buffers, positions)), scratch, *_coordinates(plan, at), target,
-                native_rule, steps, problem.active.contiguous(), done, threads, _watching(problem, steps, wanted, threads))
+    _native.fit(plan, operands, factors, scratch, *_coordinates(plan, at), target, native_rule, steps,
+                problem.active.contiguous(), done, threads, _watching(problem, steps, per_trial, threads))
     return losses, done
 
 
@@ -251,7 +249,10 @@ def _sights(problem: Problem, has_trials: list[bool], threads: int) -> tuple:
         sliced = [(problem.equation, operands)]
     else:
         sliced = [slice_at(problem.equation, operands, has_trials, at) for at in records.entries]
-    plans = [_native.train_plan(equation, _VALUE, has_trials, views, problem.trials, -1) for equation, views in sliced]
+    unmoved = [False] * len(operands)
+    plans = [
+        _native.train_plan(equation, _VALUE, unmoved, has_trials, views, problem.trials, -1) for equation, views in sliced
+    ]
     sizes = [math.prod(plan.output_shape) for plan in plans]
     inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
     elements = inner + max((plan.scratch for plan in plans), default=0)

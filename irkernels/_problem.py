@@ -14,36 +14,51 @@ from irkernels._watching import Watching
 from irkernels.observed import Observed
 
 
+HYPERS = ("lr", "momentum", "dampening", "weight_decay", "beta1", "beta2", "alpha", "eps")
+
+
 @dataclass
 class Rule:
-    """One optimizer's hyper-parameters and state; the state is updated in place or replaced by the engine."""
+    """One optimizer's hyper-parameters and state, for G parameter groups; the state is updated in place.
 
-    kind: str  # "sgd" (torch.optim.SGD) or "group_rmsprop" (Arora et al. 2019)
-    lr: Tensor  # [T] float64
-    step: Tensor  # [T] int64, updates made so far
-    momentum: float = 0.0
-    dampening: float = 0.0
-    weight_decay: float = 0.0
+    moments: one list for each factor, tensors like it.  sgd: the momentum buffer, or nothing where momentum is zero in
+    all trials.  adam: exp_avg, exp_avg_sq and, with amsgrad, max_exp_avg_sq.  group_rmsprop: nothing.
+    """
+
+    kind: str  # "sgd" (torch.optim.SGD), "adam" (Adam, AdamW) or "group_rmsprop" (Arora et al. 2019)
+    hyper: Tensor  # float64 [G, HYPERS, T]; a rule reads its own and no others
+    group: list[int]  # of each factor
+    step: Tensor  # int64 [G, T], updates that have made the state: 0 begins it
+    moments: list[list[Tensor]]
+    v: Tensor | None = None  # float64 [G, T], group_rmsprop: running mean of the squared gradient norm
     nesterov: bool = False
     maximize: bool = False
-    momentum_buffers: list[Tensor] | None = None  # like the factors; None: the first update copies the gradient
-    alpha: float = 0.99
-    eps: float = 1e-6
-    v: Tensor | None = None  # [T] float64, running mean of the squared gradient norm
+    decoupled: bool = False  # adam: weight decay past the moments
+    clip: Tensor | None = None  # float64 [T], largest norm of all gradients of a trial
+    clip_value: Tensor | None = None  # float64 [T], largest magnitude of a gradient's entry
+
+    def hyper_of(self, name: str) -> Tensor:
+        """[G, T]"""
+        return self.hyper[:, HYPERS.index(name)]
 
 
 @dataclass
 class Problem:
-    """A model, its data and its rule; factors are updated in place."""
+    """A model, its data and its rule; factors are updated in place.
+
+    Operands come from constants, frozen and tied where these name their position, from the next factor elsewhere.
+    """
 
     equation: str  # without `...`
-    factors: list[Tensor]  # operand order, each [T, ...] contiguous
+    factors: list[Tensor]  # those that move, in operand order, each [T, ...] contiguous
     data: Observed | Tensor  # Tensor: dense target, of the output's shape or [T, output]
     rule: Rule
     active: Tensor  # bool [T], trials that take part; an engine reads it only
     loss: str = "mse"
     delta: float = 1.0
     constants: dict[int, Tensor] = field(default_factory=dict)  # operand position -> tensor without a trial axis
+    frozen: dict[int, Tensor] = field(default_factory=dict)  # operand position -> [T, ...] that does not move
+    tied: dict[int, int] = field(default_factory=dict)  # operand position -> the factor that stands there once more
     watching: Watching | None = None  # what to note of the steps, and when to stop a trial; default: nothing
 
     def __post_init__(self) -> None:
@@ -56,9 +71,20 @@ class Problem:
     @property
     def operands(self) -> list[Tensor]:
         """Factors and constants in operand order."""
-        factors = iter(self.factors)
-        count = len(self.factors) + len(self.constants)
-        return [self.constants[p] if p in self.constants else next(factors) for p in range(count)]
+        return self.operands_with(self.factors)
+
+    def operands_with(self, factors: list[Tensor]) -> list[Tensor]:
+        """The operands with other tensors for the factors."""
+        kept = {**self.constants, **self.frozen, **{position: factors[index] for position, index in self.tied.items()}}
+        own = iter(factors)
+        return [kept[position] if position in kept else next(own) for position in range(len(kept) + len(factors))]
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The operand positions of each factor."""
+        elsewhere = {*self.constants, *self.frozen, *self.tied}
+        own = [p for p in range(len(elsewhere) + len(self.factors)) if p not in elsewhere]
+        return [(first, *(p for p, i in self.tied.items() if i == index)) for index, first in enumerate(own)]
 
     @property
     def trial_equation(self) -> str:

@@ -10,10 +10,11 @@ import torch
 
 from irkernels.experiments import EXPERIMENTS, e3
 from irkernels.experiments.criteria import Criterion, table, worst
+from irkernels.experiments.low_rank import completion
 
 
 def test_e3_problem_is_the_papers():
-    truth, observed = e3.problem(trials=3, seed=1)
+    truth, observed = completion(trials=3, seed=1)
     assert truth.shape == (3, 100, 100) and observed.nnz == 2000 and observed.values.shape == (3, 2000)
     np.testing.assert_allclose(torch.linalg.matrix_norm(truth), 100.0)
     assert torch.linalg.matrix_rank(truth).tolist() == [5, 5, 5]

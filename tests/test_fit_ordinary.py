@@ -19,8 +19,12 @@ def chain(trials=None, seed=0, **options):
     return MatrixChain(4, 4, 2, trials=trials, seed=seed, dtype=F64, **{"init_scale": 0.5, **options})
 
 
+class Ordinary(torch.optim.SGD):
+    """SGD that fit does not know."""
+
+
 def sgd(model, **options):
-    return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], **{"lr": 0.1, **options})
+    return Ordinary([p for p in model.parameters() if p.requires_grad], **{"lr": 0.1, **options})
 
 
 def eager(model, optimizer, steps):
@@ -40,11 +44,11 @@ def ordinary(*args, **kwargs):
         return fit(*args, progress=False, **kwargs)
 
 
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad])
+@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.RMSprop, torch.optim.Adagrad])
 @pytest.mark.parametrize("trials", [None, 3])
 def test_any_torch_optimizer_runs_in_an_ordinary_loop(kind, trials):
     ours, theirs = chain(trials), chain(trials)
-    with pytest.warns(UserWarning, match=f"{kind.__name__} has no native steps yet"):
+    with pytest.warns(UserWarning, match=f"{kind.__name__} has no native steps"):
         fit(ours, DATA, kind(ours.parameters(), lr=0.01), steps=50, progress=False)
     eager(theirs, kind(theirs.parameters(), lr=0.01), 50)
     same(ours, theirs)
@@ -72,14 +76,34 @@ def test_tied_factors_move_as_one():
     same(*models)
 
 
-def test_parameter_groups_that_differ_keep_their_own_rates():
+@pytest.mark.parametrize("option", ["nesterov", "maximize"])
+def test_parameter_groups_that_differ_in_an_option(option):
     ours, theirs = chain(), chain()
     made = [
-        torch.optim.SGD([{"params": [m.factors[0]]}, {"params": [m.factors[1]], "lr": 0.3}], lr=0.1)
+        torch.optim.SGD([{"params": [m.factors[0]]}, {"params": [m.factors[1]], option: True}], lr=0.02, momentum=0.5)
         for m in (ours, theirs)
     ]
-    ordinary(ours, DATA, made[0], steps=20)
+    with pytest.warns(UserWarning, match=f"the optimizer's parameter groups differ in {option}"):
+        fit(ours, DATA, made[0], steps=20, progress=False)
     eager(theirs, made[1], 20)
+    same(ours, theirs)
+
+
+def test_numbers_in_place_of_the_optimizers_and_clipping():
+    ours, theirs = chain(3), chain(3)
+    optimizer, other = sgd(ours), sgd(theirs, lr=0.3)
+    run = ordinary(ours, DATA, optimizer, steps=20, lr=0.3, clip=[0.1, 0.2, 10.0], clip_value=0.15)
+    assert optimizer.param_groups[0]["lr"] == 0.1 and run.lr.tolist() == [0.3] * 3
+    for _ in range(20):
+        gradients = torch.autograd.grad(theirs.completion_loss(DATA).sum(), list(theirs.parameters()))
+        gradients = [g.clamp(-0.15, 0.15) for g in gradients]
+        for trial, most in enumerate([0.1, 0.2, 10.0]):
+            norm = sum(g[trial].square().sum() for g in gradients).sqrt()
+            for g in gradients:
+                g[trial] *= min(1.0, most / (norm + 1e-6))
+        for p, g in zip(theirs.parameters(), gradients):
+            p.grad = g
+        other.step()
     same(ours, theirs)
 
 
@@ -87,13 +111,13 @@ def test_a_stopped_trial_stays_where_it_is():
     data = Observed(AT, DATA.values * torch.tensor([[1.0], [1.0], [1e6]], dtype=F64), (4, 4))  # the last is far away
     many = chain(3, init_scale=[0.5, 1e160, 0.5])
     start = [p.detach()[1].clone() for p in many.parameters()]
-    optimizer = torch.optim.Adam(many.parameters(), lr=0.05)
+    optimizer = torch.optim.NAdam(many.parameters(), lr=0.05)
     run = ordinary(many, data, optimizer, steps=400, stop=Stop(1e-3, every=5), record="loss")
     assert run.reason == ["converged", "diverged", "steps"]
     assert run.stopped_at[1] == 0 and 0 < run.stopped_at[0] < 350
     assert all(torch.equal(p[1], s) for p, s in zip(many.parameters(), start))
     one = chain(seed=(0, 0))
-    eager(one, torch.optim.Adam(one.parameters(), lr=0.05), int(run.stopped_at[0]))
+    eager(one, torch.optim.NAdam(one.parameters(), lr=0.05), int(run.stopped_at[0]))
     for a, b in zip(many.parameters(), one.parameters()):
         torch.testing.assert_close(a[0].detach(), b.detach(), rtol=1e-9, atol=1e-11)
 
@@ -101,14 +125,14 @@ def test_a_stopped_trial_stays_where_it_is():
 def test_an_ordinary_run_resumes_bit_for_bit(tmp_path):
     whole, half = chain(2), chain(2)
     options = dict(record=["loss"], record_every=7)
-    expected = ordinary(whole, DATA, torch.optim.Adam(whole.parameters(), lr=0.01), steps=60, **options)
-    ordinary(half, DATA, torch.optim.Adam(half.parameters(), lr=0.01), steps=25, checkpoint=tmp_path / "c", **options)
+    expected = ordinary(whole, DATA, torch.optim.NAdam(whole.parameters(), lr=0.01), steps=60, **options)
+    ordinary(half, DATA, torch.optim.NAdam(half.parameters(), lr=0.01), steps=25, checkpoint=tmp_path / "c", **options)
     resumed = chain(2, seed=5)
-    optimizer = torch.optim.Adam(resumed.parameters(), lr=0.01)
+    optimizer = torch.optim.NAdam(resumed.parameters(), lr=0.01)
     run = ordinary(resumed, DATA, optimizer, steps=60, resume=tmp_path / "c", **options)
     assert all(torch.equal(p, q) for p, q in zip(resumed.parameters(), whole.parameters()))
     assert torch.equal(run.metrics["loss"], expected.metrics["loss"])
-    other = torch.optim.Adam(resumed.parameters(), lr=0.01, betas=(0.5, 0.999))
+    other = torch.optim.NAdam(resumed.parameters(), lr=0.01, betas=(0.5, 0.999))
     with pytest.raises(ValueError, match="was written with optimizer options"), pytest.warns(UserWarning):
         fit(resumed, DATA, other, steps=60, resume=tmp_path / "c", progress=False, **options)
 
@@ -194,8 +218,8 @@ def test_bad_combinations_are_named():
         _call(model, optimizer=torch.optim.LBFGS(model.parameters()))
     with pytest.raises(TypeError, match="Adafactor may couple trials; with trials use SGD"):
         _call(model, optimizer=torch.optim.Adafactor(model.parameters()))
-    with pytest.raises(ValueError, match="lr= needs native steps, but Adam has no native steps"):
-        _call(model, optimizer=torch.optim.Adam(model.parameters()), lr=0.1)
+    with pytest.raises(ValueError, match="lr for each trial needs native steps, but NAdam has no native steps"):
+        _call(model, optimizer=torch.optim.NAdam(model.parameters()), lr=[0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="the optimizer has trials=4, but the model has trials=None"):
         square = chain()
         _call(square, optimizer=GroupRMSprop(square.parameters(), trials=4))

@@ -2,7 +2,8 @@
 
 Nothing but the einsum differs. 200 steps from a loss of 2.3 to 0.1; the two loss curves differ by at most
 
-    float64 1e-12    float32 1e-5 (Adam 1e-3: 2e-7 as a rule, 8e-5 was seen; its quotients of small gradients enlarge rounding)
+    float64 1e-12    float32 1e-5 (4e-7 was seen; no kinks: with ReLU half a unit in the last place of torch.einsum's own
+    results moved a curve by up to 9e-3, where a preactivation fell on the other side of zero)
     under autocast (bfloat16) 0.03 in the root mean square, from float64's too
 """
 
@@ -63,7 +64,7 @@ def losses(
     """[STEPS] of training from the same start on the same batches."""
     torch.manual_seed(1)
     # a linear layer before it, as in a network: its output is what autocast makes of it
-    model = nn.Sequential(nn.Linear(64, 64), Factorised(layer, einsum), nn.ReLU(), nn.Linear(layer.features[1], 10)).to(
+    model = nn.Sequential(nn.Linear(64, 64), Factorised(layer, einsum), nn.GELU(), nn.Linear(layer.features[1], 10)).to(
         dtype
     )
     stepping, call = OPTIMIZERS[optimizer](model.parameters()), wrap(model)
@@ -94,7 +95,7 @@ def root_mean_square(difference: Tensor) -> float:
 @each_layer
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_the_same_losses(layer: Layer, optimizer: str, dtype: torch.dtype, digits: tuple[Tensor, Tensor]) -> None:
-    most = 1e-12 if dtype == torch.float64 else {"SGD": 1e-5, "Adam": 1e-3}[optimizer]
+    most = 1e-12 if dtype == torch.float64 else 1e-5
     ours, theirs = (losses(layer, einsum, optimizer, digits, dtype) for einsum in (irk.einsum, torch.einsum))
     assert largest(ours - theirs) <= most
 

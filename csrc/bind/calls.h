@@ -77,7 +77,27 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
   return !(on_cpu && plan.tree.sampled && !gradients.is_none()) || all_finite(gradients.cast<py::tuple>());
 }
 
-// factors: (tensor, momentum or None, operand position); rule: see Rule; watching: see Watching.
+// kind, groups, nesterov, maximize, decoupled, hyper, clip, clip_value, step, v: see Rule
+inline Rule rule_of(const py::tuple& r) {
+  return {RuleKind(r[0].cast<int>()), r[1].cast<int32_t>(), r[2].cast<int32_t>(), r[3].cast<int32_t>(), r[4].cast<int32_t>(),
+          static_cast<const double*>(address(r[5])), static_cast<const double*>(address(r[6])),
+          static_cast<const double*>(address(r[7])), static_cast<int64_t*>(address(r[8])), static_cast<double*>(address(r[9]))};
+}
+
+// (tensor, its moments, parameter group, operand positions): see Factor and Tie
+inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& ties) {
+  const TensorView v = framework.read(f[0]);
+  const auto positions = f[3].cast<std::vector<size_t>>();
+  Factor factor{v.data, {}, 1, plan.gradient_offsets.at(positions.at(0)), f[2].cast<int32_t>()};
+  for (int i = 1; i < v.ndim; ++i) factor.elements *= v.shape[i];
+  const auto moments = f[1].cast<py::tuple>();
+  if (moments.size() > size_t(kMoments)) throw std::logic_error("a factor has more moments than any rule");
+  for (size_t m = 0; m < moments.size(); ++m) factor.moments[m] = address(moments[m]);
+  for (size_t i = 1; i < positions.size(); ++i) ties.push_back({factor.gradient_offset, plan.gradient_offsets.at(positions[i]), factor.elements});
+  return factor;
+}
+
+// factors: see factor_of; rule: see rule_of; watching: see Watching.
 inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
          const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
          const py::object& active, const py::object& done, int threads, const py::tuple& watching) {
@@ -89,20 +109,12 @@ inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& fa
   const EntriesArgument entries(framework, plan, nnz, columns, orders);
   const Target t = target_of(framework, loss);
   std::vector<Factor> list;
-  for (const auto& item : factors) {
-    const auto f = item.cast<py::tuple>();
-    const TensorView v = framework.read(f[0]);
-    int64_t elements = 1;
-    for (int i = 1; i < v.ndim; ++i) elements *= v.shape[i];
-    list.push_back({v.data, address(f[1]), elements, plan.gradient_offsets.at(f[2].cast<size_t>())});
-  }
+  std::vector<Tie> ties;
+  for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>(), ties));
   const Watching watch(watching);
   const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
-                     {RuleKind(rule[0].cast<int>()), static_cast<const double*>(address(rule[1])), rule[2].cast<double>(),
-                      rule[3].cast<double>(), rule[4].cast<double>(), rule[5].cast<int32_t>(), rule[6].cast<int32_t>(),
-                      rule[7].cast<double>(), rule[8].cast<double>(), static_cast<double*>(address(rule[9])),
-                      static_cast<int64_t*>(address(rule[10])), rule[11].cast<int32_t>()},
-                     list.data(), int32_t(list.size()), steps, static_cast<const uint8_t*>(address(active)),
+                     rule_of(rule),
+                     list.data(), int32_t(list.size()), ties.data(), int32_t(ties.size()), steps, static_cast<const uint8_t*>(address(active)),
                      static_cast<int64_t*>(address(done)), watch.first, watch.look_back, watch.records(), watch.limits(), watch.verdicts};
   const py::gil_scoped_release release;
   target.fit(plan.program(), call);

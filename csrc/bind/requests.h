@@ -106,17 +106,18 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
 }
 
 // One step of training, or (Stage::value) the product as training watches it: the factors carry a leading trial axis, the
-// constants do not.
-inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& factors, const py::tuple& operands, int64_t trials, int64_t nnz) {
+// constants do not; wanted: those that move.
+inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
+                              const py::tuple& operands, int64_t trials, int64_t nnz) {
   Dtype dtype = Dtype::f32;
   const auto views = read_operands(operands, dtype);
   PlanRequest request;
   request.equation = equation;
   for (size_t i = 0; i < views.size(); ++i) {
-    request.operands.push_back(view_of(views[i], factors[i] ? 1 : 0));
-    request.trial_strides.push_back(factors[i] ? views[i].strides[0] : 0);
+    request.operands.push_back(view_of(views[i], per_trial[i] ? 1 : 0));
+    request.trial_strides.push_back(per_trial[i] ? views[i].strides[0] : 0);
   }
-  request.wanted = Stage(stage) == Stage::train ? factors : std::vector<bool>(factors.size());
+  request.wanted = wanted;
   request.dtype = dtype;
   request.stage = Stage(stage);
   request.nnz = nnz;

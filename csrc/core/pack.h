@@ -182,4 +182,14 @@ inline void transpose(Pack<T>* rows) {
 
 #endif
 
+// Entry by entry, the first where they are equal.
+template <class T>
+IRK_FN inline Pack<T> larger(Pack<T> a, Pack<T> b) {
+  return {b.v > a.v ? b.v : a.v};
+}
+template <class T>
+IRK_FN inline Pack<T> smaller(Pack<T> a, Pack<T> b) {
+  return {b.v < a.v ? b.v : a.v};
+}
+
 }  // namespace irk

@@ -5,24 +5,36 @@
 
 namespace irk {
 
-enum class RuleKind : int32_t { sgd, group_rmsprop };
+enum class RuleKind : int32_t { sgd, adam, group_rmsprop };
+
+// What every trial and every parameter group has for itself. Python's HYPERS, in this order.
+enum Hyper : int32_t { kRate, kMomentum, kDampening, kWeightDecay, kBeta1, kBeta2, kAlpha, kEps, kHypers };
 
 struct Rule {
   RuleKind kind;
-  const double* lr;  // [trials]
-  double momentum, dampening, weight_decay;
-  int32_t nesterov, maximize;
-  double alpha, eps;
-  double* v;          // [trials] group_rmsprop: running mean of the squared gradient norm
-  int64_t* step;      // [trials] updates made so far
-  int32_t begun;      // momentum buffers hold something
+  int32_t groups;
+  int32_t nesterov, maximize, decoupled;  // of all trials alike; decoupled: weight decay past the moments
+  const double* hyper;       // [groups, kHypers, trials]
+  const double* clip;        // [trials] largest norm of a trial's gradients, or null
+  const double* clip_value;  // [trials] largest magnitude of an entry, or null
+  int64_t* step;             // [groups, trials] updates that have made the state
+  double* v;                 // [groups, trials] group_rmsprop: running mean of the squared gradient norm
 };
+
+constexpr int kMoments = 3;  // sgd: momentum; adam: exp_avg, exp_avg_sq and, with amsgrad, its maximum
 
 struct Factor {
   void* data;               // [trials, elements]
-  void* momentum;           // [trials, elements] or null
+  void* moments[kMoments];  // [trials, elements] each, or null
   int64_t elements;
   int64_t gradient_offset;  // into the scratch of a trial
+  int32_t group;
+};
+
+// A factor that stands at several operands: the gradient at one of them is added to that of the first.
+struct Tie {
+  int64_t to, from;  // into the scratch of a trial
+  int64_t elements;
 };
 
 struct FitCall {
@@ -30,6 +42,8 @@ struct FitCall {
   Rule rule;
   const Factor* factors;
   int32_t n_factors;
+  const Tie* ties;
+  int32_t n_ties;
   int64_t steps;
   const uint8_t* active;  // [trials]
   int64_t* done;          // [trials] updates made by this call

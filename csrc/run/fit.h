@@ -1,32 +1,50 @@
 // The step loop: loss and gradients by the plan's step list, then the update, for every active trial.
 // Stops a trial before the update that a non-finite loss or gradient would make. Reference: irkernels/reference/fit.py
 #pragma once
+#include <vector>
+
 #include "run/watch.h"
+#include "steps/gradients.h"
 #include "steps/update.h"
 
 namespace irk {
 
+inline int64_t blocks_of(const Factor& factor) { return reduction_blocks(factor.elements); }
+
 // What the members of one team tell each other.
 struct TeamNotes {
+  explicit TeamNotes(const FitCall& fit) : paces(size_t(fit.rule.groups)) {
+    int64_t blocks = 0;
+    for (int f = 0; f < fit.n_factors; ++f) blocks += blocks_of(fit.factors[f]);
+    squares.resize(size_t(blocks));
+  }
+
   std::atomic<int> broken{0};
-  double rate = 0;
+  std::vector<double> squares;  // [blocks of all factors]
+  std::vector<Pace> paces;      // [groups]
 };
 
 template <class T>
 class Fit {
  public:
-  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, double* squares, int part)
-      : program_(program), fit_(fit), team_(team), notes_(notes), squares_(squares), watch_(fit, team, trial_count(program), part) {}
+  // part: which of the threads' workspaces is this team's.
+  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, int part)
+      : program_(program), fit_(fit), team_(team), notes_(notes), trials_(trial_count(program)),
+        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team, trials_, part) {}
 
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial]) return;
     const Frame<T> frame{program_, fit_.call.entries, fit_.call.target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
+    if (team_.rank == 0)
+      for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
     watch_.begin(trial);
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last; ++step) {
       evaluate(frame);
       if (!watch_.look(step)) return;
+      for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
+      if (fit_.n_ties) team_.sync();
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
     }
     if (fit_.look_back) {
@@ -44,69 +62,81 @@ class Fit {
     }
   }
 
+  void add(const Tie& tie, T* scratch) const {
+    T *const to = scratch + tie.to, *const from = scratch + tie.from;
+    for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) to[i] += from[i];
+  }
+
   bool update(int64_t trial, const T* scratch) {
-    const Rule& rule = fit_.rule;
-    const bool norm = rule.kind == RuleKind::group_rmsprop;
-    if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
-    int64_t block = 0;
-    for (int f = 0; f < fit_.n_factors; ++f) {
-      const Factor& factor = fit_.factors[f];
-      const T* g = scratch + factor.gradient_offset;
-      const int64_t blocks = (factor.elements + kReduction - 1) / kReduction;
-      for (int64_t i = team_.begin(blocks); i < team_.end(blocks); ++i) {
-        const int64_t n = std::min(kReduction, factor.elements - i * kReduction);
-        if (norm) squares_[block + i] = square_sum(g + i * kReduction, n);
-        if (!all_finite(g + i * kReduction, n)) notes_.broken = 1;
-      }
-      block += blocks;
-    }
+    look(trial, scratch);
     team_.sync();
     const bool broken = notes_.broken;
-    if (norm && !broken && team_.rank == 0) {
-      TreeSum<double> sum;
-      for (int64_t i = 0; i < block; ++i) sum.push(squares_[i]);
-      notes_.rate = group_rmsprop_rate(rule, trial, sum.total());
-    }
+    if (team_.rank == 0 && !broken) set_pace(trial);
     team_.sync();
     if (broken) {
       if (team_.rank == 0) notes_.broken = 0;
       team_.sync();
       return false;
     }
-    const bool first = !rule.begun && rule.step[trial] == 0 && fit_.done[trial] == 0;
-    for (int f = 0; f < fit_.n_factors; ++f) move(fit_.factors[f], trial, first, scratch);
-    team_.sync();
-    if (team_.rank == 0) {
-      ++rule.step[trial];
-      ++fit_.done[trial];
-    }
+    for (int f = 0; f < fit_.n_factors; ++f) move(fit_.factors[f], trial, scratch);
     team_.sync();
     return true;
   }
 
-  void move(const Factor& factor, int64_t trial, bool first, const T* scratch) const {
+  // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
+  void look(int64_t trial, const T* scratch) {
+    if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
+    double* squares = notes_.squares.data();
+    for (int f = 0; f < fit_.n_factors; ++f) {
+      const Factor& factor = fit_.factors[f];
+      const T* g = scratch + factor.gradient_offset;
+      const double bound = notes_.paces[size_t(factor.group)].now.bound;
+      for (int64_t i = team_.begin(blocks_of(factor)); i < team_.end(blocks_of(factor)); ++i) {
+        const int64_t n = std::min(kReduction, factor.elements - i * kReduction);
+        if (norm_) squares[i] = square_sum(g + i * kReduction, bound, n);
+        if (!all_finite(g + i * kReduction, n)) notes_.broken = 1;
+      }
+      squares += blocks_of(factor);
+    }
+  }
+
+  void set_pace(int64_t trial) {
     const Rule& rule = fit_.rule;
-    const int64_t begin = team_.begin(factor.elements), n = team_.end(factor.elements) - begin;
-    const int64_t at = trial * factor.elements + begin;
-    T* p = static_cast<T*>(factor.data) + at;
-    T* buffer = factor.momentum ? static_cast<T*>(factor.momentum) + at : nullptr;
-    const T* g = scratch + factor.gradient_offset + begin;
-    if (rule.kind == RuleKind::sgd) sgd_update(rule, rule.lr[trial], first, p, buffer, g, n);
-    else scaled_update(T(rule.maximize ? -notes_.rate : notes_.rate), p, g, n);
+    double scale = rule.maximize ? -1 : 1;
+    if (rule.clip) scale *= clip_scale(rule.clip[trial], square(-1));
+    for (int g = 0; g < rule.groups; ++g)
+      notes_.paces[size_t(g)].next(rule.kind, scale, rule.kind == RuleKind::group_rmsprop ? square(g) : 0);
+    ++fit_.done[trial];
+  }
+
+  // The squared norm over one parameter group, or over all (-1).
+  double square(int32_t group) const {
+    TreeSum<double> sum;
+    const double* squares = notes_.squares.data();
+    for (int f = 0; f < fit_.n_factors; ++f) {
+      const Factor& factor = fit_.factors[f];
+      for (int64_t i = 0; i < blocks_of(factor) && (group < 0 || factor.group == group); ++i) sum.push(squares[i]);
+      squares += blocks_of(factor);
+    }
+    return sum.total();
+  }
+
+  void move(const Factor& factor, int64_t trial, const T* scratch) const {
+    const int64_t begin = team_.begin(factor.elements), at = trial * factor.elements + begin;
+    T* moments[kMoments];
+    for (int m = 0; m < kMoments; ++m)
+      moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
+    irk::update(fit_.rule.kind, notes_.paces[size_t(factor.group)].now, static_cast<T*>(factor.data) + at, moments,
+                scratch + factor.gradient_offset + begin, team_.end(factor.elements) - begin);
   }
 
   const Program& program_;
   const FitCall& fit_;
   const Team& team_;
   TeamNotes& notes_;
-  double* squares_;  // [blocks of all factors]
+  const int64_t trials_;
+  const bool norm_;
   Watch<T> watch_;
 };
-
-inline int64_t square_blocks(const FitCall& fit) {
-  int64_t blocks = 0;
-  for (int f = 0; f < fit.n_factors; ++f) blocks += (fit.factors[f].elements + kReduction - 1) / kReduction;
-  return blocks;
-}
 
 }  // namespace irk

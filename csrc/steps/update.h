@@ -1,65 +1,74 @@
-// One optimizer step of one trial. Reference: torch.optim.SGD, and irkernels/optim.py for GroupRMSprop (Arora et al. 2019).
+// One optimizer step of the entries of one factor. V is a pack of entries, or of trials with coefficients of their own.
+// Reference: irkernels/reference/rules.py (torch.optim.SGD, Adam, AdamW; GroupRMSprop is a rate for all entries).
 #pragma once
-#include <cmath>
-
-#include "core/half.h"
-#include "plan/fit_program.h"
-#include "steps/dot.h"
+#include "core/pack.h"
+#include "steps/pace.h"
 
 namespace irk {
 
-inline uint32_t magnitude_bits(float x) { return bits_of(x) & 0x7fffffffu; }
-inline uint64_t magnitude_bits(double x) {
-  uint64_t u;
-  std::memcpy(&u, &x, 8);
-  return u & 0x7fffffffffffffffull;
-}
-inline bool finite(uint32_t magnitude) { return magnitude < 0x7f800000u; }
-inline bool finite(uint64_t magnitude) { return magnitude < 0x7ff0000000000000ull; }
-
-template <class T>
-inline bool all_finite(const T* g, int64_t n) {
-  auto largest = magnitude_bits(T(0));  // magnitudes order like their bits, so one maximum tells of all
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, magnitude_bits(g[i]));
-  return finite(largest);
+template <class V>
+IRK_FN inline V decayed_gradient(const Coefficients<V>& c, V p, V g) {
+  const V cut = smaller(larger(g, V::zero() - c.bound), c.bound);
+  return c.scale * cut + c.decay * p;
 }
 
-// Sum of squares of one block, accumulated in double.
-template <class T>
-inline double square_sum(const T* g, int64_t n) {
-  double wide[kReduction];
-  for (int64_t i = 0; i < n; ++i) wide[i] = double(g[i]);
-  return dot_block(wide, wide, n);
+template <class V>
+IRK_FN inline V descend(const Coefficients<V>& c, V p, V g) {
+  return p + c.rate * decayed_gradient(c, p, g);
 }
 
-// p, buffer and g are one factor's elements; `first` says that the momentum buffer holds nothing yet.
+template <class V>
+IRK_FN inline V momentum(const Coefficients<V>& c, V p, V g, V& velocity) {
+  const V gradient = decayed_gradient(c, p, g);
+  velocity = c.keep * velocity + c.take * gradient;
+  return p + c.rate * (c.direct * gradient + c.ahead * velocity);
+}
+
+// most: the largest second moment so far (amsgrad), or null.
+template <class V>
+IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, V* most) {
+  const V gradient = decayed_gradient(c, p, g);
+  first = c.keep * first + c.take * gradient;
+  second = c.keep2 * second + c.take2 * gradient * gradient;
+  if (most) *most = larger(*most, second);
+  return c.shrink * p + c.rate * (first / (c.root * sqrt(most ? *most : second) + c.eps));
+}
+
+// entry(i) for every whole pack of 0..n, then entry(i, lanes) for the rest.
+template <class T, class Entry>
+inline void each_pack(int64_t n, Entry entry) {
+  constexpr int W = Pack<T>::kLanes;
+  int64_t i = 0;
+  for (; i + W <= n; i += W) entry(i);
+  if (i < n) entry(i, int(n - i));
+}
+
+// p, g and the moments are n entries of one factor; moments as in Factor, null where the rule has none.
 template <class T>
-void sgd_update(const Rule& rule, double lr, bool first, T* p, T* buffer, const T* g, int64_t n) {
-  const T decay = T(rule.weight_decay), momentum = T(rule.momentum), fresh = T(1 - rule.dampening);
-  const T rate = T(-lr), sign = rule.maximize ? T(-1) : T(1);
-  if (!buffer) {
-    for (int64_t i = 0; i < n; ++i) p[i] = p[i] + rate * (sign * g[i] + decay * p[i]);
-    return;
+void update(RuleKind kind, const Coefficients<double>& step, T* p, T* const* moments, const T* g, int64_t n) {
+  using P = Pack<T>;
+  const auto c = each_coefficient<P>([&](double Coefficients<double>::*field) { return P::broadcast(T(step.*field)); });
+  T *const first = moments[0], *const second = moments[1], *const most = moments[2];
+  if (!first) {
+    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+      descend(c, P::load(p + i, lanes...), P::load(g + i, lanes...)).store(p + i, lanes...);
+    });
+  } else if (kind != RuleKind::adam) {
+    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+      P velocity = P::load(first + i, lanes...);
+      momentum(c, P::load(p + i, lanes...), P::load(g + i, lanes...), velocity).store(p + i, lanes...);
+      velocity.store(first + i, lanes...);
+    });
+  } else {
+    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+      P m = P::load(first + i, lanes...), v = P::load(second + i, lanes...), top = P::zero();
+      if (most) top = P::load(most + i, lanes...);
+      adam(c, P::load(p + i, lanes...), P::load(g + i, lanes...), m, v, most ? &top : nullptr).store(p + i, lanes...);
+      m.store(first + i, lanes...);
+      v.store(second + i, lanes...);
+      if (most) top.store(most + i, lanes...);
+    });
   }
-  const T keep = first ? T(0) : momentum, take = first ? T(1) : fresh;
-  for (int64_t i = 0; i < n; ++i) {
-    const T gradient = sign * g[i] + decay * p[i];
-    const T velocity = keep * (first ? T(0) : buffer[i]) + take * gradient;
-    buffer[i] = velocity;
-    p[i] = p[i] + rate * (rule.nesterov ? gradient + momentum * velocity : velocity);
-  }
-}
-
-// theta -= lr / (sqrt(v / (1 - alpha^step)) + eps) * g, one common scalar for all factors of a trial.
-inline double group_rmsprop_rate(const Rule& rule, int64_t trial, double squared_norm) {
-  rule.v[trial] = rule.alpha * rule.v[trial] + (1 - rule.alpha) * squared_norm;
-  const double corrected = rule.v[trial] / (1 - std::pow(rule.alpha, double(rule.step[trial] + 1)));
-  return rule.lr[trial] / (std::sqrt(corrected) + rule.eps);
-}
-
-template <class T>
-void scaled_update(T rate, T* p, const T* g, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = p[i] - rate * g[i];
 }
 
 }  // namespace irk

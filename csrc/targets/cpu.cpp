@@ -42,16 +42,15 @@ void run(const Program& program, const Call& call) {
 
 template <class T>
 void fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
-  const int64_t trials = trial_count(program), blocks = square_blocks(fit);
-  std::vector<double> squares(size_t(blocks) * size_t(shares.threads));
-  TeamNotes common;
+  const int64_t trials = trial_count(program);
+  TeamNotes common(fit);
   parallel(shares.threads, [&](const Team& team) {
     std::vector<char*> base(size_t(kOperands + 2 * program.n_operands));
     const Team alone;
-    TeamNotes own;
+    TeamNotes own(fit);
     const int part = shares.by_trial ? team.rank : 0;
     char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
-    Fit<T> loop(program, fit, shares.by_trial ? alone : team, shares.by_trial ? own : common, squares.data() + part * blocks, part);
+    Fit<T> loop(program, fit, shares.by_trial ? alone : team, shares.by_trial ? own : common, part);
     const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
     for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
   });

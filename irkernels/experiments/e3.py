@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, worst
-from irkernels.families.streams import trial_generators
+from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
 from irkernels.nn import MatrixChain
-from irkernels.observed import Observed
 from irkernels.training import Trajectory, fit
 
-SIZE, RANK, OBSERVED = 100, 5, 2000
 INIT_SCALE, LR = 1e-3, 0.1
 STEPS = 20_000
 DEPTHS = (1, 2, 3)
@@ -38,24 +35,6 @@ class Outcome:
     seconds: float
 
 
-def problem(trials: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Observed]:
-    """Ground truths [trials, 100, 100] of rank 5 with entries of root mean square 1, seen at 2,000 positions.
-
-    The positions, drawn without replacement, are shared; trial t has a ground truth of its own, whatever `trials` is.
-    """
-    picked = torch.randperm(SIZE * SIZE, generator=torch.Generator().manual_seed(seed))[:OBSERVED]
-    truth = torch.stack([_ground_truth(generator) for generator in trial_generators(trials, None, seed)])
-    at = torch.stack([picked // SIZE, picked % SIZE], dim=1)
-    values = truth[:, at[:, 0], at[:, 1]]
-    return truth.to(dtype), Observed(at, values.to(dtype), (SIZE, SIZE))
-
-
-def _ground_truth(generator: torch.Generator) -> Tensor:
-    left, right = torch.randn(2, SIZE, RANK, generator=generator, dtype=torch.float64)
-    product = left @ right.T
-    return product * (SIZE / torch.linalg.matrix_norm(product))
-
-
 def run(
     trials: int = 2,
     seed: int = 0,
@@ -65,7 +44,7 @@ def run(
 ) -> Outcome:
     """Train depths 1, 2 and 3 on the same problems, all trials at once, and judge them."""
     start = time.perf_counter()
-    truth, observed = problem(trials, seed, dtype)
+    truth, observed = completion(trials, seed, dtype)
     runs = {}
     for depth in DEPTHS:
         model = MatrixChain(SIZE, SIZE, depth, trials=trials, init="identity", init_scale=INIT_SCALE, dtype=dtype)

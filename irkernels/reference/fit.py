@@ -15,9 +15,10 @@ from irkernels.observed import Observed
 from irkernels.reference.einsum import einsum
 from irkernels.reference.losses import LOSSES, completion_loss
 from irkernels.reference.recording import Watch
+from irkernels.reference.rules import update
 
 if TYPE_CHECKING:
-    from irkernels._problem import Problem, Rule
+    from irkernels._problem import Problem
 
 
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
@@ -43,7 +44,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
         watch.leave(step, losses, broken)
         active = active & ~broken
-        _update(problem.rule, problem.factors, gradients, active)
+        update(problem.rule, problem.factors, gradients, active)
         done += active
     if problem.watching.look_back and active.any():
         losses = torch.where(active, losses_and_gradients(problem)[0], losses)
@@ -55,10 +56,7 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Each trial's loss [T], and its gradients, one [T, ...] for each factor."""
     with torch.enable_grad():
         leaves = [factor.detach().requires_grad_() for factor in problem.factors]
-        rest = iter(leaves)
-        operands = [
-            problem.constants[p] if p in problem.constants else next(rest) for p in range(len(problem.operands))
-        ]
+        operands = problem.operands_with(leaves)
         equation = problem.trial_equation
         if isinstance(problem.data, Observed):
             losses = completion_loss(equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta)
@@ -73,48 +71,3 @@ def dense_loss(product: Tensor, target: Tensor, loss: str, delta: float, trials:
     pointwise = LOSSES[loss](product, target.expand_as(product), delta)
     pointwise = pointwise.reshape(len(pointwise), -1) if trials else pointwise.flatten()
     return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)
-
-
-def _update(rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], active: Tensor) -> None:
-    directions, rates = (_sgd if rule.kind == "sgd" else _group_rmsprop)(rule, factors, gradients, active)
-    for factor, direction in zip(factors, directions):
-        moved = factor - _spread(rates, factor) * direction
-        factor.copy_(torch.where(_spread(active, factor), moved, factor))
-    rule.step += active
-
-
-def _sgd(
-    rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], active: Tensor
-) -> tuple[list[Tensor], Tensor]:
-    """torch.optim.SGD: weight decay, momentum with dampening, Nesterov."""
-    sign = -1.0 if rule.maximize else 1.0
-    directions = [sign * gradient + rule.weight_decay * factor for factor, gradient in zip(factors, gradients)]
-    if rule.momentum == 0:
-        return directions, rule.lr
-    if rule.momentum_buffers is None:
-        before, buffers = directions, directions
-    else:
-        before = rule.momentum_buffers
-        buffers = [rule.momentum * b + (1 - rule.dampening) * d for b, d in zip(before, directions)]
-    rule.momentum_buffers = [torch.where(_spread(active, b), b, a) for a, b in zip(before, buffers)]
-    if rule.nesterov:
-        return [d + rule.momentum * b for d, b in zip(directions, buffers)], rule.lr
-    return buffers, rule.lr
-
-
-def _group_rmsprop(
-    rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], active: Tensor
-) -> tuple[list[Tensor], Tensor]:
-    """GroupRMSprop (the code of Arora et al. 2019): one scalar step for all factors of a trial; v is kept in float64 whatever the factors are."""
-    square = sum(gradient.double().square().flatten(1).sum(1) for gradient in gradients)
-    v = rule.alpha * rule.v + (1 - rule.alpha) * square
-    rule.v = torch.where(active, v, rule.v)
-    step = (rule.step + 1).double()
-    corrected = v / (1 - rule.alpha**step)
-    return list(gradients), rule.lr / (corrected.sqrt() + rule.eps)
-
-
-def _spread(per_trial: Tensor, like: Tensor) -> Tensor:
-    """[T] -> [T, 1, ...], in the factor's dtype unless it is a mask."""
-    spread = per_trial.view(-1, *[1] * (like.dim() - 1))
-    return spread if spread.dtype == torch.bool else spread.to(like.dtype)

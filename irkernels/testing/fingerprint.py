@@ -61,6 +61,14 @@ def bits(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+OPTIMIZERS = {
+    "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.02, momentum=0.9, nesterov=True),
+    "Adam": lambda parameters: torch.optim.Adam(parameters, lr=0.01, weight_decay=0.01, amsgrad=True),
+    "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
+    "GroupRMSprop": lambda parameters: irk.optim.GroupRMSprop(parameters, lr=0.01),
+}
+
+
 def trajectory(optimizer: str) -> dict[str, Tensor]:
     """The factors of three trials of a chain after 200 native steps on eleven entries."""
     product = Product("golden", "ij,jk,kl->il", ((6, 5), (5, 5), (5, 7)))
@@ -68,11 +76,8 @@ def trajectory(optimizer: str) -> dict[str, Tensor]:
     model = irk.nn.Product(product.equation, *factors, trials=3)
     at = sample_coordinates(product, 11, seed=9)
     values = torch.linspace(-1, 1, len(at), dtype=torch.float64)
-    made = {
-        "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.02, momentum=0.9, nesterov=True),
-        "GroupRMSprop": lambda parameters: irk.optim.GroupRMSprop(parameters, lr=0.01),
-    }[optimizer](model.parameters())
-    irk.fit(model, irk.Observed(at, values, (6, 7)), made, steps=STEPS, progress=False)
+    made = OPTIMIZERS[optimizer](model.parameters())
+    irk.fit(model, irk.Observed(at, values, (6, 7)), made, steps=STEPS, clip=[0.1, 0.2, 9.0], progress=False)
     return {f"factor {p}": parameter.detach() for p, parameter in enumerate(model.parameters())}
 
 
@@ -84,7 +89,7 @@ def fingerprint() -> dict[str, str]:
             for dtype in product.dtypes:
                 results = every_result(product, product.operands(seed=3, dtype=dtype))
                 found[f"{product.name} {dtype}"] = _hash(results)
-        for optimizer in ("SGD", "GroupRMSprop") if _launch.FITS_NATIVELY else ():
+        for optimizer in OPTIMIZERS if _launch.FITS_NATIVELY else ():
             found[f"trajectory {optimizer}"] = _hash(trajectory(optimizer))
     return found
 

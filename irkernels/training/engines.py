@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,16 +11,20 @@ from torch import Tensor, optim
 from torch.optim import Optimizer
 
 from irkernels._launch import fit_steps as _engine
-from irkernels._problem import Problem
+from irkernels._problem import HYPERS, Problem
 from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.recording import Watch
+from irkernels.reference.rules import clipped
+from irkernels.training.checkpoint import digest
 from irkernels.training.data import model_loss
 from irkernels.training.distributed import Ranks, observations_share
-from irkernels.training.rules import read_rule, write_rule
+from irkernels.training.exchange import adopt_state, hand_back, load_state, state_of
+from irkernels.training.overrides import Overrides
+from irkernels.training.rules import read_rule, standing, trained
 
 # these act on every entry by itself, so trials do not meet in them
 _ENTRYWISE = (
@@ -32,15 +37,21 @@ class NativeSteps:
     """Steps of a plain Problem; the model's parameters are its factors, in place."""
 
     def __init__(
-        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, lr: Tensor | None
+        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, overrides: Overrides
     ) -> None:
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizer, self._overrides = model, optimizer, overrides
+        self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
         lead = () if model.trials is not None else (1,)
-        factors = [f.detach().contiguous().view(*lead, *f.shape) for f in model.factors]
-        rule = read_rule(optimizer, model, lr)
-        active = torch.ones(model.trials or 1, dtype=torch.bool, device=factors[0].device)
+        self._trained = trained(model)
+        own = {f: f.detach().contiguous().view(*lead, *f.shape) for f in model.factors}
+        rule = read_rule(optimizer, model, overrides)
+        active = torch.ones(model.trials or 1, dtype=torch.bool, device=model.factors[0].device)
         constants = {position: c.detach() for position, c in model.constants.items()}
-        self.problem = Problem(model.equation, factors, data, rule, active, loss, delta, constants)
+        frozen, tied = standing(model)
+        self.problem = Problem(
+            model.equation, [own[f] for f in self._trained], data, rule, active, loss, delta, constants,
+            {position: own[factor] for position, factor in frozen.items()}, tied,
+        )  # fmt: skip
 
     def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial; what is noted of them is in watching."""
@@ -58,63 +69,71 @@ class NativeSteps:
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor
         with torch.no_grad():
-            for parameter, factor in zip(self._model.factors, self.problem.factors):
+            for parameter, factor in zip(self._trained, self.problem.factors):
                 if parameter.data_ptr() != factor.data_ptr():
                     parameter.copy_(factor.view(parameter.shape))
 
     def gather(self, ranks: Ranks) -> None:
         """The trials of all ranks, factors and state."""
         rule = self.problem.rule
-        begun = ranks.largest(int(rule.momentum_buffers is not None))
-        if begun and rule.momentum_buffers is None:  # this rank has taken no step
-            rule.momentum_buffers = [torch.zeros_like(factor) for factor in self.problem.factors]
-        for tensor in (*self.problem.factors, *(rule.momentum_buffers or [])):
+        for tensor in (*self.problem.factors, *(moment for moments in rule.moments for moment in moments)):
             ranks.gather(tensor)
         for tensor in (rule.v, rule.step):
             if tensor is not None:
-                ranks.gather(tensor, tensor.dim() - 1)
+                ranks.gather(tensor, axis=1)
         self._publish()
 
     def write_back(self) -> None:
         """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
-        write_rule(self.problem.rule, self._optimizer, self._model)
-        for parameter in self._model.parameters():
+        self.optimizer_state = hand_back(self.problem.rule, self._optimizer, self._trained, self._overrides)
+        for parameter in self._trained:
             torch.autograd.graph.increment_version(parameter)
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """A Trajectory's optimizer_state in place of the optimizer's own. Raises ValueError (of another fit)."""
+        adopt_state(self.problem.rule, state)
 
     @property
     def lr(self) -> Tensor:
         """[T] float64, on the CPU."""
-        return self.problem.rule.lr.cpu()
+        return self.problem.rule.hyper_of("lr")[0].cpu()
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be continued."""
         rule = self.problem.rule
-        names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize", "alpha", "eps")
-        options = {f"optimizer {name}": getattr(rule, name) for name in names}
-        kind = type(self._optimizer).__name__
-        return {"steps taken": "natively", "optimizer kind": kind, **options, "lr": rule.lr.tolist()}
-
-    def state(self) -> dict[str, Any]:
-        rule = self.problem.rule
+        hyper = {name: rule.hyper_of(name) for name in HYPERS}
+        options = {f"optimizer {name}": getattr(rule, name) for name in ("nesterov", "maximize", "decoupled")}
+        options["optimizer groups"], options["optimizer moments"] = rule.group, [len(each) for each in rule.moments]
         return {
-            "factors": self.problem.factors, "momentum_buffers": rule.momentum_buffers, "v": rule.v, "step": rule.step,
+            "steps taken": "natively", "optimizer kind": type(self._optimizer).__name__, **options,
+            "frozen factors": digest(list(self.problem.frozen.values())), "tied factors": list(self.problem.tied.items()),
+            **{name: (v[0] if len(v) == 1 else v).tolist() for name, v in hyper.items()}, **self._overrides.settings(),
         }  # fmt: skip
 
+    def state(self) -> dict[str, Any]:
+        return {"factors": self.problem.factors, **state_of(self.problem.rule)}
+
     def load(self, state: dict[str, Any]) -> None:
-        rule, device = self.problem.rule, self.problem.active.device
         for factor, saved in zip(self.problem.factors, state["factors"]):
             factor.copy_(saved)
-        buffers = state["momentum_buffers"]
-        rule.momentum_buffers = None if buffers is None else [buffer.to(device) for buffer in buffers]
-        rule.v = None if state["v"] is None else state["v"].to(device)
-        rule.step = state["step"].to(device)
+        load_state(self.problem.rule, state)
         self._publish()
 
 
 class OrdinarySteps:
     """loss.backward() and optimizer.step(), one step at a time; a trial that has stopped is put back after each."""
 
-    def __init__(self, model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float) -> None:
+    optimizer_state = None  # the optimizer holds its own
+
+    def __init__(
+        self,
+        model: Product,
+        data: Observed | Tensor,
+        optimizer: Optimizer,
+        loss: str,
+        delta: float,
+        overrides: Overrides,
+    ) -> None:
         if isinstance(optimizer, optim.LBFGS):
             raise TypeError("optimizer: LBFGS evaluates its loss several times a step, which fit does not do")
         if model.trials is not None and not isinstance(optimizer, (*_ENTRYWISE, GroupRMSprop)):
@@ -123,7 +142,7 @@ class OrdinarySteps:
                 f" {', '.join(each.__name__ for each in _ENTRYWISE[1:])}"
             )
         self._model, self._data, self._optimizer = model, data, optimizer
-        self._loss, self._delta = loss, delta
+        self._loss, self._delta, self._overrides = loss, delta, overrides
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise ValueError("the model has no factor that requires grad")
@@ -134,26 +153,43 @@ class OrdinarySteps:
         watch = Watch(watching, steps, self._product)
         losses = torch.full(active.shape, torch.nan, dtype=self._parameters[0].dtype, device=active.device)
         done = torch.zeros_like(active, dtype=torch.int64)
-        kept = [p.grad for p in self._parameters]
-        for step in range(watching.first, watching.first + steps):
-            if not active.any():
-                break
-            now, gradients = self._gradients()
-            losses = torch.where(active, now, losses)
-            active = watch.look(step, losses, active)
-            finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
-            broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
-            watch.leave(step, losses, broken)
-            active = active & ~broken
-            if active.any():
-                self._step(gradients, active)
-            done += active
-        if watching.look_back and active.any():
-            losses = torch.where(active, self._gradients()[0], losses)
-            watch.look(watching.first + steps, losses, active)
-        for parameter, gradient in zip(self._parameters, kept):
-            parameter.grad = gradient
+        with self._borrowed():
+            for step in range(watching.first, watching.first + steps):
+                if not active.any():
+                    break
+                now, gradients = self._gradients()
+                losses = torch.where(active, now, losses)
+                active = watch.look(step, losses, active)
+                finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
+                broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
+                watch.leave(step, losses, broken)
+                active = active & ~broken
+                if active.any():
+                    self._step(clipped(gradients, *self._clips(active.device)), active)
+                done += active
+            if watching.look_back and active.any():
+                losses = torch.where(active, self._gradients()[0], losses)
+                watch.look(watching.first + steps, losses, active)
         return losses, done
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[None]:
+        """`.grad` and the numbers given in place of the optimizer's own are its only inside."""
+        groups, options = self._optimizer.param_groups, self._overrides.options()
+        kept, own = [p.grad for p in self._parameters], [{name: group[name] for name in options} for group in groups]
+        try:
+            for group in groups:
+                group.update(options)
+            yield
+        finally:
+            for group, before in zip(groups, own):
+                group.update(before)
+            for parameter, gradient in zip(self._parameters, kept):
+                parameter.grad = gradient
+
+    def _clips(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        clips = (self._overrides.clip, self._overrides.clip_value)
+        return tuple(None if clip is None else clip.to(device) for clip in clips)
 
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...]."""
@@ -180,18 +216,30 @@ class OrdinarySteps:
     def gather(self, ranks: Ranks) -> None:
         pass  # every rank has taken every step
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        raise ValueError("optimizer_state= needs native steps, which this fit has not")
+
     def write_back(self) -> None:
         pass  # the optimizer has taken every step itself
 
     @property
     def lr(self) -> Tensor:
-        lrs = torch.as_tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float64)
+        own = self._optimizer.param_groups[0]["lr"]
+        lrs = torch.as_tensor(self._overrides.options().get("lr", own), dtype=torch.float64)
         return lrs.detach().reshape(-1).expand(self._model.trials or 1).clone().cpu()
 
     def settings(self) -> dict[str, Any]:
-        groups = [{k: v for k, v in g.items() if k != "params"} for g in self._optimizer.param_groups]
+        groups = [
+            {k: v for k, v in {**g, **self._overrides.options()}.items() if k != "params"}
+            for g in self._optimizer.param_groups
+        ]
         kind = type(self._optimizer).__name__
-        return {"steps taken": "in a Python loop", "optimizer kind": kind, "optimizer options": repr(groups)}
+        return {
+            "steps taken": "in a Python loop",
+            "optimizer kind": kind,
+            "optimizer options": repr(groups),
+            **self._overrides.settings(),
+        }
 
     def state(self) -> dict[str, Any]:
         return {"factors": [f.detach() for f in self._model.factors], "optimizer": self._optimizer.state_dict()}
@@ -200,16 +248,24 @@ class OrdinarySteps:
         with torch.no_grad():
             for factor, saved in zip(self._model.factors, state["factors"]):
                 factor.copy_(saved)
-        self._optimizer.load_state_dict(state["optimizer"])
+        saved = state["optimizer"]
+        self._optimizer.load_state_dict(saved)
+        for group, numbers in zip(self._optimizer.param_groups, saved["param_groups"]):
+            for parameter, number in zip(group["params"], numbers["params"]):
+                mine = self._optimizer.state[parameter]
+                for name, value in saved["state"].get(number, {}).items():
+                    if isinstance(value, Tensor):  # torch has cast it to the parameter's dtype
+                        mine[name] = value.to(mine[name].device, copy=True)
 
 
 class SharedSteps(OrdinarySteps):
     """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed over the ranks."""
 
     def __init__(
-        self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, ranks: Ranks
-    ) -> None:
-        super().__init__(model, data, optimizer, loss, delta)
+        self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
+        ranks: Ranks,
+    ) -> None:  # fmt: skip
+        super().__init__(model, data, optimizer, loss, delta, overrides)
         self._ranks, self._share = ranks, observations_share(ranks, data, loss, model.trials or 1)
 
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:

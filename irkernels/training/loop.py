@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from irkernels._arguments import integer, per_trial
+from irkernels._arguments import integer
 from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
@@ -20,8 +20,10 @@ from irkernels.training import checkpoint as files
 from irkernels.training.data import checked_data, checked_loss
 from irkernels.training.distributed import Ranks, read_ranks
 from irkernels.training.engines import NativeSteps, OrdinarySteps, SharedSteps
+from irkernels.training.exchange import withheld
 from irkernels.training.interrupt import answer_interrupts
 from irkernels.training.ledger import Ledger
+from irkernels.training.overrides import Overrides, read_overrides
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
 from irkernels.training.quantities import compile_records
@@ -40,6 +42,10 @@ def fit(
     loss: str = "mse",
     delta: float = 1.0,
     lr: float | Sequence[float] | Tensor | None = None,
+    hyper: Mapping[str, Any] | None = None,
+    clip: float | Sequence[float] | Tensor | None = None,
+    clip_value: float | Sequence[float] | Tensor | None = None,
+    optimizer_state: Mapping[str, Any] | None = None,
     record: str | Iterable[str | Mapping[str, Callable]] | Mapping[str, Callable] = (),
     record_every: int | None = None,
     stop: Stop | None = None,
@@ -53,12 +59,19 @@ def fit(
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
     model: irk.nn.Product or a family.  data: Observed (values [nnz] or [trials, nnz]) or a dense target ([*output] or
-    [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD or irk.optim.GroupRMSprop over the model's
-    parameters run natively (half types and other devices than the CPU: the same steps in plain torch); another one
-    runs in an ordinary Python loop, with a warning.  Parameters and optimizer state are updated in place, as so many
-    optimizer.step() calls would; `.grad` is not touched.
+    [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD, Adam, AdamW or irk.optim.GroupRMSprop over
+    the model's parameters run natively (half types and other devices than the CPU: the same steps in plain torch);
+    another one runs in an ordinary Python loop, with a warning.  Parameters and optimizer state are updated in place,
+    as so many optimizer.step() calls would; `.grad` is not touched.
 
-    loss: mse, half_sse, l1 or huber (with delta).  lr: in place of the optimizer's, a number or [trials].
+    loss: mse, half_sse, l1 or huber (with delta).  lr, and hyper={"momentum": ..., "betas": ..., ...}: in place of the
+    optimizer's, a number or [trials] (betas: a pair or [trials, 2]).  clip: the largest norm of all gradients of a
+    trial (torch.nn.utils.clip_grad_norm_), a number or [trials]; clip_value: of an entry, cut before the norm is taken.
+
+    A torch optimizer holds one state for all trials.  Where their hyper-parameters differ, or Adam's trials ended after
+    different numbers of updates, it stays as it was and the Trajectory's optimizer_state has each trial's: pass it to
+    the next fit; a step of the optimizer itself, or a fit without, is an error from then on.
+
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
     record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
@@ -85,6 +98,7 @@ def fit(
     data = checked_data("data", data, model)
     truth = None if truth is None else checked_data("truth", truth, model)
     check_optimizer(optimizer, model)
+    overrides = read_overrides(optimizer, model.trials, lr, hyper, clip, clip_value)
     ranks = read_ranks(distributed)
     checkpoint, resume = ranks.file(checkpoint), ranks.file(resume)
     metrics = read_metrics(record, model, truth)
@@ -94,7 +108,11 @@ def fit(
     saved = None if resume is None else files.read(resume, "Checkpoint")
     if record_every is None:
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
-    engine = _engine_for(model, data, optimizer, loss, delta, None if lr is None else per_trial("lr", lr, model.trials), ranks)
+    if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
+        mark(optimizer)
+    engine = _engine_for(model, data, optimizer, loss, delta, overrides, ranks)
+    if optimizer_state is not None:
+        engine.adopt(optimizer_state)
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
@@ -290,24 +308,27 @@ class _Run:
             trials=model.trials,
             loss=self.settings["loss"],
             optimizer=self.settings["optimizer kind"],
+            optimizer_state=self.engine.optimizer_state,
         )
 
 
 def _engine_for(
-    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, lr: Tensor | None, ranks: Ranks
-) -> NativeSteps | OrdinarySteps:
+    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
+    ranks: Ranks,
+) -> NativeSteps | OrdinarySteps:  # fmt: skip
     reason = why_not_native(optimizer, model)
     if ranks.shares_observations:
-        if lr is not None:
-            raise ValueError('lr= needs native steps, but distributed="observations" takes them in a Python loop')
-        return SharedSteps(model, data, optimizer, loss, delta, ranks)
+        reason = 'distributed="observations" takes them in a Python loop'
     if ranks.shares_trials and (model.trials is None or reason is not None):
         raise ValueError(f'distributed="trials" needs trials and native steps, but {reason or "the model has no trials"}')
     if reason is None:
-        return NativeSteps(model, data, optimizer, loss, delta, lr)
-    if lr is not None:
-        raise ValueError(f"lr= needs native steps, but {reason}")
-    engine = OrdinarySteps(model, data, optimizer, loss, delta)
+        return NativeSteps(model, data, optimizer, loss, delta, overrides)
+    for name, values in overrides.hyper.items():
+        if (values != values[0]).any():
+            raise ValueError(f"{name} for each trial needs native steps, but {reason}")
+    if ranks.shares_observations:
+        return SharedSteps(model, data, optimizer, loss, delta, overrides, ranks)
+    engine = OrdinarySteps(model, data, optimizer, loss, delta, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
     return engine
 

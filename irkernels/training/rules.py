@@ -1,4 +1,4 @@
-"""torch optimizers as plain rules, and back: read before a native fit, written after it, so that steps interchange."""
+"""torch optimizers as plain rules: what has native steps, and the rule that an optimizer would apply from here on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.nn import Parameter
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from irkernels._problem import Rule
+from irkernels._problem import HYPERS, Rule
 from irkernels.nn.product import Product
 from irkernels.optim import GroupRMSprop
+from irkernels.training.exchange import Withheld, kept_moments, steps_made
+from irkernels.training.overrides import Overrides
 
-_SGD_OPTIONS = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+KINDS: dict[type[Optimizer], str] = {SGD: "sgd", Adam: "adam", AdamW: "adam", GroupRMSprop: "group_rmsprop"}
+_OF_ALL_GROUPS = ("nesterov", "maximize", "decoupled_weight_decay")  # options that a rule has once
 
 
 def check_optimizer(optimizer: Any, model: Product) -> None:
@@ -34,61 +38,82 @@ def check_optimizer(optimizer: Any, model: Product) -> None:
 
 def why_not_native(optimizer: Optimizer, model: Product) -> str | None:
     """What keeps a fit out of the native step loop, or None."""
-    factors = list(model.factors)
-    if type(optimizer) not in (SGD, GroupRMSprop):
-        return f"{type(optimizer).__name__} has no native steps yet (torch.optim.SGD and irk.optim.GroupRMSprop have)"
-    if not all(factor.requires_grad for factor in factors):
-        return "some factors do not require grad"
-    if len({id(factor) for factor in factors}) < len(factors):
-        return "some factors are tied"
-    if getattr(optimizer, "_optimizer_step_pre_hooks", None) or getattr(optimizer, "_optimizer_step_post_hooks", None):
+    groups = optimizer.param_groups
+    if type(optimizer) not in KINDS:
+        native = "torch.optim.SGD, Adam, AdamW and irk.optim.GroupRMSprop have"
+        return f"{type(optimizer).__name__} has no native steps ({native})"
+    if not trained(model):
+        return "no factor requires grad"
+    hooks = [getattr(optimizer, f"_optimizer_step_{when}_hooks", None) or {} for when in ("pre", "post")]
+    if any(not isinstance(hook, Withheld) for each in hooks for hook in each.values()):
         return "the optimizer has step hooks"
-    if type(optimizer) is GroupRMSprop:
-        return "GroupRMSprop has several parameter groups" if len(optimizer.param_groups) > 1 else None
-    options = [[group["lr"], *(group[name] for name in _SGD_OPTIONS)] for group in optimizer.param_groups]
-    if any(each != options[0] for each in options):
-        return "the optimizer's parameter groups differ"
-    begun = [optimizer.state[f].get("momentum_buffer") is not None for f in factors if f in optimizer.state]
-    if any(begun) and not (all(begun) and len(begun) == len(factors)):
-        return "momentum has begun for some factors only"
+    if any(group.get("differentiable") for group in groups):
+        return "the optimizer is differentiable"
+    for name in _OF_ALL_GROUPS:
+        if any(group.get(name) != groups[0].get(name) for group in groups):
+            return f"the optimizer's parameter groups differ in {name}"
     return None
 
 
-def read_rule(optimizer: SGD | GroupRMSprop, model: Product, lr: Tensor | None) -> Rule:
-    """The rule that the optimizer would apply from here on; lr: [T] float64 in place of its own."""
-    group = optimizer.param_groups[0]
-    device = model.factors[0].device
-    trials = model.trials or 1
-    if lr is None:
-        lr = torch.as_tensor(group["lr"], dtype=torch.float64).detach().reshape(-1).expand(trials).clone()
-    lr = lr.to(device)
-    step = torch.zeros(trials, dtype=torch.int64, device=device)
-    if isinstance(optimizer, GroupRMSprop):
-        state = optimizer.group_state(group)
-        v, step = state["v"].reshape(trials).clone(), state["step"].reshape(trials).clone()
-        return Rule("group_rmsprop", lr, step, alpha=group["alpha"], eps=group["eps"], v=v)
-    options = {name: group[name] for name in _SGD_OPTIONS}
-    return Rule("sgd", lr, step, momentum_buffers=_momentum_buffers(optimizer, model), **options)
+def trained(model: Product) -> list[Parameter]:
+    """The factors that move, each once, in operand order."""
+    return list({id(factor): factor for factor in model.factors if factor.requires_grad}.values())
 
 
-def write_rule(rule: Rule, optimizer: SGD | GroupRMSprop, model: Product) -> None:
-    """The rule's state into the optimizer, as its own steps would have left it."""
-    if isinstance(optimizer, GroupRMSprop):
-        state = optimizer.group_state(optimizer.param_groups[0])
-        state["v"].copy_(rule.v.reshape(state["v"].shape))
-        state["step"].copy_(rule.step.reshape(state["step"].shape))
-    elif rule.momentum != 0 and rule.momentum_buffers is not None:
-        for factor, buffer in zip(model.factors, rule.momentum_buffers):
-            kept = optimizer.state[factor].get("momentum_buffer")
-            if kept is None:
-                optimizer.state[factor]["momentum_buffer"] = buffer.reshape(factor.shape).clone()
-            else:
-                kept.copy_(buffer.reshape(factor.shape))
+def standing(model: Product) -> tuple[dict[int, Parameter], dict[int, int]]:
+    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met before."""
+    index = {id(p): number for number, p in enumerate(trained(model))}
+    frozen, tied, met = {}, {}, set()
+    for position, operand in enumerate(model.operands()):
+        if id(operand) in met:
+            tied[position] = index[id(operand)]
+        elif id(operand) in index:
+            met.add(id(operand))
+        elif position not in model.constants:
+            frozen[position] = operand
+    return frozen, tied
 
 
-def _momentum_buffers(optimizer: SGD, model: Product) -> list[Tensor] | None:
-    kept = [optimizer.state[f].get("momentum_buffer") if f in optimizer.state else None for f in model.factors]
-    if kept[0] is None:
-        return None
-    lead = () if model.trials is not None else (1,)
-    return [b.detach().clone(memory_format=torch.contiguous_format).reshape(*lead, *b.shape) for b in kept]
+def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rule:
+    """The rule that the optimizer would apply from here on, with `overrides` in place of its own numbers."""
+    kind, device, trials = KINDS[type(optimizer)], model.factors[0].device, model.trials or 1
+    owner = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    # a group of the rule is a parameter group and a number of steps already made, which may differ inside one
+    keys = [(owner[id(factor)], steps_made(kind, optimizer, factor)) for factor in trained(model)]
+    distinct = list(dict.fromkeys(keys))
+    options = [optimizer.param_groups[number] for number, _ in distinct]
+    hyper = torch.stack([torch.stack([_numbers(each, n, overrides, trials) for n in HYPERS]) for each in options])
+    rule = Rule(
+        kind,
+        hyper.to(device),
+        [distinct.index(key) for key in keys],
+        torch.tensor([made for _, made in distinct], dtype=torch.int64, device=device).unsqueeze(1).repeat(1, trials),
+        [[] for _ in keys],
+        nesterov=bool(options[0].get("nesterov", False)),
+        maximize=bool(options[0].get("maximize", False)),
+        decoupled=isinstance(optimizer, AdamW) or bool(options[0].get("decoupled_weight_decay", False)),
+        clip=None if overrides.clip is None else overrides.clip.to(device),
+        clip_value=None if overrides.clip_value is None else overrides.clip_value.to(device),
+    )
+    if kind == "group_rmsprop":
+        states = [optimizer.group_state(each) for each in options]
+        rule.v = torch.stack([state["v"].reshape(trials) for state in states])
+        rule.step = torch.stack([state["step"].reshape(trials) for state in states])
+    momentum = (rule.hyper_of("momentum") != 0).any(1).tolist()
+    for position, (factor, group) in enumerate(zip(trained(model), rule.group)):
+        names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"], "group_rmsprop": []}[
+            kind
+        ]
+        names += ["max_exp_avg_sq"] * bool(kind == "adam" and options[group].get("amsgrad"))
+        rule.moments[position] = kept_moments(optimizer, factor, names, model.trials)
+    return rule
+
+
+def _numbers(group: dict[str, Any], name: str, overrides: Overrides, trials: int) -> Tensor:
+    """A hyper-parameter of one parameter group, float64 [T]; 0 where the optimizer has none of that name."""
+    if name in overrides.hyper:
+        return overrides.hyper[name]
+    own = (
+        group["betas"]["12".index(name[4])] if name in ("beta1", "beta2") and "betas" in group else group.get(name, 0.0)
+    )
+    return torch.as_tensor(own, dtype=torch.float64, device="cpu").detach().reshape(-1).expand(trials)

@@ -21,6 +21,8 @@ class Trajectory:
     steps: int64 [records], the recorded step numbers.  metrics: name -> [records, trials, ...], [records, ...] without
     trials, on the CPU.  reason: "steps" (all were taken), "converged", "diverged" or "interrupted", a list with trials.
     stopped_at: updates made, int64 [trials], or an int.  lr: float64 [trials] or a scalar, the learning rates in use.
+    optimizer_state: None where the optimizer itself has it; else (trials with their own hyper-parameters, or Adam's after
+    different numbers of updates) each trial's, for the next fit's optimizer_state=.
     """
 
     steps: Tensor
@@ -33,6 +35,7 @@ class Trajectory:
     loss: str
     optimizer: str
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    optimizer_state: dict[str, Any] | None = None
 
     def plot(
         self, path: str | os.PathLike | None = None, metrics: list[str] | None = None, log_steps: bool = False

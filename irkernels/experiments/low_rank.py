@@ -1,0 +1,31 @@
+"""The low-rank completion problem of Arora et al. 2019 (`gen_gt.py`, `gen_obs.py` of their code)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from irkernels.families.streams import trial_generators
+from irkernels.observed import Observed
+
+SIZE, RANK, OBSERVED = 100, 5, 2000
+
+
+def completion(trials: int | None, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Observed]:
+    """Ground truths [trials, 100, 100] of rank 5 with entries of root mean square 1, seen at 2,000 positions.
+
+    The positions, drawn without replacement, are shared; trial t has a ground truth of its own, whatever `trials` is.
+    Without trials: one, [100, 100], that of trial 0.
+    """
+    picked = torch.randperm(SIZE * SIZE, generator=torch.Generator().manual_seed(seed))[:OBSERVED]
+    each = [_ground_truth(generator) for generator in trial_generators(trials, None, seed)]
+    truth = each[0] if trials is None else torch.stack(each)
+    at = torch.stack([picked // SIZE, picked % SIZE], dim=1)
+    values = truth[..., at[:, 0], at[:, 1]]
+    return truth.to(dtype), Observed(at, values.to(dtype), (SIZE, SIZE))
+
+
+def _ground_truth(generator: torch.Generator) -> Tensor:
+    left, right = torch.randn(2, SIZE, RANK, generator=generator, dtype=torch.float64)
+    product = left @ right.T
+    return product * (SIZE / torch.linalg.matrix_norm(product))
