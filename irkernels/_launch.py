@@ -16,7 +16,6 @@ from torch import Tensor
 
 from irkernels import _native, openmp, reference
 from irkernels._problem import Problem
-from irkernels._watching import KEEP, WORDS, slice_at
 from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
@@ -228,36 +227,21 @@ def _watching(problem: Problem, steps: int, has_trials: list[bool], threads: int
     watching, records, limits = problem.watching, problem.watching.records, problem.watching.limits
     watching.prepare(steps, problem.factors[0].device)
     if records is not None:
-        numbers = tuple((WORDS.index(number.word), *number[1:]) for number in records.numbers)
-        probes = tuple((number, KEEP.index(keep)) for number, keep in records.probes)
-        sights, scratch, elements = _sights(problem, has_trials, threads)
-        records = (
-            records.every, numbers, records.each_step, int(records.watches(records.each_step)), probes, records.order,
-            sights, watching.rows, watching.rows.shape[-1], records.now, scratch, elements,
-        )  # fmt: skip
-    if limits is not None:
-        limits = (limits.below, limits.above, limits.patience, limits.every, limits.checked, limits.streak)
-    return watching.first, int(watching.look_back), watching.verdicts, records, limits
+        sights, *workspace = _sights(problem, has_trials, threads)
+        records = (*records.plain(), sights, watching.rows, watching.rows.shape[-1], records.now, *workspace)
+    return watching.first, int(watching.look_back), watching.verdicts, records, limits and tuple(vars(limits).values())
 
 
 def _sights(problem: Problem, has_trials: list[bool], threads: int) -> tuple:
     """The plans that make the watched entries, and workspace for so many threads."""
-    records, operands = problem.watching.records, tuple(problem.operands)
-    if not records.watches():
-        sliced = []
-    elif records.entries is None:
-        sliced = [(problem.equation, operands)]
-    else:
-        sliced = [slice_at(problem.equation, operands, has_trials, at) for at in records.entries]
-    unmoved = [False] * len(operands)
-    plans = [
-        _native.train_plan(equation, _VALUE, unmoved, has_trials, views, problem.trials, -1) for equation, views in sliced
-    ]
+    sliced = problem.watching.records.sliced(problem.equation, tuple(problem.operands), has_trials)
+    unmoved = [False] * len(has_trials)
+    plans = [_native.train_plan(equation, _VALUE, unmoved, has_trials, views, problem.trials, -1) for equation, views in sliced]
     sizes = [math.prod(plan.output_shape) for plan in plans]
     inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
     elements = inner + max((plan.scratch for plan in plans), default=0)
     sights = [(plan, views, sum(sizes[:i]), inner) for i, (plan, (_, views)) in enumerate(zip(plans, sliced))]
-    return tuple(sights), records.now.new_empty(threads * elements), elements
+    return tuple(sights), problem.factors[0].new_empty(threads * elements), elements
 
 
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""What an engine of `fit` notes of the steps it takes, and when it lets a trial go, as plain data (csrc/plan/records.h).
+"""What an engine of `fit` notes of its steps, and when it lets a trial go, as plain data (csrc/plan/records.h).
 
 An engine looks at every step before its update: the loss is known there, and W is that of the factors as they stand.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# how a number follows from those before it, what is kept of it, and why a trial stops: numbered as in csrc/plan/records.h
+# how a number follows from earlier ones, what is kept of it, why a trial stops: as csrc/plan/records.h numbers them
 WORDS = (
     "loss", "watched", "determinant", "constant", "add", "subtract", "multiply", "divide", "absolute", "root", "power",
     "less", "at_most", "choose",
@@ -23,7 +23,7 @@ DETERMINANT_ORDER = 8  # larger ones are taken between chunks
 
 
 class Number(NamedTuple):
-    """One number of a trial at one step; a and b are places of earlier numbers in the list (see csrc/plan/records.h)."""
+    """One number of a trial at one step; a and b are places of earlier numbers in the list."""
 
     word: str
     a: int = 0
@@ -38,7 +38,7 @@ class Records:
     every: int
     numbers: list[Number]  # those that an extreme needs first
     each_step: int  # how many these are
-    probes: list[tuple[int, str]]  # which number, and what is kept of it (KEEP): at the recorded step, or of all until then
+    probes: list[tuple[int, str]]  # which number, and what is kept of it (KEEP)
     entries: list[tuple[int, ...]] | None  # coordinates of the watched entries of W; None: all of them, in order
     order: int  # of the determinant, where it is asked for: W is square then and all of it is watched; else 0
     now: Tensor  # [probes, T] extremes so far, and the values last looked at
@@ -47,17 +47,33 @@ class Records:
         """Whether the first so many numbers read entries of W."""
         return any(number.word in ("watched", "determinant") for number in self.numbers[:numbers])
 
+    def plain(self) -> tuple:
+        """What csrc/bind/watching.h reads first."""
+        numbers = tuple((WORDS.index(number.word), *number[1:]) for number in self.numbers)
+        probes = tuple((number, KEEP.index(keep)) for number, keep in self.probes)
+        return self.every, numbers, self.each_step, int(self.watches(self.each_step)), probes, self.order
+
+    def sliced(
+        self, equation: str, operands: tuple[Tensor, ...], has_trials: list[bool]
+    ) -> list[tuple[str, tuple[Tensor, ...]]]:
+        """The products that make the watched entries, in their order."""
+        if not self.watches():
+            return []
+        if self.entries is None:
+            return [(equation, operands)]
+        return [slice_at(equation, operands, has_trials, at) for at in self.entries]
+
 
 @dataclass
 class Limits:
-    """Converged: loss < below at `patience` checks on end, one each `every` steps; diverged: loss > above at a check."""
+    """Converged: loss < below at `patience` checks on end, one each `every` steps; diverged: loss > above at one."""
 
     below: float
     above: float
     patience: int
     every: int
+    checked: int  # the last step that has been checked already
     streak: Tensor  # int64 [T] checks on end at which the loss was below
-    checked: int = -1  # the last step that has been checked already
 
 
 @dataclass

@@ -31,14 +31,15 @@ dist.destroy_process_group()
 
 
 def trials_case(kind, trials, **options):
-    """A model, its run and its optimizer's state, as plain tensors: rates at which some trials stop early and one diverges."""
+    """A model, its run and its optimizer's state: rates at which some trials stop early and one diverges."""
     model = MatrixChain(4, 5, 3, trials=trials, init_scale=0.5, seed=0, dtype=F64)
     if kind == "momentum":
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         options["lr"] = [0.05 * (t + 1) if t != 2 else 1e3 for t in range(trials)]
     else:
         optimizer = GroupRMSprop(model.parameters(), lr=0.01, trials=trials)
-    record = ["loss", "singular_values", Running("min", Entry(0, 0)), {"trace": lambda m: m()[..., 0, 0] + m()[..., 1, 1]}]
+    corner = {"corner": lambda m: m()[..., 0, 0]}
+    record = ["loss", "singular_values", Running("min", Entry(0, 0)), corner]
     run = fit(
         model, Observed(AT, VALUES, (4, 5)), optimizer, record=record, record_every=7, stop=Stop(0.02, every=3),
         progress=False, **{"steps": 200, **options},
@@ -53,7 +54,11 @@ def plain(run, model):
     }  # fmt: skip
 
 
-def observations_case(loss, weights, optimizer=lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.5), keep=slice(None), **options):
+def momentum(parameters):
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.5)
+
+
+def observations_case(loss, weights, optimizer=momentum, keep=slice(None), **options):
     model = MatrixChain(4, 5, 2, trials=3, init_scale=0.5, seed=0, dtype=F64)
     data = Observed(AT[keep], VALUES[keep], (4, 5), WEIGHTS[:, keep] if weights else None)
     run = fit(
@@ -83,7 +88,8 @@ def all_cases(rank, folder):
     found["resumed"] = trials_case("momentum", 5, distributed="trials", resume=file)
     for name, case in OBSERVED.items():
         found[name] = observations_case(*case, keep=keep, distributed="observations")
-    found["adam"] = observations_case("mse", False, adam, keep=keep, distributed="observations", stop=Stop(0.3, every=1))
+    stop = Stop(0.3, every=1)
+    found["adam"] = observations_case("mse", False, adam, keep=keep, distributed="observations", stop=stop)
     errors = []
     for wrong in (dict(steps=10 + rank), dict(distributed="trials", steps=10)):
         try:

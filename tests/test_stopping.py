@@ -37,7 +37,8 @@ def test_a_trial_stops_at_the_very_step(engine, patience, every):
     expected = first_stop(losses, bound, patience, every)
     assert len(set(expected)) > 1 and min(expected) < 40
     model = square()
-    run = run_fit(model, data, steps=40, stop=Stop(bound, patience=patience, every=every), record="loss", record_every=3)
+    stop = Stop(bound, patience=patience, every=every)
+    run = run_fit(model, data, steps=40, stop=stop, record="loss", record_every=3)
     assert run.stopped_at.tolist() == expected
     for trial, end in enumerate(expected):
         assert run.reason[trial] == ("converged" if end < 40 else "steps")
@@ -54,7 +55,8 @@ def test_patience_counts_checks_on_end_only(engine):
     model = Product("i->i", torch.ones(1, 1, dtype=F64), trials=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     stop = Stop(0.05, patience=4, every=1)
-    run = fit(model, torch.zeros(1, dtype=F64), optimizer, steps=200, stop=stop, record="loss", record_every=1, progress=False)
+    options = dict(steps=200, stop=stop, record="loss", record_every=1, progress=False)
+    run = fit(model, torch.zeros(1, dtype=F64), optimizer, **options)
     below = run.metrics["loss"][:, 0] < 0.05
     end = run.stopped_at.item()
     assert below[end - 3 :].all() and not below[end - 4] and below[: end - 4].sum() >= 4
@@ -116,7 +118,8 @@ def test_stop_says_what_is_wrong_with_it():
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_recording_and_stopping_do_not_depend_on_threads_or_neighbours(threads):
     data = observed(square(3, trials=None))
-    options = dict(steps=300, stop=Stop(0.05, patience=2, every=3), record=["loss", "determinant", Running("min", "loss")])
+    record = ["loss", "determinant", Running("min", "loss")]
+    options = dict(steps=300, stop=Stop(0.05, patience=2, every=3), record=record)
 
     def run(trials):
         model = MatrixChain(3, 3, 3, trials=trials, init_scale=0.8, seed=4, dtype=F64)

@@ -7,7 +7,8 @@
 namespace irk {
 
 // (first, look_back, verdicts, records or None, limits or None)
-//   records: (every, numbers, n_each_step, watch_each_step, probes, order, sights, rows, n_rows, now, scratch, scratch_elements),
+//   records: (every, numbers, n_each_step, watch_each_step, probes, order, sights, rows, n_rows, now, scratch,
+//            scratch_elements),
 //            sights: (plan, operands, offset, scratch_offset) each; see csrc/plan/records.h
 //   limits:  (below, above, patience, every, checked, streak)
 class Watching {

@@ -50,7 +50,7 @@ struct Records {
   void* rows;               // [n_probes, trials, n_rows], compute type
   int64_t n_rows;
   void* now;                // [n_probes, trials] extremes so far, and the values last looked at
-  void* scratch;            // [threads, scratch_elements], compute type: the watched entries, then the sights' intermediates
+  void* scratch;            // [threads, scratch_elements], compute type: watched entries, then intermediates
   int64_t scratch_elements;
 };
 

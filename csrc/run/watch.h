@@ -47,7 +47,10 @@ class Watch {
   void leave(int64_t step, Verdict verdict) {
     if (team_.rank == 0) fit_.verdicts[trial_] = verdict;
     if (fit_.records) notice(true);
-    if (fit_.records && team_.rank == 0) write(row(step + fit_.records->every - 1), row(end() + fit_.records->every - 1));
+    if (fit_.records && team_.rank == 0) {
+      const int64_t before = fit_.records->every - 1;
+      write(row(step + before), row(end() + before));
+    }
     done();
   }
 
@@ -76,7 +79,8 @@ class Watch {
     if (team_.rank == 0) {
       T copy[kDeterminantOrder * kDeterminantOrder];
       for (int i = 0; i < records.order * records.order; ++i) copy[i] = watched_[i];
-      note(records, State<T>{loss(), watched_, records.order ? determinant(copy, records.order) : T(0)}, trial_, trials_, 1, due);
+      const T det = records.order ? determinant(copy, records.order) : T(0);
+      note(records, State<T>{loss(), watched_, det}, trial_, trials_, 1, due);
     }
     team_.sync();
   }

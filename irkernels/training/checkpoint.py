@@ -61,7 +61,8 @@ def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{os.fspath(path)!r} was not written by irkernels: {error!r:.200}") from error
     if kind_found != f"irkernels.{kind}" or version != _VERSION:
         raise CheckpointError(
-            f"{os.fspath(path)!r} is a {kind_found} of version {version}, expected irkernels.{kind} of version {_VERSION}"
+            f"{os.fspath(path)!r} is a {kind_found} of version {version},"
+            f" expected irkernels.{kind} of version {_VERSION}"
         )
     return body
 

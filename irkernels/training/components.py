@@ -9,7 +9,7 @@ from irkernels.nn.product import Product
 
 
 def component_norms(model: Product) -> Tensor:
-    """[R] or [trials, R]: for each index of the contracted letter the product of the norms of the operands' slices there.
+    """[R] or [trials, R]: for each index of the contracted letter, the product of the norms of the slices there.
 
     `ar,rb->ab`: norm of column r times norm of row r.  `ir,jr,kr->ijk` (CP): the norm of each rank-one term.
     """

@@ -37,7 +37,8 @@ class Ranks:
     @property
     def device(self) -> torch.device:
         """Where the group's backend wants its tensors."""
-        return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+        nccl = dist.get_backend() == "nccl"
+        return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
     def own(self, trials: int) -> slice:
         """The trials that this rank trains."""
@@ -122,11 +123,11 @@ def read_ranks(distributed: Any) -> Ranks:
 def observations_share(ranks: Ranks, data: Any, loss: str, trials: int) -> Tensor:
     """[T] float64: what this rank's loss counts in that of all ranks, whose mean is over all their observations."""
     if not isinstance(data, Observed):
-        raise TypeError(f'distributed="observations" takes an irkernels.Observed of each rank, got {type(data).__name__}')
+        raise TypeError(f'distributed="observations" takes an irkernels.Observed, got {type(data).__name__}')
     device = data.values.device
     if loss == "half_sse":
         return torch.ones(trials, dtype=torch.float64, device=device)
-    count = torch.tensor(float(data.nnz), dtype=torch.float64) if data.weights is None else data.weights.double().sum(-1)
-    own = count.to(device).expand(trials).clone()
+    weights = torch.ones(data.nnz, dtype=torch.float64) if data.weights is None else data.weights.double()
+    own = weights.sum(-1).to(device).expand(trials).clone()
     return own / ranks.add([own])[0]
 

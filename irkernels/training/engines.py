@@ -54,7 +54,7 @@ class NativeSteps:
         )  # fmt: skip
 
     def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
-        """(losses [T], done [T]) of up to `steps` updates of every active trial; what is noted of them is in watching."""
+        """(losses [T], done [T]) of up to `steps` updates of every active trial; watching has what is noted of them."""
         self.problem.active, self.problem.watching = active, watching
         losses, done = self._engine()(self.problem, steps)
         self._publish()
@@ -259,7 +259,7 @@ class OrdinarySteps:
 
 
 class SharedSteps(OrdinarySteps):
-    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed over the ranks."""
+    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed."""
 
     def __init__(
         self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
@@ -270,6 +270,6 @@ class SharedSteps(OrdinarySteps):
 
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:
         losses, gradients = super()._gradients()
-        weighed = (each * self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients))
-        losses, *gradients = self._ranks.add(list(weighed))
+        shares = [self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients)]
+        losses, *gradients = self._ranks.add([each * share for each, share in zip((losses, *gradients), shares)])
         return losses, gradients

@@ -74,15 +74,23 @@ def fit(
 
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
-    record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
-    its entries, or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and
-    effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every steps (default
-    steps / 1000) and at the end.
+    record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
+    steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
+    component_norms; error (mean squared error against `truth`, over all its entries, or over those listed if it is an
+    Observed); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and formulas of them,
+    and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.  These, and loss,
+    are noted in the step loop at every step if record_every=1; all else ends a chunk of steps.  A trial that has stopped
+    repeats its last.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
     after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
+
+    distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials": each
+    rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of all
+    of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
+    and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each rank.
 
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
@@ -123,7 +131,8 @@ def fit(
     shared = {name: value for name, value in settings.items() if name != "distributed"}
     if ranks.shares_observations:
         del shared["data"]
-    ranks.check_alike({**shared, "steps": steps, "the model's parameters": files.digest(list(map(Tensor.detach, model.factors)))})
+    begin = files.digest([factor.detach() for factor in model.factors])
+    ranks.check_alike({**shared, "steps": steps, "the model's parameters": begin})
     trials, factor = model.trials or 1, model.factors[0].detach()
     records = compile_records(metrics.within, model.shape, trials, record_every, factor)
     run = _Run(
@@ -320,7 +329,8 @@ def _engine_for(
     if ranks.shares_observations:
         reason = 'distributed="observations" takes them in a Python loop'
     if ranks.shares_trials and (model.trials is None or reason is not None):
-        raise ValueError(f'distributed="trials" needs trials and native steps, but {reason or "the model has no trials"}')
+        reason = reason or "the model has no trials"
+        raise ValueError(f'distributed="trials" needs trials and native steps, but {reason}')
     if reason is None:
         return NativeSteps(model, data, optimizer, loss, delta, overrides)
     for name, values in overrides.hyper.items():

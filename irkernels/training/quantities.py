@@ -1,4 +1,4 @@
-"""Numbers of a trial that the step loop itself can note at every step: formulas over loss, entries and determinant of W."""
+"""Numbers of a trial that the step loop can note at every step: formulas over loss, entries and determinant of W."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from irkernels._arguments import integer
 from irkernels._watching import DETERMINANT_ORDER, MOST_NUMBERS, Number, Records
 
 class Quantity:
-    """A formula, one number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() sqrt() < <= make.
+    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of them.
 
     A comparison is 1 where it holds and 0 elsewhere; `a & b` is their product.  Give it to `fit(record=...)` itself for
     its value at the recorded steps, or in a `Running` for its extreme over all steps.
@@ -146,7 +146,8 @@ def compile_records(
     places = [extremes[n] if n in extremes else listed.add(item) for n, item in enumerate(items)]
     keeps = [_EXTREMES[item.kind] if isinstance(item, Running) else ("value", math.nan) for item in items]
     if len(listed.numbers) > MOST_NUMBERS:
-        raise ValueError(f"record: {len(listed.numbers)} numbers are needed at a step, at most {MOST_NUMBERS} can be held")
+        wanted = len(listed.numbers)
+        raise ValueError(f"record: {wanted} numbers are needed at a step, at most {MOST_NUMBERS} can be held")
     square = any(number.word == "determinant" for number in listed.numbers)
     _check_shape(shape, square, listed.entries)
     whole = square or (len(listed.entries) > 1 and math.prod(shape) <= DETERMINANT_ORDER**2)

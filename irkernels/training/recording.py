@@ -59,7 +59,8 @@ class Snapshot:
     @property
     def component_norms(self) -> Tensor:
         with torch.no_grad():
-            return self.model.component_norms() if hasattr(self.model, "component_norms") else component_norms(self.model)
+            own = getattr(self.model, "component_norms", None)
+            return component_norms(self.model) if own is None else own()
 
     @property
     def error(self) -> Tensor:
@@ -72,7 +73,7 @@ class Snapshot:
             return model_loss(self.model, self._truth, "mse", 1.0)
 
 
-# what record= knows by name; those of the first two that the step loop can note come from it, not from a second forward pass
+# what record= knows by name; loss, and determinants of up to 8 rows, are noted by the step loop itself
 METRICS = {
     "loss": "the loss that is trained",
     "determinant": "det W, of a square matrix",
@@ -80,8 +81,8 @@ METRICS = {
     "gradient_norm": "Euclidean norm of the loss's gradient over all trained factors",
     "singular_values": "of W, a matrix, the largest first",
     "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
-    "component_norms": "the model's own; of a product with one contracted letter, for each index of that letter the product"
-    " of the norms of the factors' slices there",
+    "component_norms": "the model's own; of a product with one contracted letter, for each index of that letter the"
+    " product of the norms of the factors' slices there",
     "product": "the whole W",
 }
 _OF_MATRICES = ("singular_values", "effective_rank", "determinant")

@@ -18,10 +18,10 @@ STEPS, CONVERGED, DIVERGED, INTERRUPTED = "steps", "converged", "diverged", "int
 
 @dataclass(frozen=True)
 class Stop:
-    """When a trial stops before the last step: at loss < `loss` at `patience` checks on end, or at loss > `diverged_above`.
+    """When a trial stops early: loss < `loss` at `patience` checks on end, or loss > `diverged_above` at one.
 
-    A check every `every` steps (default record_every), step 0 included; it is made in the step loop and costs nothing to
-    speak of, so every=1 stops at the very step.  Every trial stops alone.
+    A check every `every` steps (default record_every), step 0 included; it is made in the step loop at next to no cost,
+    so every=1 stops at the very step.  Every trial stops alone.
     """
 
     loss: float | None = None
@@ -47,7 +47,7 @@ class Stop:
         streak = torch.zeros(trials, dtype=torch.int64, device=device)
         below = -math.inf if self.loss is None else self.loss
         above = math.inf if self.diverged_above is None else self.diverged_above
-        return Limits(below, above, self.patience, self.every or every, streak)
+        return Limits(below, above, self.patience, self.every or every, -1, streak)
 
 
 class Running:
