@@ -116,6 +116,8 @@ def fit(
     saved = None if resume is None else files.read(resume, "Checkpoint")
     if record_every is None:
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
+    if optimizer_state is not None and resume is not None:
+        raise ValueError("optimizer_state: the checkpoint to resume from has a state of its own; give one of the two")
     if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
         mark(optimizer)
     engine = _engine_for(model, data, optimizer, loss, delta, overrides, ranks)
