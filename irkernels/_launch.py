@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from irkernels import _native, openmp, reference
-from irkernels._problem import Problem
 from irkernels.observed import Coordinates, Observed
 
 _VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
@@ -185,42 +184,6 @@ def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Se
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
 
 
-def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
-    """Up to `steps` updates of every active trial, natively and in place: (losses [T], done [T] int64).
-
-    What irkernels/reference/fit.py computes, without returning to Python between the steps.
-    """
-    operands, rule = tuple(problem.operands), problem.rule
-    first, trials = operands[0], problem.trials
-    observed = problem.data if isinstance(problem.data, Observed) else None
-    at = observed.coordinates if observed else None
-    per_trial = [position not in problem.constants for position in range(len(operands))]
-    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
-    single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
-    if at is not None and prefers_gather(problem.equation, single, at):
-        return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, wanted, per_trial, operands, trials, at.nnz if at else -1)
-    losses = torch.full((trials,), torch.nan, dtype=first.dtype)
-    done = torch.zeros(trials, dtype=torch.int64)
-    if observed:
-        target = _target(observed.values, observed.weights, [trials, at.nnz], problem.loss, problem.delta, losses)
-    else:
-        shape = plan.output_shape
-        dense = problem.data.reshape(-1, *shape) if problem.data.dim() > len(shape) else problem.data
-        target = _target(dense.flatten(-len(shape)) if shape else dense.unsqueeze(-1), None, [trials, -1], problem.loss,
-                         problem.delta, losses)
-    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
-    threads = own_threads()
-    native_rule = (
-        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
-        rule.clip, rule.clip_value, rule.step, rule.v,
-    )
-    scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
-    _native.fit(plan, operands, factors, scratch, *_coordinates(plan, at), target,
-                native_rule, steps, problem.active.contiguous(), done, threads)
-    return losses, done
-
-
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Without pending negations (the imaginary part of a conjugate view), of which addresses do not tell."""
     return tuple(tensor.resolve_neg() for tensor in tensors)
@@ -263,7 +226,7 @@ def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: 
     return LOSSES[kind], delta, value_rows, value_stride, weight_rows, weight_stride, losses
 
 
-def _coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
+def coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
     if at is None:
         return -1, None, ()
     orders = (at.sorted_by(tuple(columns)) for columns in plan.orders)
@@ -295,7 +258,7 @@ def _run(
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
     cuda = operands[0].is_cuda
-    rest = (*_coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
+    rest = (*coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:

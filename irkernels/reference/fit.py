@@ -13,8 +13,9 @@ from torch import Tensor
 
 from irkernels.observed import Observed
 from irkernels.reference.einsum import einsum
-from irkernels.reference.losses import LOSSES, completion_loss
+from irkernels.reference.losses import LOSSES, completion_loss, product_penalties
 from irkernels.reference.rules import update
+from irkernels.reference.sampler import batch_of
 
 if TYPE_CHECKING:
     from irkernels._problem import Problem
@@ -29,10 +30,10 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     active = problem.active.clone()
     losses = torch.full(active.shape, torch.nan, dtype=problem.factors[0].dtype, device=active.device)
     done = torch.zeros_like(active, dtype=torch.int64)
-    for _ in range(steps):
+    for step in range(problem.step, problem.step + steps):
         if not active.any():
             break
-        now, gradients = losses_and_gradients(problem)
+        now, gradients = losses_and_gradients(batch_of(problem, step))
         losses = torch.where(active, now, losses)
         finite = [torch.isfinite(gradient).flatten(1).all(1) for gradient in gradients]
         active = active & torch.isfinite(now) & torch.stack(finite).all(0)
@@ -42,7 +43,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
 
 
 def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Each trial's loss [T], and its gradients, one [T, ...] for each factor."""
+    """Each trial's loss on the data [T], and the gradients of that and the penalties, one [T, ...] for each factor."""
     with torch.enable_grad():
         leaves = [factor.detach().requires_grad_() for factor in problem.factors]
         operands = problem.operands_with(leaves)
@@ -51,8 +52,19 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
             losses = completion_loss(equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta)
         else:
             losses = dense_loss(einsum(equation, *operands), problem.data, problem.loss, problem.delta, trials=True)
-        gradients = torch.autograd.grad(losses.sum(), leaves)
+        gradients = torch.autograd.grad((losses + _penalties(problem, operands)).sum(), leaves)
     return losses.detach(), gradients
+
+
+def _penalties(problem: Problem, operands: list[Tensor]) -> Tensor | float:
+    """ridge ||W||_F^2 + penalty(W) [T]."""
+    if problem.ridge is None and problem.penalty is None:
+        return 0.0
+    own = problem.product.partition("->")[0].count(",") + 1
+    product = einsum(problem.trial_product, *operands[:own])
+    if problem.single:
+        return product_penalties(product[0], problem.ridge, problem.penalty, trials=False)[None]
+    return product_penalties(product, problem.ridge, problem.penalty, trials=True)
 
 
 def dense_loss(product: Tensor, target: Tensor, loss: str, delta: float, trials: bool) -> Tensor:

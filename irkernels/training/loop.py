@@ -14,12 +14,12 @@ from torch.optim import Optimizer
 
 from irkernels._arguments import integer
 from irkernels.nn.product import Product
-from irkernels.observed import Observed
 from irkernels.training import checkpoint as files
-from irkernels.training.data import checked_data, checked_loss
+from irkernels.training.data import Data, checked_data, checked_loss
 from irkernels.training.engines import NativeSteps, OrdinarySteps
 from irkernels.training.exchange import withheld
 from irkernels.training.interrupt import Interrupt, answer_interrupts
+from irkernels.training.objective import Objective, with_batches, with_penalties
 from irkernels.training.overrides import Overrides, read_overrides
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
@@ -31,7 +31,7 @@ from irkernels.training.trajectory import Trajectory
 
 def fit(
     model: Product,
-    data: Observed | Tensor,
+    data: Data,
     optimizer: Optimizer,
     *,
     steps: int,
@@ -49,15 +49,20 @@ def fit(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 60.0,
     resume: str | os.PathLike | None = None,
-    truth: Observed | Tensor | None = None,
+    truth: Data | None = None,
+    batch_size: int | None = None,
+    sampler_seed: int = 0,
+    ridge: float | Sequence[float] | Tensor = 0.0,
+    penalty: Callable[[Tensor], Tensor] | None = None,
+    memory_limit: int | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
-    model: irk.nn.Product or a family.  data: Observed (values [nnz] or [trials, nnz]) or a dense target ([*output] or
-    [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD, Adam, AdamW or irk.optim.GroupRMSprop over
-    the model's parameters run natively (half types and other devices than the CPU: the same steps in plain torch);
-    another one runs in an ordinary Python loop, with a warning.  Parameters and optimizer state are updated in place,
-    as so many optimizer.step() calls would; `.grad` is not touched.
+    model: irk.nn.Product or a family.  data, of the factors' dtype: Observed (values [nnz] or [trials, nnz]), a dense
+    target ([*output] or [trials, *output]), Sensing, RankOneSensing or Regression.  optimizer: torch.optim.SGD, Adam,
+    AdamW or irk.optim.GroupRMSprop over the model's parameters run natively (half types and other devices than the CPU:
+    the same steps in plain torch); another one runs in an ordinary Python loop, with a warning.  Parameters and
+    optimizer state are updated in place, as so many optimizer.step() calls would; `.grad` is not touched.
 
     loss: mse, half_sse, l1 or huber (with delta).  lr, and hyper={"momentum": ..., "betas": ..., ...}: in place of the
     optimizer's, a number or [trials] (betas: a pair or [trials, 2]).  clip: the largest norm of all gradients of a
@@ -70,7 +75,7 @@ def fit(
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
     record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
-    its entries, or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and
+    its entries, or over what it lists or measures if it is no tensor); gradient_norm (over all factors); singular_values and
     effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every steps (default
     steps / 1000) and at the end.
 
@@ -78,6 +83,16 @@ def fit(
     after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
+
+    batch_size: observations (entries, or rows of measurements) that each step sees, the same for all trials: slices of a
+    permutation of them all, a new one each epoch, keyed by sampler_seed and the step's number; what is left beyond the
+    last whole batch waits for another epoch (reference/sampler.py).  Recorded losses are of all the data.
+    ridge: ridge ||W||_F^2 is added to what is descended, one number or [trials].  penalty: a differentiable function of W
+    that gives one number ([trials] where there are trials), added too; it is called at every step, so that the steps are
+    taken in plain torch, slower, and a warning says so.  The recorded `loss`, which `stop` looks at, has neither;
+    gradient_norm has both.
+    memory_limit: bytes that native steps may take as workspace; MemoryError, naming the bytes, before the first step
+    where they need more.
 
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
@@ -101,20 +116,24 @@ def fit(
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
     if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
         mark(optimizer)
-    engine = _engine_for(model, data, optimizer, loss, delta, overrides)
+    objective = with_batches(Objective(data, loss, delta), model, batch_size, sampler_seed)
+    objective = with_penalties(objective, model, ridge, penalty)
+    engine = _engine_for(model, objective, optimizer, overrides)
+    if memory_limit is not None:
+        engine.limit_memory(integer("memory_limit", memory_limit, 0))
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
-        "loss": loss, "delta": delta, "data": _describe(data), "record": list(metrics), "record_every": record_every,
+        **objective.settings(), "record": list(metrics), "record_every": record_every,
         **engine.settings(),
     }  # fmt: skip
     run = _Run(
         engine=engine,
         running=Running(model.trials or 1, model.factors[0].device),
         recorder=Recorder(metrics, model.trials),
-        snapshot=lambda: Snapshot(model, data, loss, delta, truth),
+        snapshot=lambda: Snapshot(model, objective, truth),
         settings=settings,
         steps=steps,
         stop=stop,
@@ -261,21 +280,18 @@ class _Interrupted(Exception):
 
 
 def _engine_for(
-    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides
+    model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides
 ) -> NativeSteps | OrdinarySteps:
     reason = why_not_native(optimizer, model)
     if reason is None:
-        return NativeSteps(model, data, optimizer, loss, delta, overrides)
+        if objective.penalty is not None:
+            warnings.warn(
+                "irk.fit takes its steps in plain torch: penalty= is called at every step", UserWarning, stacklevel=3
+            )
+        return NativeSteps(model, objective, optimizer, overrides)
     for name, values in overrides.hyper.items():
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
-    engine = OrdinarySteps(model, data, optimizer, loss, delta, overrides)
+    engine = OrdinarySteps(model, objective, optimizer, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
     return engine
-
-
-def _describe(data: Observed | Tensor) -> str:
-    """Enough to tell other data: kind, size and a digest."""
-    if isinstance(data, Tensor):
-        return f"dense {tuple(data.shape)} {files.digest(data)}"
-    return f"observed {data.nnz} of {data.shape} {files.digest([data.at, data.values, data.weights])}"

@@ -10,23 +10,21 @@ import torch
 from torch import Tensor
 
 from irkernels.nn.product import Product
-from irkernels.observed import Observed
 from irkernels.spectrum import effective_rank_of, singular_values
-from irkernels.training.data import model_loss
+from irkernels.training.data import Data, model_loss
+from irkernels.training.objective import Objective
 
 
 class Snapshot:
     """A model at one step; what several metrics need is computed once."""
 
-    def __init__(
-        self, model: Product, data: Observed | Tensor, loss: str, delta: float, truth: Observed | Tensor | None
-    ) -> None:
-        self.model, self._data, self._loss, self._delta, self._truth = model, data, loss, delta, truth
+    def __init__(self, model: Product, objective: Objective, truth: Data | None) -> None:
+        self.model, self._objective, self._truth = model, objective, truth
 
     @cached_property
     def loss(self) -> Tensor:
         with torch.no_grad():
-            return model_loss(self.model, self._data, self._loss, self._delta)
+            return self._objective.data_loss(self.model)
 
     @cached_property
     def product(self) -> Tensor:
@@ -43,10 +41,10 @@ class Snapshot:
 
     @property
     def gradient_norm(self) -> Tensor:
-        """Euclidean norm of the loss's gradient over all trained factors, for each trial."""
+        """Euclidean norm of the objective's gradient (all of the data, penalties too) over all trained factors, for each trial."""
         trained = [f for f in self.model.parameters() if f.requires_grad]
         with torch.enable_grad():
-            losses = model_loss(self.model, self._data, self._loss, self._delta)
+            losses = self._objective.total(self.model)
             gradients = torch.autograd.grad(losses.sum(), trained)
         axis = 0 if self.model.trials is None else 1
         square = sum(g.double().square().flatten(axis).sum(-1) for g in gradients)
@@ -54,7 +52,7 @@ class Snapshot:
 
     @property
     def error(self) -> Tensor:
-        """Mean squared error against `truth`: over all entries of a tensor, or over the entries of an Observed."""
+        """Mean squared error against `truth`: over all entries of a tensor, over those of an Observed, or of measurements."""
         if isinstance(self._truth, Tensor):  # W may be at hand already
             axes = tuple(range(-self._truth.dim() if self.model.trials is None else -len(self.model.shape), 0))
             square = (self.product - self._truth) ** 2
