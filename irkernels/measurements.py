@@ -28,13 +28,14 @@ class Measurements:
     names: tuple[str, str]  # of the constants and of y
 
     def __init__(self, constants: tuple[Any, ...], labels: tuple[str, ...], y: Any) -> None:
-        given = [_checked(f"{self.kind}: {label}", each) for label, each in zip((*labels, self.names[1]), (*constants, y))]
-        *rows, target = given
-        for label, tensor in zip((*labels[1:], self.names[1]), given[1:]):
-            for what, expected, found in (("dtype", rows[0].dtype, tensor.dtype), ("device", rows[0].device, tensor.device)):
-                if expected != found:
-                    error = TypeError if what == "dtype" else ValueError
-                    raise error(f"{self.kind}: {label} is of {what} {found}, but {labels[0]} of {expected}")
+        said = [f"{self.kind}: {label}" for label in (*labels, self.names[1])]
+        given = [_read(name, each) for name, each in zip(said, (*constants, y))]
+        for name, tensor in zip(said, given):
+            if tensor.dtype != given[0].dtype:
+                raise TypeError(f"{name} is of dtype {tensor.dtype}, but {labels[0]} of {given[0].dtype}")
+            if tensor.device != given[0].device:
+                raise ValueError(f"{name} is on {tensor.device}, but {labels[0]} on {given[0].device}")
+        *rows, target = (_finite_copy(name, tensor) for name, tensor in zip(said, given))
         for label, tensor in zip(labels, rows):
             if tensor.dim() == 0 or tensor.shape[0] == 0:
                 raise ValueError(f"{self.kind}: {label} must be [m, ...] with m at least 1, got {list(tensor.shape)}")
@@ -115,7 +116,7 @@ class Measurements:
         return type(self), self._arguments()
 
 
-def _checked(name: str, given: Any) -> Tensor:
+def _read(name: str, given: Any) -> Tensor:
     try:
         tensor = torch.as_tensor(given)
     except (RuntimeError, TypeError, ValueError):
@@ -124,6 +125,10 @@ def _checked(name: str, given: Any) -> Tensor:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64 (the factors' dtype), got {tensor.dtype}")
     if tensor.requires_grad:
         raise ValueError(f"{name} must not require grad; detach it")
+    return tensor
+
+
+def _finite_copy(name: str, tensor: Tensor) -> Tensor:
     finite = torch.isfinite(tensor)
     if not finite.all():
         where = (~finite).nonzero()[0].tolist()
