@@ -18,8 +18,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+source"
 
 __all__ = [
-    "CheckpointError", "Coordinates", "Observed", "Progress", "RankOneSensing",
-    "Regression", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss",
-    "deterministic", "einsum", "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum",
-    "tensordot", "transpose",
+    "CheckpointError", "Coordinates", "Observed", "Progress", "RankOneSensing", "Regression", "Sensing", "Stop", "Trajectory",
+    "build_info", "completion_loss", "deterministic", "einsum", "entries", "explain", "fit", "gradients", "multi_dot", "nn",
+    "optim", "reference", "spectrum", "tensordot", "transpose",
 ]

@@ -21,7 +21,7 @@ _MOST_STEPS = 4096
 
 
 def observations(problem: Problem) -> tuple[Tensor, Tensor | None]:
-    """Values [1 or T, observations, ...] and weights [1 or T, observations] of the entries, or of a dense target's rows."""
+    """Values [1 or T, n, ...] and weights [1 or T, n] of the n observed entries, or of a dense target's rows."""
     data = problem.data
     if isinstance(data, Observed):
         return data.values.view(-1, data.nnz), None if data.weights is None else data.weights.view(-1, data.nnz)
@@ -42,14 +42,25 @@ def in_batches(
 
     run(operands, entries, target, steps, active, done, batches) is one such call.
     """
-    active, done = active.clone(), torch.zeros(active.shape, dtype=torch.int64)
+    # what follows takes no memory: as many native calls as one may have to be made
+    active, going, some = active.clone(), torch.empty_like(active), torch.empty((), dtype=torch.bool)
+    done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64)
     for begin in range(0, steps, batches.steps):
-        now, made = min(batches.steps, steps - begin), torch.zeros_like(done)
+        now = min(batches.steps, steps - begin)
+        made.zero_()
         target, rows, drawn = batches.draw(first + begin, now)
-        run(tuple(rows.get(p, operand) for p, operand in enumerate(operands)), (-1, None, ()), target, now, active, made, drawn)
+        run(
+            tuple(rows.get(p, operand) for p, operand in enumerate(operands)),
+            (-1, None, ()),
+            target,
+            now,
+            active,
+            made,
+            drawn,
+        )
         done += made
-        active &= made == now  # the others have stopped
-        if not active.any():
+        active &= torch.eq(made, all_made.fill_(now), out=going)  # the others have stopped
+        if not torch.any(active, 0, out=some).item():
             break
     return done
 
@@ -67,7 +78,9 @@ class Batches:
         self._seed, self._count = problem.sampler_seed, values.shape[1]
         self._values = _Gathered(values, size)
         self._weights = None if weights is None else _Gathered(weights, size)
-        self._constants = {position: _Gathered(problem.constants[position].unsqueeze(0), size) for position in problem.rows}
+        self._constants = {
+            position: _Gathered(problem.constants[position].unsqueeze(0), size) for position in problem.rows
+        }
         listed = isinstance(problem.data, Observed)
         self._entries = _Entries(problem.data.coordinates, orders, size) if listed else None
         gathered = [self._values, *self._constants.values()] + ([] if weights is None else [self._weights])
@@ -76,7 +89,8 @@ class Batches:
         fixed_bytes = self._entries.fixed_bytes if listed else 0
         if limit is not None and fixed_bytes + step_bytes > limit:
             raise MemoryError(
-                f"memory_limit leaves {max(limit, 0)} bytes for mini-batches, but those of one step need {fixed_bytes + step_bytes}"
+                f"memory_limit leaves {max(limit, 0)} bytes for mini-batches,"
+                f" but those of one step need {fixed_bytes + step_bytes}"
             )
         room = _BYTES if limit is None else min(_BYTES, limit - fixed_bytes)
         self.steps = max(1, min(_MOST_STEPS, room // step_bytes))
@@ -99,7 +113,11 @@ class Batches:
         entries = None if self._entries is None else self._entries.listed(self._indices, steps, self._count)
         rows = tuple((position, step) for position, (_, _, step) in taken.items())
         constants = {position: tensor[0, : self._size] for position, (tensor, _, _) in taken.items()}
-        return (values, values_trial, weights, weights_trial), constants, (self._size, entries, values_step, weights_step, rows)
+        return (
+            (values, values_trial, weights, weights_trial),
+            constants,
+            (self._size, entries, values_step, weights_step, rows),
+        )
 
 
 class _Gathered:
@@ -148,6 +166,14 @@ class _Entries:
 
     def listed(self, indices: Tensor, steps: int, count: int) -> tuple:
         _native.list_batches(
-            indices, steps, self._size, count, self._columns, self._at.columns, self._drawn, tuple(self._sorted), self._work
+            indices,
+            steps,
+            self._size,
+            count,
+            self._columns,
+            self._at.columns,
+            self._drawn,
+            tuple(self._sorted),
+            self._work,
         )
         return self._drawn, tuple(each[2:] for each in self._sorted)

@@ -25,30 +25,52 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     """
     plan = _train_plan(problem)
     if plan is None:
-        return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
+        return reference.fit_steps(
+            problem, steps
+        )  # no tensor of the tree can be formed: rows are gathered step by step
     problem = replace(problem, **problem.kept["folded"])
     operands, rule = tuple(problem.operands), problem.rule
     losses = torch.full((problem.trials,), torch.nan, dtype=operands[0].dtype)
     factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
     threads = own_threads()
     native_rule = (
-        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
-        rule.clip, rule.clip_value, rule.step, rule.v,
+        RULES[rule.kind],
+        len(rule.hyper),
+        int(rule.nesterov),
+        int(rule.maximize),
+        int(rule.decoupled),
+        rule.hyper.contiguous(),
+        rule.clip,
+        rule.clip_value,
+        rule.step,
+        rule.v,
     )
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
     scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
 
-    def run(operands: tuple, entries: tuple, target: tuple, steps: int, active: Tensor, done: Tensor, drawn: tuple | None) -> None:
+    def run(
+        operands: tuple, entries: tuple, target: tuple, steps: int, active: Tensor, done: Tensor, drawn: tuple | None
+    ) -> None:
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
-        _native.fit(plan, operands, factors, scratch, *entries, target, native_rule, steps, active, done, threads, drawn, ridge)
+        _native.fit(
+            plan, operands, factors, scratch, *entries, target, native_rule, steps, active, done, threads, drawn, ridge
+        )
 
     if batches is not None:
         return losses, in_batches(batches, operands, problem.step, steps, problem.active, run)
     values, weights = observations(problem)
     at = problem.data.coordinates if isinstance(problem.data, Observed) else None
     done = torch.zeros(problem.trials, dtype=torch.int64)
-    run(operands, coordinates(plan, at), (*strided(values), *strided(weights)), steps, problem.active.contiguous(), done, None)
+    run(
+        operands,
+        coordinates(plan, at),
+        (*strided(values), *strided(weights)),
+        steps,
+        problem.active.contiguous(),
+        done,
+        None,
+    )
     return losses, done
 
 
@@ -67,12 +89,16 @@ def _train_plan(problem: Problem) -> _native.Plan | None:
     if "plan" not in kept:
         kept["folded"], kept["folded bytes"] = {}, 0
         kept["plan"] = _new_plan(problem)
-        groups = kept["plan"].constant_groups if kept["plan"] and problem.ridge is None else ()  # W's operands must come first
+        groups = (
+            kept["plan"].constant_groups if kept["plan"] and problem.ridge is None else ()
+        )  # W's operands must come first
         if groups:
             with deterministic():
                 found = fold(problem, groups, value)
             before = {id(operand) for operand in problem.operands}
-            kept["folded"] = {name: getattr(found, name) for name in ("equation", "constants", "frozen", "tied", "rows")}
+            kept["folded"] = {
+                name: getattr(found, name) for name in ("equation", "constants", "frozen", "tied", "rows")
+            }
             kept["folded bytes"] = sum(o.numel() * o.itemsize for o in found.operands if id(o) not in before)
             kept["plan"] = _new_plan(found)
     return kept["plan"]

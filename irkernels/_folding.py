@@ -1,4 +1,4 @@
-"""Constants that meet each other before any factor are contracted once for a whole fit, where the planner finds it cheaper.
+"""Constants that meet each other before any factor are contracted once for a whole fit, where that is cheaper.
 
 What they make is never larger than they are, and own kernels make it: its bits depend on the constants alone.
 """
@@ -33,7 +33,9 @@ def fold(problem: Problem, groups: Sequence[Sequence[int]], value: Callable[...,
     kept = [p for p in range(len(operands)) if p not in gone]
     new_terms = [made[p][0] if p in made else terms[p] for p in kept]
     constants = {
-        place: made[p][1] if p in made else problem.constants[p] for place, p in enumerate(kept) if p in problem.constants
+        place: made[p][1] if p in made else problem.constants[p]
+        for place, p in enumerate(kept)
+        if p in problem.constants
     }
     return replace(
         problem, equation=f"{','.join(new_terms)}->{output}", constants=constants,

@@ -1,7 +1,7 @@
 """Measurements of W: y = a linear map of the product, given by constants of one row a measurement.
 
-With its constants as further operands, a measured product is again a product, of the shape of y: `ij,jk->ik` measured by
-`mik->m` is `ij,jk,mik->m`. So training on measurements is training on a dense target.
+With its constants as further operands, a measured product is again a product, of the shape of y: `ij,jk->ik` measured
+by `mik->m` is `ij,jk,mik->m`. So training on measurements is training on a dense target.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Measurements:
         return f"{','.join((inputs, *terms))}->{measured}"
 
     def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the measurements of a product of this shape. Raises ValueError where the constants do not fit it."""
+        """The shape of the measurements of a product of this shape. Raises ValueError where constants do not fit."""
         raise NotImplementedError
 
     def _terms(self, output: str, row: str) -> tuple[tuple[str, ...], str]:
@@ -122,7 +122,9 @@ def _read(name: str, given: Any) -> Tensor:
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
     if tensor.dtype not in _FLOATS:
-        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64 (the factors' dtype), got {tensor.dtype}")
+        raise TypeError(
+            f"{name} must be float16, bfloat16, float32 or float64 (the factors' dtype), got {tensor.dtype}"
+        )
     if tensor.requires_grad:
         raise ValueError(f"{name} must not require grad; detach it")
     return tensor

@@ -1,4 +1,4 @@
-"""W as a linear map of inputs: prediction[n, out] = sum over in of X[n, in] W[out, in], torch.nn.functional.linear's convention.
+"""W as a linear map of inputs: prediction[n, out] = sum over in of X[n, in] W[out, in], as torch.nn.functional.linear.
 
 Reference: irkernels/reference/measured.py
 """
@@ -15,9 +15,9 @@ from irkernels.measurements import Measurements
 class Regression(Measurements):
     """Y = X W^T: a deep linear network W on data, one row for each of n samples.
 
-    X: [n, in], Y: [n, out] or [trials, n, out] for W [out, in].  Of a W of higher order the last axes are the input's, as
-    many as X has behind n: X [n, *in], Y [n, *out] or [trials, n, *out], W [*out, *in] (X [n] or Y [n] where there is no such
-    axis).  Both copied.  Raises what Measurements raises.
+    X: [n, in], Y: [n, out] or [trials, n, out] for W [out, in].  Of a W of higher order the last axes are the input's,
+    as many as X has behind n: X [n, *in], Y [n, *out] or [trials, n, *out], W [*out, *in] (X [n] or Y [n] where there
+    is no such axis).  Both copied.  Raises what Measurements raises.
     """
 
     __slots__ = ()

@@ -40,7 +40,9 @@ class Sensing(Measurements):
 
     def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if tuple(self.operators.shape[1:]) != shape:
-            raise ValueError(f"operators must be {[self.count, *shape]} for a product of {shape}, got {list(self.operators.shape)}")
+            raise ValueError(
+                f"operators must be {[self.count, *shape]} for a product of {shape}, got {list(self.operators.shape)}"
+            )
         return (self.count,)
 
     def _terms(self, output: str, row: str) -> tuple[tuple[str, ...], str]:
@@ -50,8 +52,8 @@ class Sensing(Measurements):
 class RankOneSensing(Measurements):
     """y_m = W contracted with the m-th vector of each axis: the operator of measurement m is their outer product.
 
-    vectors: one [m, d_n] for each axis n of W.  y: [m] or [trials, m].  All copied.  Raises what Measurements raises, and
-    TypeError for vectors that are no sequence.
+    vectors: one [m, d_n] for each axis n of W.  y: [m] or [trials, m].  All copied.  Raises what Measurements raises,
+    and TypeError for vectors that are no sequence.
     """
 
     __slots__ = ()
@@ -59,7 +61,10 @@ class RankOneSensing(Measurements):
 
     def __init__(self, vectors: Iterable[Any], y: Any) -> None:
         if isinstance(vectors, Tensor) or not isinstance(vectors, Iterable):
-            raise TypeError(f"rank-one sensing: vectors must be a sequence of [m, d], one for each axis of W, got {type(vectors).__name__}")
+            raise TypeError(
+                "rank-one sensing: vectors must be a sequence of [m, d], one for each axis of W,"
+                f" got {type(vectors).__name__}"
+            )
         vectors = tuple(vectors)
         if not vectors:
             raise ValueError("rank-one sensing: vectors is empty; one [m, d] is needed for each axis of W")
@@ -81,10 +86,14 @@ class RankOneSensing(Measurements):
 
     def measured_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(self.vectors) != len(shape):
-            raise ValueError(f"vectors are {len(self.vectors)}, but a product of {shape} needs {len(shape)} (one for each axis)")
+            raise ValueError(
+                f"vectors are {len(self.vectors)}, but a product of {shape} needs {len(shape)} (one for each axis)"
+            )
         for axis, (each, extent) in enumerate(zip(self.vectors, shape)):
             if each.shape[1] != extent:
-                raise ValueError(f"vectors {axis} must be {[self.count, extent]} for a product of {shape}, got {list(each.shape)}")
+                raise ValueError(
+                    f"vectors {axis} must be {[self.count, extent]} for a product of {shape}, got {list(each.shape)}"
+                )
         return (self.count,)
 
     def _terms(self, output: str, row: str) -> tuple[tuple[str, ...], str]:

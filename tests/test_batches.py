@@ -6,11 +6,15 @@ import pytest
 import torch
 from test_fit import engine, equal, quiet  # noqa: F401 (engine is a fixture)
 from test_fit_data import CP, F64, KINDS, LOSSES, MATRIX, close, draw, model_of, native_only
+from torch.profiler import ProfilerActivity, profile
 
 import irkernels as irk
-from irkernels import _batches
+from irkernels import _batches, _fit
 from irkernels.observed import Observed
 from irkernels.reference.sampler import batch_indices
+from irkernels.training.engines import NativeSteps
+from irkernels.training.objective import Objective, with_batches
+from irkernels.training.overrides import Overrides
 
 SEED = 11
 
@@ -22,7 +26,9 @@ def coordinates(seed, shape, nnz):
 
 def entries_data(trials, weighted, shape=(4, 5), nnz=37):
     lead = () if trials is None else (trials,)
-    weights = torch.randint(0, 3, (*lead, nnz), generator=torch.Generator().manual_seed(3)).to(F64) if weighted else None
+    weights = (
+        torch.randint(0, 3, (*lead, nnz), generator=torch.Generator().manual_seed(3)).to(F64) if weighted else None
+    )
     return Observed(coordinates(2, shape, nnz), draw(4, *lead, nnz), shape, weights)
 
 
@@ -46,7 +52,9 @@ def eager_entries(model, data, size, optimizer, steps, loss, delta):
 
 
 @pytest.mark.parametrize("trials", [None, 3], ids=["single", "trials"])
-@pytest.mark.parametrize("loss, weighted", [*((loss, False) for loss in LOSSES), ("mse", True), ("l1", True), ("half_sse", True)])
+@pytest.mark.parametrize(
+    "loss, weighted", [*((loss, False) for loss in LOSSES), ("mse", True), ("l1", True), ("half_sse", True)]
+)
 @pytest.mark.parametrize("case", [MATRIX, CP], ids=["matrix", "CP"])
 def test_steps_on_entries_equal_eager_steps(case, loss, weighted, trials):
     shape = (4, 5) if case is MATRIX else (3, 4, 2)
@@ -175,3 +183,24 @@ def test_bad_arguments(options, error, words):
     model = model_of(*MATRIX, None)
     with pytest.raises(error, match=words):
         quiet(model, entries_data(None, False), torch.optim.SGD(model.parameters(), lr=1e-3), steps=1, **options)
+
+
+def allocated(run) -> tuple[int, int]:
+    """Bytes and number of all that torch's allocator gives out."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        run()
+    events = [event.nbytes() for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
+    taken = [size for size in events if size > 0]
+    return sum(taken), len(taken)
+
+
+@pytest.mark.parametrize("case, data", [pytest.param(c, d, id=name) for name, c, d in problems()])
+def test_more_steps_take_no_more_memory(case, data, monkeypatch):
+    native_only()
+    monkeypatch.setattr(_batches, "_MOST_STEPS", 5)
+    model = model_of(*case, 3)
+    objective = with_batches(Objective(data), model, 4, SEED)
+    problem = NativeSteps(model, objective, torch.optim.SGD(model.parameters(), lr=1e-3), Overrides()).problem
+    _fit.fit_steps(problem, 10)
+    few, many = (allocated(lambda steps=steps: _fit.fit_steps(problem, steps)) for steps in (10, 100))
+    assert few == many and few[0] > 0

@@ -34,26 +34,36 @@ CP = "ar,br,cr->abc", ((3, 4), (4, 4), (2, 4))
 # name -> (model, data from a target y of this shape, that shape, prediction in plain torch from W [trials, ...])
 KINDS = {
     "sensing": (
-        MATRIX, lambda y: irk.Sensing(draw(9, 11, 4, 5), y), (11,),
+        MATRIX,
+        lambda y: irk.Sensing(draw(9, 11, 4, 5), y),
+        (11,),
         lambda W: torch.einsum("til,mil->tm", W, draw(9, 11, 4, 5)),
     ),
     "sensing a tensor": (
-        CP, lambda y: irk.Sensing(draw(9, 7, 3, 4, 2), y), (7,),
+        CP,
+        lambda y: irk.Sensing(draw(9, 7, 3, 4, 2), y),
+        (7,),
         lambda W: torch.einsum("tabc,mabc->tm", W, draw(9, 7, 3, 4, 2)),
     ),
     "rank-one sensing": (
-        CP, lambda y: irk.RankOneSensing([draw(7, 9, 3), draw(8, 9, 4), draw(9, 9, 2)], y), (9,),
+        CP,
+        lambda y: irk.RankOneSensing([draw(7, 9, 3), draw(8, 9, 4), draw(9, 9, 2)], y),
+        (9,),
         lambda W: torch.einsum("tabc,ma,mb,mc->tm", W, draw(7, 9, 3), draw(8, 9, 4), draw(9, 9, 2)),
     ),
     "regression": (
-        MATRIX, lambda y: irk.Regression(draw(9, 13, 5), y), (13, 4),
+        MATRIX,
+        lambda y: irk.Regression(draw(9, 13, 5), y),
+        (13, 4),
         lambda W: torch.stack([torch.nn.functional.linear(draw(9, 13, 5), w) for w in W]),
     ),
     "regression of a tensor": (
-        CP, lambda y: irk.Regression(draw(9, 6, 4, 2), y), (6, 3),
+        CP,
+        lambda y: irk.Regression(draw(9, 6, 4, 2), y),
+        (6, 3),
         lambda W: torch.einsum("tabc,nbc->tna", W, draw(9, 6, 4, 2)),
     ),
-}  # fmt: skip
+}
 
 
 def eager(model, y, predict, optimizer, steps, loss, delta):
@@ -100,9 +110,15 @@ def test_metrics_are_of_the_measurements(kind):
     y, other = draw(20, 2, *shape), draw(21, *shape)
     model = model_of(equation, shapes, 2)
     run = quiet(
-        model, data_of(y), torch.optim.SGD(model.parameters(), lr=1e-3), steps=4, record=["loss", "error", "gradient_norm"],
-        record_every=2, truth=data_of(other), loss="huber",
-    )  # fmt: skip
+        model,
+        data_of(y),
+        torch.optim.SGD(model.parameters(), lr=1e-3),
+        steps=4,
+        record=["loss", "error", "gradient_norm"],
+        record_every=2,
+        truth=data_of(other),
+        loss="huber",
+    )
     W = model()
     loss = LOSSES["huber"]((predict(W) - y).flatten(1), 1.0)
     error = LOSSES["mse"]((predict(W) - other).flatten(1), 1.0)

@@ -24,7 +24,7 @@ def square_model():
 
 
 DATA = {
-    "entries": (lambda: entries_data(2, False, (4, 4)), lambda W, data, at: (W[:, *data.at[at].T] - data.values[:, at])),
+    "entries": (lambda: entries_data(2, False, (4, 4)), lambda W, data, at: W[:, *data.at[at].T] - data.values[:, at]),
     "sensing": (
         lambda: irk.Sensing(draw(4, 9, 4, 4), draw(5, 2, 9)),
         lambda W, data, at: torch.einsum("tik,mik->tm", W, data.operators[at]) - data.y[:, at],

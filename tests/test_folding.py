@@ -17,18 +17,36 @@ from irkernels.training.overrides import Overrides
 # equation, factors' shapes, constants, data that go with W, the equation left after folding (None: as it was)
 FOLDED = {
     "a sketched network": (
-        "ij,jk,kx->ix", ((4, 3), (3, 5)), {2: (5, 6)}, lambda: irk.Regression(draw(9, 40, 6), draw(8, 40, 4)), "ij,jk,ak->ai",
+        "ij,jk,kx->ix",
+        ((4, 3), (3, 5)),
+        {2: (5, 6)},
+        lambda: irk.Regression(draw(9, 40, 6), draw(8, 40, 4)),
+        "ij,jk,ak->ai",
     ),
-    "two constants side by side": ("ij,jk,kl->il", ((4, 9),), {1: (9, 30), 2: (30, 5)}, lambda: draw(8, 4, 5), "ij,jl->il"),
+    "two constants side by side": (
+        "ij,jk,kl->il",
+        ((4, 9),),
+        {1: (9, 30), 2: (30, 5)},
+        lambda: draw(8, 4, 5),
+        "ij,jl->il",
+    ),
     "a summed letter": ("ij,jks->ik", ((4, 9),), {1: (9, 5, 7)}, lambda: draw(8, 4, 5), "ij,jk->ik"),
     "one measurement": (
-        "ij,jx->ix", ((4, 3),), {1: (3, 6)}, lambda: irk.Sensing(draw(9, 1, 4, 6), draw(8, 1)), "ij,aji->a",
+        "ij,jx->ix",
+        ((4, 3),),
+        {1: (3, 6)},
+        lambda: irk.Sensing(draw(9, 1, 4, 6), draw(8, 1)),
+        "ij,aji->a",
     ),
     "vectors of no common letter": (
-        "ar,br->ab", ((4, 3), (5, 3)), {}, lambda: irk.RankOneSensing((draw(9, 30, 4), draw(8, 30, 5)), draw(7, 30)), None,
+        "ar,br->ab",
+        ((4, 3), (5, 3)),
+        {},
+        lambda: irk.RankOneSensing((draw(9, 30, 4), draw(8, 30, 5)), draw(7, 30)),
+        None,
     ),
     "a product that would grow": ("ij,jk,l->ikl", ((4, 3),), {1: (3, 5), 2: (6,)}, lambda: draw(8, 4, 5, 6), None),
-}  # fmt: skip
+}
 each = pytest.mark.parametrize("name", FOLDED)
 
 

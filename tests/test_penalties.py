@@ -176,7 +176,9 @@ def test_the_memory_limit_holds_to_the_byte(batch_size):
         run(0)
     need = int(str(caught.value).split()[-1])
     if batch_size is not None:
-        with pytest.raises(MemoryError, match=r"leaves 0 bytes for mini-batches, but those of one step need \d+") as caught:
+        with pytest.raises(
+            MemoryError, match=r"leaves 0 bytes for mini-batches, but those of one step need \d+"
+        ) as caught:
             run(need)
         need += int(str(caught.value).split()[-1])
     with pytest.raises(MemoryError):

@@ -1,8 +1,8 @@
 """Mini-batches: which observations a step uses, a pure function of (seed, step), shared by all trials.
 
-An epoch is a permutation of all `count` observations keyed by (seed, epoch), as DataLoader(shuffle=True) makes one; its
-batches are slices of it, all of one size: what is left beyond the last whole batch waits for another epoch's permutation
-(drop_last=True). So a batch repeats no observation, and an epoch none either.
+An epoch is a permutation of all `count` observations keyed by (seed, epoch), as DataLoader(shuffle=True) makes one;
+its batches are slices of it, all of one size: what is left beyond the last whole batch waits for another epoch's
+permutation (drop_last=True). So a batch repeats no observation, and an epoch none either.
 
 The permutation is a Feistel network on the least power of two that holds `count`, walked until it falls below `count`:
 nothing is carried from step to step, so a resumed run draws what it would have drawn.  Integers are 64 bits and wrap.

@@ -1,12 +1,12 @@
 """What a model is fitted to: checked against the model before anything runs, and its loss.
 
-Four kinds: Observed entries; a tensor, the dense target; Measurements, which with their constants as further operands are
-a dense target again (irkernels/measurements.py).
+Observed entries; a tensor, the dense target; or Measurements, which with their constants as further operands are a
+dense target again (irkernels/measurements.py).
 """
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +20,7 @@ from irkernels.reference.fit import dense_loss
 from irkernels.reference.losses import LOSSES
 from irkernels.training.checkpoint import digest
 
-
-Data = Union[Observed, Measurements, Tensor]
+Data = Observed | Measurements | Tensor
 
 
 def model_loss(model: Product, data: Data, loss: str, delta: float) -> Tensor:

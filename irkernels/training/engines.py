@@ -47,8 +47,8 @@ class NativeSteps:
         frozen, tied = standing(model)
         data = objective.data
         self.problem = Problem(
-            model.equation, [own[f] for f in self._trained], data, rule, active, objective.loss, objective.delta, constants,
-            {position: own[factor] for position, factor in frozen.items()}, tied,
+            model.equation, [own[f] for f in self._trained], data, rule, active, objective.loss, objective.delta,
+            constants, {position: own[factor] for position, factor in frozen.items()}, tied,
         )  # fmt: skip
         self.problem.batch_size, self.problem.sampler_seed = objective.batch_size, objective.sampler_seed
         self.problem.product, self.problem.single = model.equation, model.trials is None

@@ -75,20 +75,20 @@ def fit(
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
     record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
-    its entries, or over what it lists or measures if it is no tensor); gradient_norm (over all factors); singular_values and
-    effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every steps (default
-    steps / 1000) and at the end.
+    its entries, or over what it lists or measures if it is no tensor); gradient_norm (over all factors);
+    singular_values and effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every
+    steps (default steps / 1000) and at the end.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
     after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
 
-    batch_size: observations (entries, or rows of measurements) that each step sees, the same for all trials: slices of a
-    permutation of them all, a new one each epoch, keyed by sampler_seed and the step's number; what is left beyond the
-    last whole batch waits for another epoch (reference/sampler.py).  Recorded losses are of all the data.
-    ridge: ridge ||W||_F^2 is added to what is descended, one number or [trials].  penalty: a differentiable function of W
-    that gives one number ([trials] where there are trials), added too; it is called at every step, so that the steps are
+    batch_size: observations (entries, or rows of measurements) that each step sees, the same for all trials: slices of
+    a permutation of them all, a new one each epoch, keyed by sampler_seed and the step's number; what is left beyond
+    the last whole batch waits for another epoch (reference/sampler.py).  Recorded losses are of all the data.
+    ridge: ridge ||W||_F^2 is added to what is descended, a number or [trials].  penalty: a differentiable function of
+    W that gives one number ([trials] where there are trials), added too; it is called at every step, so that steps are
     taken in plain torch, slower, and a warning says so.  The recorded `loss`, which `stop` looks at, has neither;
     gradient_norm has both.
     memory_limit: bytes that native steps may take as workspace; MemoryError, naming the bytes, before the first step

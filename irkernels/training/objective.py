@@ -20,7 +20,7 @@ from irkernels.training.data import Data, describe, model_loss
 
 @dataclass(frozen=True)
 class Objective:
-    """loss(W, data) + ridge ||W||_F^2 + penalty(W), for each trial; what is recorded as `loss` is the first term alone."""
+    """loss(W, data) + ridge ||W||_F^2 + penalty(W) of each trial; recorded as `loss` is the first term alone."""
 
     data: Data
     loss: str = "mse"
@@ -58,8 +58,14 @@ class Objective:
         return product_penalties(model(), self.ridge, self.penalty, model.trials is not None)
 
     def _batch(self, model: Product, step: int) -> Data:
-        chosen = batch_indices(observation_count(self.data), self.batch_size, self.sampler_seed, step).to(model.factors[0].device)
-        return observed_batch(self.data, chosen) if isinstance(self.data, Observed) else self.data.batch(chosen, model.shape)
+        chosen = batch_indices(observation_count(self.data), self.batch_size, self.sampler_seed, step).to(
+            model.factors[0].device
+        )
+        return (
+            observed_batch(self.data, chosen)
+            if isinstance(self.data, Observed)
+            else self.data.batch(chosen, model.shape)
+        )
 
 
 def observation_count(data: Data) -> int:
@@ -78,7 +84,7 @@ def with_penalties(objective: Objective, model: Product, ridge: Any, penalty: An
 
 
 def with_batches(objective: Objective, model: Product, batch_size: Any, sampler_seed: Any) -> Objective:
-    """The objective in mini-batches; a dense target becomes its entries, all observed. Raises TypeError and ValueError."""
+    """The objective in mini-batches; a dense target becomes its entries. Raises TypeError and ValueError."""
     if batch_size is None:
         return objective
     batch_size, seed = integer("batch_size", batch_size, 1), integer("sampler_seed", sampler_seed, 0)

@@ -41,7 +41,7 @@ class Snapshot:
 
     @property
     def gradient_norm(self) -> Tensor:
-        """Euclidean norm of the objective's gradient (all of the data, penalties too) over all trained factors, for each trial."""
+        """Euclidean norm of each trial's gradient over all trained factors, of all of the data and of penalties."""
         trained = [f for f in self.model.parameters() if f.requires_grad]
         with torch.enable_grad():
             losses = self._objective.total(self.model)
@@ -52,7 +52,7 @@ class Snapshot:
 
     @property
     def error(self) -> Tensor:
-        """Mean squared error against `truth`: over all entries of a tensor, over those of an Observed, or of measurements."""
+        """Mean squared error against `truth`, over all entries of a tensor, or over what it lists or measures."""
         if isinstance(self._truth, Tensor):  # W may be at hand already
             axes = tuple(range(-self._truth.dim() if self.model.trials is None else -len(self.model.shape), 0))
             square = (self.product - self._truth) ** 2
