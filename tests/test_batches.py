@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from test_fit import engine, equal, quiet  # noqa: F401 (engine is a fixture)
-from test_fit_data import CP, F64, KINDS, LOSSES, MATRIX, close, draw, model_of, native_only
+from test_fit_data import CP, F64, KINDS, LOSSES, MATRIX, close, draw, model_of, native_only, one_thread  # noqa: F401 (a fixture)
 from torch.profiler import ProfilerActivity, profile
 
 import irkernels as irk

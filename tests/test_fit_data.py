@@ -20,6 +20,15 @@ LOSSES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """torch's own threads gain nothing at these sizes, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def draw(seed, *shape):
     return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_batches import entries_data
 from test_fit import engine, quiet  # noqa: F401 (engine is a fixture)
-from test_fit_data import close, draw
+from test_fit_data import close, draw, one_thread  # noqa: F401 (a fixture)
 
 import irkernels as irk
 from irkernels.nn import Product

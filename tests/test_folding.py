@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from test_fit import quiet
-from test_fit_data import F64, close, draw
+from test_fit_data import F64, close, draw, one_thread  # noqa: F401 (a fixture)
 
 import irkernels as irk
 from irkernels import _fit

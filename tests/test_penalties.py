@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_batches import entries_data
 from test_fit import engine, equal, quiet  # noqa: F401 (engine is a fixture)
-from test_fit_data import CP, F64, KINDS, MATRIX, close, draw, model_of, native_only
+from test_fit_data import CP, F64, KINDS, MATRIX, close, draw, model_of, native_only, one_thread  # noqa: F401 (a fixture)
 
 from irkernels.nn import Product
 from irkernels.observed import Observed
