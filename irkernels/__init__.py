@@ -8,6 +8,8 @@ from irkernels.functional import completion_loss, einsum, entries, gradients, mu
 from irkernels.info import build_info, explain
 from irkernels.observed import Coordinates, Observed
 from irkernels.pairwise import tensordot, transpose
+from irkernels.regression import Regression
+from irkernels.sensing import RankOneSensing, Sensing
 from irkernels.training import CheckpointError, Determinant, Entry, Loss, Progress, Quantity, Running, Stop, Trajectory, fit
 
 try:
@@ -16,8 +18,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+source"
 
 __all__ = [
-    "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity", "Running", "Stop",
-    "Trajectory", "build_info", "completion_loss",
-    "deterministic", "einsum", "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum",
-    "tensordot", "transpose",
+    "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity", "RankOneSensing",
+    "Regression", "Running", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss", "deterministic", "einsum",
+    "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum", "tensordot", "transpose",
 ]

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from irkernels import _native, openmp, reference
-from irkernels._problem import Problem
 from irkernels.observed import Coordinates, Observed
 
-_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
+VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
@@ -43,7 +42,7 @@ def own_threads() -> int:
 def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
     """The product, or its entries at the coordinates."""
     operands = _resolved(operands)
-    plan = _plan(equation, _VALUE, (), operands, at)
+    plan = _plan(equation, VALUE, (), operands, at)
     output = _output(plan, operands[0], at)
     _run(plan, operands, at, output=output)
     return output if at is None else output.to(operands[0].dtype)
@@ -105,7 +104,7 @@ _native.set_surroundings(
 
 def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether every `...` axis of the entries is a trial axis of the plan (each operand has it)."""
-    plan = _plan(equation, _VALUE, (), operands, at)
+    plan = _plan(equation, VALUE, (), operands, at)
     total = 1
     for extent in plan.output_shape[:-1]:
         total *= extent
@@ -128,7 +127,7 @@ class Explanation:
     blas_steps: int
 
 
-_STAGES = {"value": _VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
+_STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
 
 
 def explain(
@@ -168,12 +167,12 @@ def build_facts() -> dict[str, object]:
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether the entries are cheaper from gathered rows of every operand than from any tensor of the contraction tree."""
-    return _plan(equation, _VALUE, (True,) * len(operands), operands, at).gather
+    return _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return _plan_without_memory(equation, _VALUE, (True,) * len(operands), operands, nnz).gather
+    return _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
 
 
 def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:
@@ -184,64 +183,6 @@ def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz
 def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> _native.Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
-
-
-def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
-    """Up to `steps` updates of every active trial, natively and in place: (losses [T], done [T] int64).
-
-    What irkernels/reference/fit.py computes, without returning to Python between the steps.
-    """
-    operands, rule = tuple(problem.operands), problem.rule
-    first, trials = operands[0], problem.trials
-    observed = problem.data if isinstance(problem.data, Observed) else None
-    at = observed.coordinates if observed else None
-    per_trial = [position not in problem.constants for position in range(len(operands))]
-    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
-    single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
-    if at is not None and prefers_gather(problem.equation, single, at):
-        return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, _TRAIN, wanted, per_trial, operands, trials, at.nnz if at else -1)
-    losses = torch.full((trials,), torch.nan, dtype=first.dtype)
-    done = torch.zeros(trials, dtype=torch.int64)
-    if observed:
-        target = _target(observed.values, observed.weights, [trials, at.nnz], problem.loss, problem.delta, losses)
-    else:
-        shape = plan.output_shape
-        dense = problem.data.reshape(-1, *shape) if problem.data.dim() > len(shape) else problem.data
-        target = _target(dense.flatten(-len(shape)) if shape else dense.unsqueeze(-1), None, [trials, -1], problem.loss,
-                         problem.delta, losses)
-    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
-    threads = own_threads()
-    native_rule = (
-        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
-        rule.clip, rule.clip_value, rule.step, rule.v,
-    )
-    scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
-    _native.fit(plan, operands, factors, scratch, *_coordinates(plan, at), target, native_rule, steps,
-                problem.active.contiguous(), done, threads, _watching(problem, steps, per_trial, threads))
-    return losses, done
-
-
-def _watching(problem: Problem, steps: int, has_trials: list[bool], threads: int) -> tuple:
-    """problem.watching as csrc/bind/watching.h reads it; its rows and verdicts are made here."""
-    watching, records, limits = problem.watching, problem.watching.records, problem.watching.limits
-    watching.prepare(steps, problem.factors[0].device)
-    if records is not None:
-        sights, *workspace = _sights(problem, has_trials, threads)
-        records = (*records.plain(), sights, watching.rows, watching.rows.shape[-1], records.now, *workspace)
-    return watching.first, int(watching.look_back), watching.verdicts, records, limits and tuple(vars(limits).values())
-
-
-def _sights(problem: Problem, has_trials: list[bool], threads: int) -> tuple:
-    """The plans that make the watched entries, and workspace for so many threads."""
-    sliced = problem.watching.records.sliced(problem.equation, tuple(problem.operands), has_trials)
-    unmoved = [False] * len(has_trials)
-    plans = [_native.train_plan(equation, _VALUE, unmoved, has_trials, views, problem.trials, -1) for equation, views in sliced]
-    sizes = [math.prod(plan.output_shape) for plan in plans]
-    inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
-    elements = inner + max((plan.scratch for plan in plans), default=0)
-    sights = [(plan, views, sum(sizes[:i]), inner) for i, (plan, (_, views)) in enumerate(zip(plans, sliced))]
-    return tuple(sights), problem.factors[0].new_empty(threads * elements), elements
 
 
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -286,7 +227,7 @@ def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: 
     return LOSSES[kind], delta, value_rows, value_stride, weight_rows, weight_stride, losses
 
 
-def _coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
+def coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
     if at is None:
         return -1, None, ()
     orders = (at.sorted_by(tuple(columns)) for columns in plan.orders)
@@ -318,7 +259,7 @@ def _run(
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
     cuda = operands[0].is_cuda
-    rest = (*_coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
+    rest = (*coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:

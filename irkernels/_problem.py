@@ -6,11 +6,14 @@ An engine is a function fit_steps(problem, steps) -> (losses [T], done [T]); the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from irkernels._watching import Watching
+from irkernels.grammar import fresh_letters
 from irkernels.observed import Observed
 
 
@@ -51,7 +54,7 @@ class Problem:
 
     equation: str  # without `...`
     factors: list[Tensor]  # those that move, in operand order, each [T, ...] contiguous
-    data: Observed | Tensor  # Tensor: dense target, of the output's shape or [T, output]
+    data: Observed | Tensor  # Tensor: dense target, of the output's shape or [T, output]; measurements have become one
     rule: Rule
     active: Tensor  # bool [T], trials that take part; an engine reads it only
     loss: str = "mse"
@@ -59,9 +62,19 @@ class Problem:
     constants: dict[int, Tensor] = field(default_factory=dict)  # operand position -> tensor without a trial axis
     frozen: dict[int, Tensor] = field(default_factory=dict)  # operand position -> [T, ...] that does not move
     tied: dict[int, int] = field(default_factory=dict)  # operand position -> the factor that stands there once more
-    watching: Watching | None = None  # what to note of the steps, and when to stop a trial; default: nothing
+    rows: tuple[int, ...] = ()  # constants that have, as the target has, one row for each measurement
+    batch_size: int | None = None  # observations or measurements that each step sees; None: all of them
+    sampler_seed: int = 0
+    product: str = ""  # the equation of W alone, whose operands come first; default: `equation`
+    ridge: Tensor | None = None  # [T] float64: ridge ||W||_F^2 is added to what a trial descends
+    penalty: Callable[[Tensor], Tensor] | None = None  # W -> one number, or [T], which is added too
+    single: bool = False  # a model without trials: its penalty sees W without their axis
+    memory_limit: int | None = None  # bytes that an engine may take as workspace
+    kept: dict[str, Any] = field(default_factory=dict)  # what an engine keeps from call to call
+    watching: Watching | None = None  # which steps, what to note of them, and when to stop a trial; default: nothing
 
     def __post_init__(self) -> None:
+        self.product = self.product or self.equation
         self.watching = self.watching or Watching(self.trials)
 
     @property
@@ -90,6 +103,19 @@ class Problem:
     def trial_equation(self) -> str:
         """The equation with the trial axis as `...` in every factor and in the output."""
         return with_trials(self.equation, self.constants)
+
+    @property
+    def trial_product(self) -> str:
+        """The equation of W alone in the same form."""
+        return with_trials(self.product, self.constants)
+
+    @property
+    def ridge_equation(self) -> str:
+        """||W||^2 = <W, W'>, over W's operands twice: `ij,jk->ik` gives `ij,jk,il,lk->`."""
+        terms, output = self.product.split("->")
+        inner = sorted(set(terms) - {","} - set(output))
+        renamed = str.maketrans(dict(zip(inner, fresh_letters(self.product, len(inner)))))
+        return f"{terms},{terms.translate(renamed)}->"
 
 
 def with_trials(equation: str, constants: object = ()) -> str:

@@ -94,6 +94,12 @@ class Watching:
         if self.records is not None:
             self.rows = self.records.now.new_empty(*self.records.now.shape, self.row(self.first + steps))
 
+    def settle(self, steps: int) -> None:
+        """Where some trials have stopped within the first so many steps, their rows from there on repeat their last."""
+        if self.records is not None and self.verdicts.any():
+            rest = self.rows[..., self.row(self.first + steps) :]
+            rest.copy_(torch.where(self.verdicts[:, None] > 0, self.records.now[..., None], rest))
+
     def row(self, step: int) -> int:
         """The first row of a step not before `step`."""
         return -(-step // self.records.every) - -(-self.first // self.records.every)

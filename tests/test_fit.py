@@ -17,7 +17,7 @@ F64 = torch.float64
 
 def _native_engine():
     try:
-        from irkernels._launch import fit_steps
+        from irkernels._fit import fit_steps
     except ImportError as error:
         pytest.skip(f"native engine: {error}")
     return fit_steps

@@ -162,7 +162,7 @@ def _foreign():
         (lambda: _call(loss="rmse"), ValueError, "unknown loss 'rmse'; known are mse"),
         (lambda: _call(loss="huber", delta=0.0), ValueError, "delta must be positive, got 0.0"),
         (lambda: fit(torch.nn.Linear(2, 2), DATA, _foreign(), steps=1), TypeError, "model must be .* got Linear"),
-        (lambda: _call(data=[1.0]), TypeError, r"data must be an irkernels\.Observed or a tensor .* got list"),
+        (lambda: _call(data=[1.0]), TypeError, r"data must be an irkernels\.Observed, .* or a tensor .* got list"),
         (
             lambda: _call(data=DATA.to(torch.float32)),
             TypeError,

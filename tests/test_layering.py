@@ -142,7 +142,9 @@ def test_one_file_imports_compiled_modules_and_one_calls_it() -> None:
         name = path.relative_to(PACKAGE).as_posix()
         for where, module in imports(path):
             if module.startswith("irkernels._native") and not module.startswith("irkernels._native_"):
-                assert name in ("_launch.py", "_native.py"), f"only _launch.py calls _native: {where}"
+                assert name in ("_launch.py", "_fit.py", "_batches.py", "_native.py"), (
+                    f"only _launch.py and, for training, _fit.py and _batches.py call _native: {where}"
+                )
             assert not compiled.match(module) or name == "_native.py", (
                 f"only _native.py imports compiled modules: {where}"
             )
@@ -155,7 +157,8 @@ def test_derivative_rules_do_not_read_addresses() -> None:
     """What torch may trace goes through execute.py, which sees whether somebody looks on."""
     for name in ("autograd.py", "functional.py", "ops.py", "autocast.py", "trials.py"):
         for where, module in imports(PACKAGE / name):
-            assert not module.startswith("irkernels._launch"), f"{name} computes through execute.py: {where}"
+            native = module.startswith(("irkernels._launch", "irkernels._fit"))
+            assert not native, f"{name} computes through execute.py: {where}"
 
 
 def test_observed_knows_torch_only() -> None:

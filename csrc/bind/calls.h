@@ -1,6 +1,7 @@
 // A plan's steps run on addresses read from tensors: the verbs' calls and native training.
 #pragma once
 #include "bind/arguments.h"
+#include "bind/batches.h"
 #include "bind/buffers.h"
 #include "bind/watching.h"
 
@@ -97,25 +98,29 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
   return factor;
 }
 
-// factors: see factor_of; rule: see rule_of; watching: see Watching.
+// factors: see factor_of; rule: see rule_of; watching, batches: see Watching, BatchesArgument.
 inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
          const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
-         const py::object& active, const py::object& done, int threads, const py::tuple& watching) {
+         const py::object& active, const py::object& done, int threads, const py::tuple& watching, const py::object& batches,
+         const py::object& ridge) {
   Place place;
   auto buffers = buffers_of(plan, operands, py::none(), place);
   const TargetTable& target = targets.at(place);
   if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
   buffers[kScratch] = address(scratch);
+  buffers[kCotangent] = address(ridge);  // [trials] 2 ridge, in the plan's type
   const EntriesArgument entries(framework, plan, nnz, columns, orders);
   const Target t = target_of(framework, loss);
   std::vector<Factor> list;
   std::vector<Tie> ties;
   for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>(), ties));
   const Watching watch(watching);
+  const BatchesArgument drawn(framework, plan, batches, steps + watch.look_back);
   const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
                      rule_of(rule),
                      list.data(), int32_t(list.size()), ties.data(), int32_t(ties.size()), steps, static_cast<const uint8_t*>(address(active)),
-                     static_cast<int64_t*>(address(done)), watch.first, watch.look_back, watch.records(), watch.limits(), watch.verdicts};
+                     static_cast<int64_t*>(address(done)), watch.first, watch.look_back, watch.records(), watch.limits(), watch.verdicts,
+                     drawn.get()};
   const py::gil_scoped_release release;
   target.fit(plan.program(), call);
 }

@@ -83,6 +83,7 @@ PYBIND11_MODULE(_bind, m) {
       .def("scratch_bytes", [](const Plan& p, int threads, bool cuda) {
         return scratch_bytes(p, threads, {cuda ? DeviceKind::cuda : DeviceKind::cpu, 0});
       }, py::arg("threads"), py::arg("cuda") = false)
+      .def_property_readonly("constant_groups", [](const Plan& p) { return constant_groups(p.tree); })
       .def("explain", &Plan::explain);
   m.attr("STACK_SCRATCH") = kStackScratch;
   m.attr("BUFFERS") = py::dict(py::arg("scratch") = kScratch - kOperands, py::arg("saved") = kSaved - kOperands,
@@ -104,8 +105,8 @@ PYBIND11_MODULE(_bind, m) {
     return std::const_pointer_cast<Plan>(plan(equation, stage, wanted, operands, nnz, cotangent));
   });
   m.def("train_plan", [](const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
-                         const py::tuple& operands, int64_t trials, int64_t nnz) {
-    return std::const_pointer_cast<Plan>(train_plan(equation, stage, wanted, per_trial, operands, trials, nnz));
+                         const py::tuple& operands, int64_t trials, int64_t nnz, const std::string& ridge) {
+    return std::const_pointer_cast<Plan>(train_plan(equation, stage, wanted, per_trial, operands, trials, nnz, ridge));
   });
   m.def("plan_of_shapes", [](const std::string& equation, int stage, const std::vector<bool>& wanted,
                              const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>& views, int dtype, int64_t nnz) {
@@ -113,6 +114,8 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("run", &run);
   m.def("fit", &fit);
+  m.def("draw_batches", &draw_batches);
+  m.def("list_batches", &list_batches);
   add_lane(m);
   m.def("cached_plans", [] { return cache.size(); });
   m.def("clear_plans", [] { cache.clear(); });

@@ -2,9 +2,11 @@
 #pragma once
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "bind/state.h"
+#include "plan/penalty.h"
 
 namespace irk {
 
@@ -106,9 +108,9 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
 }
 
 // One step of training, or (Stage::value) the product as training watches it: the factors carry a leading trial axis, the
-// constants do not; wanted: those that move.
+// constants do not; wanted: those that move.  ridge: "" or the equation of <W, W'> over the first operands twice (plan/penalty.h).
 inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
-                              const py::tuple& operands, int64_t trials, int64_t nnz) {
+                              const py::tuple& operands, int64_t trials, int64_t nnz, const std::string& ridge) {
   Dtype dtype = Dtype::f32;
   const auto views = read_operands(operands, dtype);
   PlanRequest request;
@@ -116,13 +118,33 @@ inline PlanPointer train_plan(const std::string& equation, int stage, const std:
   for (size_t i = 0; i < views.size(); ++i) {
     request.operands.push_back(view_of(views[i], per_trial[i] ? 1 : 0));
     request.trial_strides.push_back(per_trial[i] ? views[i].strides[0] : 0);
+    request.constant.push_back(Stage(stage) == Stage::train && !per_trial[i]);
   }
   request.wanted = wanted;
   request.dtype = dtype;
   request.stage = Stage(stage);
   request.nnz = nnz;
   request.trials = trials;
-  return make_plan(request);
+  const PlanPointer plan = make_plan(request);
+  if (ridge.empty()) return plan;
+  PlanRequest penalty = request;
+  penalty.equation = ridge;
+  penalty.stage = Stage::penalty;
+  penalty.nnz = -1;
+  const size_t n = (1 + size_t(std::count(ridge.begin(), ridge.end(), ','))) / 2;  // operands of W
+  penalty.wanted.assign(2 * n, false);
+  penalty.operands.clear();
+  penalty.trial_strides.clear();
+  penalty.constant.clear();  // these are not folded
+  std::vector<int> positions;
+  for (size_t i = 0; i < 2 * n; ++i) {
+    if (i < n) penalty.wanted[i] = wanted[i];
+    penalty.operands.push_back(request.operands[i % n]);
+    penalty.trial_strides.push_back(request.trial_strides[i % n]);
+    positions.push_back(int(i % n));
+  }
+  add_penalty(const_cast<Plan&>(*plan), *make_plan(penalty), positions);  // nobody else has it yet
+  return plan;
 }
 
 // A plan from shapes and strides alone, for explain(); a dense cotangent is contiguous.

@@ -11,4 +11,6 @@ constexpr double kSampledEntry = 120;   // one entry of one sampled step: coordi
 constexpr double kRead = 100;           // one entry read from a dense product, or written to its cotangent
 constexpr double kGathered = 200;       // one number of a gathered row: read, written, read again, its gradient scattered
 
+constexpr double kFoldedOnce = 1e-3;    // of two constants in training: what one contraction costs when so many steps share it
+
 }  // namespace irk

@@ -37,6 +37,20 @@ struct Tie {
   int64_t elements;
 };
 
+// A constant operand of which every step has rows of its own.
+struct BatchRows {
+  int32_t buffer;
+  int64_t step;  // elements from one step's rows to the next's
+};
+
+// Mini-batches of all steps of a call, drawn before it and shared by all trials.
+struct Batches {
+  const Entries* entries;               // [steps], or null where the output is dense
+  int64_t values_step, weights_step;    // elements from one step's to the next's
+  const BatchRows* rows;
+  int32_t n_rows;
+};
+
 struct FitCall {
   Call call;
   Rule rule;
@@ -52,6 +66,7 @@ struct FitCall {
   const Records* records; // or null
   const Limits* limits;   // or null
   Verdict* verdicts;      // [trials] why a trial left, none while it runs
+  const Batches* batches; // or null: every step sees all of the data
 };
 
 // How a call is shared: whole trials over threads, or every step of each trial over a team of threads.

@@ -12,15 +12,15 @@ class Lowering : public Emission {
   void run() {
     const Stage stage = request_.stage;
     const bool up = stage != Stage::backward;
-    const bool down = stage == Stage::backward || stage == Stage::gradients || stage == Stage::train;
-    const bool root = stage != Stage::backward && stage != Stage::gradients;
+    const bool down = stage == Stage::backward || stage == Stage::gradients || trains(stage);
+    const bool root = stage != Stage::backward && stage != Stage::gradients && stage != Stage::penalty;
     if (product_.empty) return fill_everything(root, down);
     if (up) lower_values(root);
     Tensor cotangent = root ? prediction_ : dense_cotangent();
     if (stage == Stage::loss || stage == Stage::train) lower_loss();
     if (down) lower_gradients(cotangent);
     plan_.scratch = arena_.resolve(plan_.steps);
-    if (stage == Stage::train)
+    if (trains(stage))
       for (size_t i = 0; i < product_.operands.size(); ++i)
         plan_.gradient_offsets.push_back(plan_.wanted[i] ? arena_.offset(gradients_[i].ref.offset) : -1);
     for (const Step& step : plan_.steps)
@@ -134,10 +134,10 @@ class Lowering : public Emission {
     const Operand& operand = product_.operands[node.operand];
     Tensor t;
     std::vector<int64_t> strides = contiguous(operand.shape);
-    if (is_half(request_.dtype) || request_.stage == Stage::train) {
+    if (is_half(request_.dtype) || trains(request_.stage)) {
       t = widened_tensor(operand.axes, operand.shape);
       strides = local_contiguous(operand.axes, operand.shape);
-      if (request_.stage == Stage::train) arena_.keep(t.ref.offset);
+      if (trains(request_.stage)) arena_.keep(t.ref.offset);
     } else {
       t = tensor_of({gradient_buffer(node.operand), 0}, operand.axes, strides);
       t.letters = values_[i].letters;
@@ -156,7 +156,7 @@ class Lowering : public Emission {
 
   void finish_gradient(int i) {
     const Node& node = tree_.nodes[i];
-    if (node.operand < 0 || !is_half(request_.dtype) || request_.stage == Stage::train) return;
+    if (node.operand < 0 || !is_half(request_.dtype) || trains(request_.stage)) return;
     const Operand& operand = product_.operands[node.operand];
     convert(Op::narrow, gradients_[node.operand].ref, {gradient_buffer(node.operand), 0}, operand.axes, operand.shape,
             local_contiguous(operand.axes, operand.shape), contiguous(operand.shape));
@@ -215,7 +215,7 @@ class Lowering : public Emission {
 
   // Some extent is 0: sums over nothing.
   void fill_everything(bool root, bool down) {
-    if (request_.stage == Stage::train) throw std::invalid_argument("a product with an extent of 0 has nothing to train");
+    if (trains(request_.stage)) throw std::invalid_argument("a product with an extent of 0 has nothing to train");
     if (request_.stage == Stage::loss) {
       prediction_ = output_;
       fill(prediction_.ref, request_.nnz);
@@ -253,18 +253,18 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
     plan->output_shape = plan->product.output_shape();
   }
   checked_elements(plan->output_shape);
-  if (request.stage == Stage::train && is_half(request.dtype))
+  if (trains(request.stage) && is_half(request.dtype))
     throw std::invalid_argument("native training takes float32 and float64 factors");
   plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, request.nnz);
   if (plan->gather) return plan;
-  plan->tree = find_tree(plan->product, {request.wanted, request.nnz});
+  plan->tree = find_tree(plan->product, {request.wanted, request.nnz, request.constant});
   Lowering(request, *plan).run();
   checked_times(plan->work, plan->trials, "multiply-adds");
   constexpr int64_t kWidest = sizeof(double);
   checked_times(plan->scratch, kWidest, "bytes of workspace");
   checked_times(checked_times(plan->saved, kWidest, "bytes to keep"), plan->trials, "bytes to keep");
   BlasStep blas;
-  for (int i = 0; request.stage != Stage::train && i < int(plan->steps.size()); ++i)
+  for (int i = 0; !trains(request.stage) && i < int(plan->steps.size()); ++i)
     if (blas_fits(*plan, i, blas)) plan->blas.push_back(blas);
   for (size_t i = 0; i < plan->trial_loops.size(); ++i) {
     plan->trial_strides[i][kSaved] *= plan->saved;

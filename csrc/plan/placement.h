@@ -153,6 +153,7 @@ class Placement {
 
   void outer_trials() {
     std::vector<int64_t> strides(kOperands + 2 * product_.operands.size(), 0);
+    strides[kCotangent] = request_.stage == Stage::penalty;
     std::copy(request_.trial_strides.begin(), request_.trial_strides.end(), strides.begin() + kOperands);
     plan_.trials = request_.trials;
     plan_.trial_strides.push_back(strides);

@@ -17,7 +17,10 @@ enum class Stage : int32_t {
   gradients,  // gradients from a cotangent alone
   loss,       // forward of a completion loss: prediction, cotangent of the loss, its value
   train,      // loss and gradients of one training step
+  penalty,    // gradients from one number of each trial, left in the scratch as train's are (plan/penalty.h)
 };
+
+inline bool trains(Stage stage) { return stage == Stage::train || stage == Stage::penalty; }
 
 struct PlanRequest {
   std::string equation;
@@ -28,7 +31,8 @@ struct PlanRequest {
   int64_t nnz = -1;                    // listed coordinates, -1: dense
   View cotangent;                      // backward, gradients: a dense cotangent's shape and strides
   int64_t trials = 1;                  // in training: trials outside the equation,
-  std::vector<int64_t> trial_strides;  //              and the operands' strides between them
+  std::vector<int64_t> trial_strides;  //              the operands' strides between them,
+  std::vector<bool> constant;          //              and the operands that no trial has for itself
 };
 
 // A contraction that is one (batched) matrix product: extents {batch, rows, columns, depth}, strides {batch, row, column}

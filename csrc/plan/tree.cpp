@@ -18,6 +18,7 @@ struct Part {
   std::vector<int> operands;
   LetterSet letters;
   bool wanted = false;
+  bool constant = true;
 };
 
 class Search {
@@ -102,15 +103,17 @@ class Search {
     return s;
   }
 
+  bool is_constant(size_t i) const { return !request_.constant.empty() && request_.constant[i]; }
+
   int add_fold(int child, const LetterSet& letters) {
-    tree_.nodes.push_back({child, -1, -1, letters, tree_.nodes[child].wanted});
+    tree_.nodes.push_back({child, -1, -1, letters, tree_.nodes[child].wanted, tree_.nodes[child].constant});
     return int(tree_.nodes.size()) - 1;
   }
 
   // An operand, with the letters that nobody else has summed out at once.
   int add_leaf(size_t i) {
     const Operand& operand = product_.operands[i];
-    tree_.nodes.push_back({-1, -1, int(i), operand.letters, bool(request_.wanted[i])});
+    tree_.nodes.push_back({-1, -1, int(i), operand.letters, bool(request_.wanted[i]), is_constant(i)});
     const int leaf = int(tree_.nodes.size()) - 1;
     LetterSet kept;
     for (int l : live_) kept.set(l, operand.letters[l] && (output_[l] || uses_[l] > 1));
@@ -127,7 +130,9 @@ class Search {
   // Multiply-adds of the value and of the gradients that pass through this meeting, and what its result costs to write.
   double pair_cost(const Part& a, const Part& b, const LetterSet& result, bool root) const {
     const LetterSet all = a.letters | b.letters;
-    const int sweeps = 1 + a.wanted + b.wanted;
+    double sweeps = 1 + a.wanted + b.wanted;
+    // What constants make is kept, so it may not be larger than they are.
+    if (a.constant && b.constant && size(result) <= size(a.letters) + size(b.letters)) sweeps = kFoldedOnce;
     if (root && request_.nnz >= 0) {
       const double k = size(all.without(output_));
       return double(request_.nnz) * (kSampledEntry + kSampledWork * k) * sweeps;
@@ -148,6 +153,7 @@ class Search {
         if (!inside[i]) continue;
         letters |= product_.operands[i].letters;
         parts[s].wanted = parts[s].wanted || request_.wanted[i];
+        parts[s].constant = parts[s].constant && is_constant(i);
       }
       parts[s].letters = letters & outside_letters(inside);
       if ((s & (s - 1)) == 0) { best[s] = 0; continue; }
@@ -173,8 +179,8 @@ class Search {
   }
 
   int add_pair(int left, int right, const LetterSet& letters) {
-    const bool wanted = tree_.nodes[left].wanted || tree_.nodes[right].wanted;
-    tree_.nodes.push_back({left, right, -1, letters, wanted});
+    const Node &a = tree_.nodes[left], &b = tree_.nodes[right];
+    tree_.nodes.push_back({left, right, -1, letters, a.wanted || b.wanted, a.constant && b.constant});
     return int(tree_.nodes.size()) - 1;
   }
 
@@ -220,6 +226,7 @@ class Search {
           inside[o] = true;
           letters |= product_.operands[o].letters;
           part[i][j].wanted = part[i][j].wanted || request_.wanted[o];
+          part[i][j].constant = part[i][j].constant && is_constant(o);
         }
         part[i][j].letters = letters & outside_letters(inside);
         if (length == 1) continue;
@@ -247,7 +254,7 @@ class Search {
     std::vector<int> node = leaves;
     std::vector<int> uses = std::vector<int>(product_.letters.size(), 0);
     for (size_t i = 0; i < n; ++i) {
-      parts[i] = {{int(i)}, tree_.nodes[leaves[i]].letters, bool(request_.wanted[i])};
+      parts[i] = {{int(i)}, tree_.nodes[leaves[i]].letters, bool(request_.wanted[i]), is_constant(i)};
       for (int l : live_) uses[l] += parts[i].letters[l];
     }
     double total = 0;
@@ -270,7 +277,7 @@ class Search {
       total += pair_cost(parts[bi], parts[bj], best_result, parts.size() == 2);
       for (int l : live_) uses[l] += int(best_result[l]) - parts[bi].letters[l] - parts[bj].letters[l];
       node[bi] = add_pair(node[bi], node[bj], best_result);
-      parts[bi] = {{}, best_result, parts[bi].wanted || parts[bj].wanted};
+      parts[bi] = {{}, best_result, parts[bi].wanted || parts[bj].wanted, parts[bi].constant && parts[bj].constant};
       parts.erase(parts.begin() + long(bj));
       node.erase(node.begin() + long(bj));
     }
@@ -320,7 +327,7 @@ class Search {
       const Node& node = tree.nodes[i];
       if (node.right < 0) continue;
       const Node &a = tree.nodes[node.left], &b = tree.nodes[node.right];
-      total += search.pair_cost({{}, a.letters, a.wanted}, {{}, b.letters, b.wanted}, node.letters, int(i) == tree.root);
+      total += search.pair_cost({{}, a.letters, a.wanted, a.constant}, {{}, b.letters, b.wanted, b.constant}, node.letters, int(i) == tree.root);
     }
     return total;
   }
@@ -335,6 +342,33 @@ class Search {
 };
 
 }  // namespace
+
+std::vector<std::vector<int>> constant_groups(const Tree& tree) {
+  std::vector<std::vector<int>> groups;
+  std::vector<int> open{tree.root};
+  while (!open.empty()) {
+    const Node& node = tree.nodes[size_t(open.back())];
+    open.pop_back();
+    if (node.operand >= 0) continue;
+    if (!node.constant) {
+      open.push_back(node.left);
+      if (node.right >= 0) open.push_back(node.right);
+      continue;
+    }
+    std::vector<int> group, below{node.left, node.right};
+    while (!below.empty()) {
+      const int i = below.back();
+      below.pop_back();
+      if (i < 0) continue;
+      if (tree.nodes[size_t(i)].operand >= 0) group.push_back(tree.nodes[size_t(i)].operand);
+      below.push_back(tree.nodes[size_t(i)].left);
+      below.push_back(tree.nodes[size_t(i)].right);
+    }
+    std::sort(group.begin(), group.end());
+    groups.push_back(group);
+  }
+  return groups;
+}
 
 Tree find_tree(const Product& product, const TreeRequest& request) { return Search(product, request).run(); }
 

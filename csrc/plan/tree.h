@@ -11,6 +11,7 @@ struct Node {
   int operand = -1;
   LetterSet letters;          // letters of the result
   bool wanted = false;        // some operand below wants its gradient
+  bool constant = false;      // all operands below are constants
 };
 
 struct Tree {
@@ -27,9 +28,13 @@ struct Tree {
 struct TreeRequest {
   std::vector<bool> wanted;   // [operands]
   int64_t nnz = -1;           // listed coordinates, -1 for a dense output
+  std::vector<bool> constant = {};  // [operands] in training: what such make together is made once; empty: none is
 };
 
 Tree find_tree(const Product& product, const TreeRequest& request);
+
+// Constants that meet each other before any other operand: the largest subtrees of such, of more than a leaf.
+std::vector<std::vector<int>> constant_groups(const Tree& tree);
 
 // Whether listed entries are cheaper from gathered rows of every operand than from any tensor of the tree. One answer for
 // every stage and every subset of wanted gradients.

@@ -34,13 +34,15 @@ class Fit {
 
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial]) return;
-    const Frame<T> frame{program_, fit_.call.entries, fit_.call.target, base, trial};
+    Target target = *fit_.call.target;
+    Frame<T> frame{program_, fit_.call.entries, &target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
     if (team_.rank == 0)
       for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
     watch_.begin(trial);
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last; ++step) {
+      if (fit_.batches) take_batch(frame, target, step - fit_.first);
       evaluate(frame);
       if (!watch_.look(step)) return;
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
@@ -48,6 +50,7 @@ class Fit {
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
     }
     if (fit_.look_back) {
+      if (fit_.batches) take_batch(frame, target, fit_.steps);
       evaluate(frame);
       if (!watch_.look(last)) return;
     }
@@ -65,6 +68,17 @@ class Fit {
   void add(const Tie& tie, T* scratch) const {
     T *const to = scratch + tie.to, *const from = scratch + tie.from;
     for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) to[i] += from[i];
+  }
+
+  // The observations of one step: its entries, its targets, its rows of the constants (which no trial has for itself).
+  void take_batch(Frame<T>& frame, Target& target, int64_t step) const {
+    const Batches& batches = *fit_.batches;
+    const Target& all = *fit_.call.target;
+    if (batches.entries) frame.entries = batches.entries + step;
+    target.values = static_cast<const T*>(all.values) + step * batches.values_step;
+    if (all.weights) target.weights = static_cast<const T*>(all.weights) + step * batches.weights_step;
+    for (const BatchRows* r = batches.rows; r < batches.rows + batches.n_rows; ++r)
+      frame.base[r->buffer] = static_cast<char*>(fit_.call.buffers[r->buffer]) + step * r->step * int64_t(sizeof(T));
   }
 
   bool update(int64_t trial, const T* scratch) {

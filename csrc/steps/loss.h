@@ -64,7 +64,8 @@ IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Tar
     loss.push(sums[2 * block]);
     weight_sum.push(sums[2 * block + 1]);
   }
-  const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? weight_sum.total() : T(step.count);
+  const T weights = weight_sum.total();  // 0 where a mini-batch has nothing of what a trial observes: loss and cotangents are 0
+  const T divisor = target.kind == Loss::half_sse || weights == 0 ? T(1) : target.weights ? weights : T(step.count);
   for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] / divisor;
   if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() / divisor;
 }

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from irkernels.observed import Observed
 from irkernels.reference.einsum import einsum
-from irkernels.reference.losses import LOSSES, completion_loss
+from irkernels.reference.losses import LOSSES, completion_loss, product_penalties
 from irkernels.reference.recording import Watch
 from irkernels.reference.rules import update
+from irkernels.reference.sampler import batch_of
 
 if TYPE_CHECKING:
     from irkernels._problem import Problem
@@ -33,11 +34,11 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     done = torch.zeros_like(active, dtype=torch.int64)
     problem.watching.prepare(steps, active.device)
     first = problem.watching.first
-    watch = Watch(problem.watching, steps, lambda: einsum(problem.trial_equation, *problem.operands))
+    watch = Watch(problem.watching, steps, lambda: _product(problem, problem.operands))
     for step in range(first, first + steps):
         if not active.any():
             break
-        now, gradients = losses_and_gradients(problem)
+        now, gradients = losses_and_gradients(batch_of(problem, step))
         losses = torch.where(active, now, losses)
         active = watch.look(step, losses, active)
         finite = [torch.isfinite(gradient).flatten(1).all(1) for gradient in gradients]
@@ -47,13 +48,13 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         update(problem.rule, problem.factors, gradients, active)
         done += active
     if problem.watching.look_back and active.any():
-        losses = torch.where(active, losses_and_gradients(problem)[0], losses)
+        losses = torch.where(active, losses_and_gradients(batch_of(problem, first + steps))[0], losses)
         watch.look(first + steps, losses, active)
     return losses, done
 
 
 def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Each trial's loss [T], and its gradients, one [T, ...] for each factor."""
+    """Each trial's loss on the data [T], and the gradients of that and the penalties, one [T, ...] for each factor."""
     with torch.enable_grad():
         leaves = [factor.detach().requires_grad_() for factor in problem.factors]
         operands = problem.operands_with(leaves)
@@ -62,8 +63,24 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
             losses = completion_loss(equation, *operands, observed=problem.data, loss=problem.loss, delta=problem.delta)
         else:
             losses = dense_loss(einsum(equation, *operands), problem.data, problem.loss, problem.delta, trials=True)
-        gradients = torch.autograd.grad(losses.sum(), leaves)
+        gradients = torch.autograd.grad((losses + _penalties(problem, operands)).sum(), leaves)
     return losses.detach(), gradients
+
+
+def _product(problem: Problem, operands: list[Tensor]) -> Tensor:
+    """W [T, ...]."""
+    own = problem.product.partition("->")[0].count(",") + 1
+    return einsum(problem.trial_product, *operands[:own])
+
+
+def _penalties(problem: Problem, operands: list[Tensor]) -> Tensor | float:
+    """ridge ||W||_F^2 + penalty(W) [T]."""
+    if problem.ridge is None and problem.penalty is None:
+        return 0.0
+    product = _product(problem, operands)
+    if problem.single:
+        return product_penalties(product[0], problem.ridge, problem.penalty, trials=False)[None]
+    return product_penalties(product, problem.ridge, problem.penalty, trials=True)
 
 
 def dense_loss(product: Tensor, target: Tensor, loss: str, delta: float, trials: bool) -> Tensor:

@@ -57,7 +57,37 @@ def observed_loss(
         return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)
     seen = torch.where(weights == 0, values, prediction)  # 0 times a NaN or an infinity would be NaN
     weighted = weights * LOSSES[loss](seen, values, delta)
-    return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / weights.sum(-1)
+    return weighted.sum(-1) if loss == "half_sse" else weighted.sum(-1) / _or_one(weights.sum(-1))
+
+
+def _or_one(total: Tensor) -> Tensor:
+    """A mini-batch may have nothing of what a trial observes: its loss is then 0."""
+    return torch.where(total == 0, torch.ones_like(total), total)
+
+
+def product_penalties(
+    product: Tensor, ridge: Tensor | None, penalty: Callable[[Tensor], Tensor] | None, trials: bool
+) -> Tensor:
+    """ridge ||W||_F^2 + penalty(W): a scalar, or [trials]. ridge: float64 [T], one a trial; either may be None.
+
+    Raises TypeError and ValueError for a penalty that is not one number, or one for each trial.
+    """
+    total = product.new_zeros(product.shape[: int(trials)])
+    if ridge is not None:
+        square = product.square().flatten(int(trials)).sum(-1) if product.dim() > int(trials) else product.square()
+        total = total + (ridge.to(product.dtype) if trials else ridge[0].to(product.dtype)) * square
+    if penalty is None:
+        return total
+    value = penalty(product)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"penalty must give a tensor, got {type(value).__name__}")
+    if value.shape != total.shape:
+        raise ValueError(f"penalty must give {_numbers(total)}, got shape {list(value.shape)}")
+    return total + value
+
+
+def _numbers(total: Tensor) -> str:
+    return f"[{len(total)}], one number for each trial" if total.dim() else "one number"
 
 
 def check_loss(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str, delta: float) -> None:

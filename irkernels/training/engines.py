@@ -10,19 +10,21 @@ import torch
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
-from irkernels._launch import fit_steps as _engine
+from irkernels._fit import fit_steps as _engine
+from irkernels._fit import fit_workspace
 from irkernels._problem import HYPERS, Problem
 from irkernels._watching import Watching
+from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
-from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.recording import Watch
 from irkernels.reference.rules import clipped
 from irkernels.training.checkpoint import digest
-from irkernels.training.data import model_loss
+from irkernels.training.data import added_positions
 from irkernels.training.distributed import Ranks, observations_share
 from irkernels.training.exchange import adopt_state, hand_back, load_state, state_of
+from irkernels.training.objective import Objective
 from irkernels.training.overrides import Overrides
 from irkernels.training.rules import read_rule, standing, trained
 
@@ -36,9 +38,7 @@ _ENTRYWISE = (
 class NativeSteps:
     """Steps of a plain Problem; the model's parameters are its factors, in place."""
 
-    def __init__(
-        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, overrides: Overrides
-    ) -> None:
+    def __init__(self, model: Product, objective: Objective, optimizer: Any, overrides: Overrides) -> None:
         self._model, self._optimizer, self._overrides = model, optimizer, overrides
         self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
         lead = () if model.trials is not None else (1,)
@@ -48,10 +48,22 @@ class NativeSteps:
         active = torch.ones(model.trials or 1, dtype=torch.bool, device=model.factors[0].device)
         constants = {position: c.detach() for position, c in model.constants.items()}
         frozen, tied = standing(model)
+        data = objective.data
         self.problem = Problem(
-            model.equation, [own[f] for f in self._trained], data, rule, active, loss, delta, constants,
-            {position: own[factor] for position, factor in frozen.items()}, tied,
+            model.equation, [own[f] for f in self._trained], data, rule, active, objective.loss, objective.delta,
+            constants, {position: own[factor] for position, factor in frozen.items()}, tied,
         )  # fmt: skip
+        self.problem.batch_size, self.problem.sampler_seed = objective.batch_size, objective.sampler_seed
+        self.problem.product, self.problem.single = model.equation, model.trials is None
+        self.problem.ridge, self.problem.penalty = objective.ridge, objective.penalty
+        if isinstance(data, Measurements):
+            self._measure(data)
+
+    def _measure(self, data: Measurements) -> None:
+        problem = self.problem
+        problem.rows = added_positions(self._model, data)
+        problem.equation, problem.data = data.extend(problem.equation), data.target
+        problem.constants |= dict(zip(problem.rows, data.constants))
 
     def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial; watching has what is noted of them."""
@@ -61,10 +73,24 @@ class NativeSteps:
         return losses, done
 
     def _engine(self) -> Callable[[Problem, int], tuple[Tensor, Tensor]]:
-        """Native code knows factors in float32 and float64 on the CPU; plain torch all others."""
+        return _engine if self.why_in_torch() is None else fit_steps
+
+    def why_in_torch(self) -> str | None:
+        """What makes these steps plain torch's: native code knows float32 and float64 on the CPU, and no Python."""
         factor = self.problem.factors[0]
-        native = factor.device.type == "cpu" and factor.dtype in (torch.float32, torch.float64)
-        return _engine if native else fit_steps
+        if self.problem.penalty is not None:
+            return "penalty= is a Python function"
+        if factor.device.type != "cpu" or factor.dtype not in (torch.float32, torch.float64):
+            return f"the factors are {factor.dtype} on {factor.device}"
+        return None
+
+    def limit_memory(self, limit: int) -> None:
+        """Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them."""
+        reason = self.why_in_torch()
+        if reason is not None:
+            raise ValueError(f"memory_limit= needs native steps, but {reason}")
+        self.problem.memory_limit = limit
+        fit_workspace(self.problem)
 
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor
@@ -125,15 +151,7 @@ class OrdinarySteps:
 
     optimizer_state = None  # the optimizer holds its own
 
-    def __init__(
-        self,
-        model: Product,
-        data: Observed | Tensor,
-        optimizer: Optimizer,
-        loss: str,
-        delta: float,
-        overrides: Overrides,
-    ) -> None:
+    def __init__(self, model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides) -> None:
         if isinstance(optimizer, optim.LBFGS):
             raise TypeError("optimizer: LBFGS evaluates its loss several times a step, which fit does not do")
         if model.trials is not None and not isinstance(optimizer, (*_ENTRYWISE, GroupRMSprop)):
@@ -141,8 +159,7 @@ class OrdinarySteps:
                 f"optimizer: {type(optimizer).__name__} may couple trials; with trials use SGD, GroupRMSprop or one of"
                 f" {', '.join(each.__name__ for each in _ENTRYWISE[1:])}"
             )
-        self._model, self._data, self._optimizer = model, data, optimizer
-        self._loss, self._delta, self._overrides = loss, delta, overrides
+        self._model, self._objective, self._optimizer, self._overrides = model, objective, optimizer, overrides
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise ValueError("the model has no factor that requires grad")
@@ -157,7 +174,7 @@ class OrdinarySteps:
             for step in range(watching.first, watching.first + steps):
                 if not active.any():
                     break
-                now, gradients = self._gradients()
+                now, gradients = self._gradients(step)
                 losses = torch.where(active, now, losses)
                 active = watch.look(step, losses, active)
                 finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
@@ -168,7 +185,7 @@ class OrdinarySteps:
                     self._step(clipped(gradients, *self._clips(active.device)), active)
                 done += active
             if watching.look_back and active.any():
-                losses = torch.where(active, self._gradients()[0], losses)
+                losses = torch.where(active, self._gradients(watching.first + steps)[0], losses)
                 watch.look(watching.first + steps, losses, active)
         return losses, done
 
@@ -191,10 +208,10 @@ class OrdinarySteps:
         clips = (self._overrides.clip, self._overrides.clip_value)
         return tuple(None if clip is None else clip.to(device) for clip in clips)
 
-    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
-        """Losses [T] and gradients [T, ...]."""
-        losses = model_loss(self._model, self._data, self._loss, self._delta).reshape(-1)
-        gradients = torch.autograd.grad(losses.sum(), self._parameters)
+    def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+        """Losses [T] and gradients [T, ...] at this step."""
+        losses, descended = (each.reshape(-1) for each in self._objective.step_losses(self._model, step))
+        gradients = torch.autograd.grad(descended.sum(), self._parameters)
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
 
@@ -215,6 +232,9 @@ class OrdinarySteps:
 
     def gather(self, ranks: Ranks) -> None:
         pass  # every rank has taken every step
+
+    def limit_memory(self, limit: int) -> None:
+        raise ValueError("memory_limit= needs native steps, but these are the optimizer's own")
 
     def adopt(self, state: dict[str, Any]) -> None:
         raise ValueError("optimizer_state= needs native steps, which this fit has not")
@@ -242,7 +262,8 @@ class OrdinarySteps:
         }
 
     def state(self) -> dict[str, Any]:
-        return {"factors": [f.detach() for f in self._model.factors], "optimizer": self._optimizer.state_dict()}
+        optimizer = self._optimizer.state_dict()
+        return {"factors": [f.detach() for f in self._model.factors], "optimizer": optimizer}
 
     def load(self, state: dict[str, Any]) -> None:
         with torch.no_grad():
@@ -262,14 +283,13 @@ class SharedSteps(OrdinarySteps):
     """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed."""
 
     def __init__(
-        self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
-        ranks: Ranks,
-    ) -> None:  # fmt: skip
-        super().__init__(model, data, optimizer, loss, delta, overrides)
-        self._ranks, self._share = ranks, observations_share(ranks, data, loss, model.trials or 1)
+        self, model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides, ranks: Ranks
+    ) -> None:
+        super().__init__(model, objective, optimizer, overrides)
+        self._ranks, self._share = ranks, observations_share(ranks, objective.data, objective.loss, model.trials or 1)
 
-    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
-        losses, gradients = super()._gradients()
+    def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+        losses, gradients = super()._gradients(step)
         shares = [self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients)]
         losses, *gradients = self._ranks.add([each * share for each, share in zip((losses, *gradients), shares)])
         return losses, gradients

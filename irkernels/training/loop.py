@@ -15,14 +15,14 @@ from torch.optim import Optimizer
 from irkernels._arguments import integer
 from irkernels._watching import Watching
 from irkernels.nn.product import Product
-from irkernels.observed import Observed
 from irkernels.training import checkpoint as files
-from irkernels.training.data import checked_data, checked_loss
+from irkernels.training.data import Data, checked_data, checked_loss
 from irkernels.training.distributed import Ranks, read_ranks
 from irkernels.training.engines import NativeSteps, OrdinarySteps, SharedSteps
 from irkernels.training.exchange import withheld
 from irkernels.training.interrupt import answer_interrupts
 from irkernels.training.ledger import Ledger
+from irkernels.training.objective import Objective, with_batches, with_penalties
 from irkernels.training.overrides import Overrides, read_overrides
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
@@ -35,7 +35,7 @@ from irkernels.training.trajectory import Trajectory
 
 def fit(
     model: Product,
-    data: Observed | Tensor,
+    data: Data,
     optimizer: Optimizer,
     *,
     steps: int,
@@ -53,16 +53,21 @@ def fit(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 60.0,
     resume: str | os.PathLike | None = None,
-    truth: Observed | Tensor | None = None,
+    truth: Data | None = None,
+    batch_size: int | None = None,
+    sampler_seed: int = 0,
+    ridge: float | Sequence[float] | Tensor = 0.0,
+    penalty: Callable[[Tensor], Tensor] | None = None,
+    memory_limit: int | None = None,
     distributed: str | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
-    model: irk.nn.Product or a family.  data: Observed (values [nnz] or [trials, nnz]) or a dense target ([*output] or
-    [trials, *output]), of the factors' dtype.  optimizer: torch.optim.SGD, Adam, AdamW or irk.optim.GroupRMSprop over
-    the model's parameters run natively (half types and other devices than the CPU: the same steps in plain torch);
-    another one runs in an ordinary Python loop, with a warning.  Parameters and optimizer state are updated in place,
-    as so many optimizer.step() calls would; `.grad` is not touched.
+    model: irk.nn.Product or a family.  data, of the factors' dtype: Observed (values [nnz] or [trials, nnz]), a dense
+    target ([*output] or [trials, *output]), Sensing, RankOneSensing or Regression.  optimizer: torch.optim.SGD, Adam,
+    AdamW or irk.optim.GroupRMSprop over the model's parameters run natively (half types and other devices than the CPU:
+    the same steps in plain torch); another one runs in an ordinary Python loop, with a warning.  Parameters and
+    optimizer state are updated in place, as so many optimizer.step() calls would; `.grad` is not touched.
 
     loss: mse, half_sse, l1 or huber (with delta).  lr, and hyper={"momentum": ..., "betas": ..., ...}: in place of the
     optimizer's, a number or [trials] (betas: a pair or [trials, 2]).  clip: the largest norm of all gradients of a
@@ -76,8 +81,8 @@ def fit(
 
     record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
     steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
-    component_norms; error (mean squared error against `truth`, over all its entries, or over those listed if it is an
-    Observed); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and formulas of them,
+    component_norms; error (mean squared error against `truth`, over all its entries, or over what it
+    lists or measures if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and formulas of them,
     and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.  These, and loss,
     are noted in the step loop at every step if record_every=1; all else ends a chunk of steps.  A trial that has stopped
     repeats its last.
@@ -87,6 +92,16 @@ def fit(
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
 
+    batch_size: observations (entries, or rows of measurements) that each step sees, the same for all trials: slices of
+    a permutation of them all, a new one each epoch, keyed by sampler_seed and the step's number; what is left beyond
+    the last whole batch waits for another epoch (reference/sampler.py).  The recorded
+    `loss` is of all the data; irk.Loss() and `stop` look at the mini-batch's.
+    ridge: ridge ||W||_F^2 is added to what is descended, a number or [trials].  penalty: a differentiable function of
+    W that gives one number ([trials] where there are trials), added too; it is called at every step, so that steps are
+    taken in plain torch, slower, and a warning says so.  The recorded `loss`, and that which `stop` looks
+    at, has neither; gradient_norm has both.
+    memory_limit: bytes that native steps may take as workspace; MemoryError, naming the bytes, before the first step
+    where they need more.
     distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials": each
     rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of all
     of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
@@ -109,7 +124,7 @@ def fit(
     overrides = read_overrides(optimizer, model.trials, lr, hyper, clip, clip_value)
     ranks = read_ranks(distributed)
     checkpoint, resume = ranks.file(checkpoint), ranks.file(resume)
-    metrics = read_metrics(record, model, truth)
+    metrics = read_metrics(record, model, truth, in_batches=batch_size is not None)
     if ranks.shares_observations and "gradient_norm" in metrics.between:
         raise ValueError('record: gradient_norm is of one process\'s observations, not of distributed="observations"')
     report = reporter(progress if ranks.rank == 0 or callable(progress) else False)
@@ -120,13 +135,17 @@ def fit(
         raise ValueError("optimizer_state: the checkpoint to resume from has a state of its own; give one of the two")
     if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
         mark(optimizer)
-    engine = _engine_for(model, data, optimizer, loss, delta, overrides, ranks)
+    objective = with_batches(Objective(data, loss, delta), model, batch_size, sampler_seed)
+    objective = with_penalties(objective, model, ridge, penalty)
+    engine = _engine_for(model, objective, optimizer, overrides, ranks)
+    if memory_limit is not None:
+        engine.limit_memory(integer("memory_limit", memory_limit, 0))
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
-        "loss": loss, "delta": delta, "data": _describe(data), "record": metrics.names, "record_every": record_every,
+        **objective.settings(), "record": metrics.names, "record_every": record_every,
         "quantities": {name: str(quantity) for name, quantity in metrics.within.items()},
         **engine.settings(), **ranks.settings(),
     }  # fmt: skip
@@ -147,7 +166,7 @@ def fit(
             trials, records=records, limits=None if stop is None else stop.limits(trials, record_every, factor.device)
         ),
         names=metrics.names,
-        snapshot=lambda: Snapshot(model, data, loss, delta, truth),
+        snapshot=lambda: Snapshot(model, objective, truth),
         settings=settings,
         steps=steps,
         stop=stop,
@@ -324,9 +343,8 @@ class _Run:
 
 
 def _engine_for(
-    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
-    ranks: Ranks,
-) -> NativeSteps | OrdinarySteps:  # fmt: skip
+    model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides, ranks: Ranks
+) -> NativeSteps | OrdinarySteps:
     reason = why_not_native(optimizer, model)
     if ranks.shares_observations:
         reason = 'distributed="observations" takes them in a Python loop'
@@ -334,19 +352,24 @@ def _engine_for(
         reason = reason or "the model has no trials"
         raise ValueError(f'distributed="trials" needs trials and native steps, but {reason}')
     if reason is None:
-        return NativeSteps(model, data, optimizer, loss, delta, overrides)
+        if objective.penalty is not None:
+            warnings.warn(
+                "irk.fit takes its steps in plain torch: penalty= is called at every step", UserWarning, stacklevel=3
+            )
+        return NativeSteps(model, objective, optimizer, overrides)
     for name, values in overrides.hyper.items():
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
     if ranks.shares_observations:
-        return SharedSteps(model, data, optimizer, loss, delta, overrides, ranks)
-    engine = OrdinarySteps(model, data, optimizer, loss, delta, overrides)
+        _check_shared(objective)
+        return SharedSteps(model, objective, optimizer, overrides, ranks)
+    engine = OrdinarySteps(model, objective, optimizer, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
     return engine
 
 
-def _describe(data: Observed | Tensor) -> str:
-    """Enough to tell other data: kind, size and a digest."""
-    if isinstance(data, Tensor):
-        return f"dense {tuple(data.shape)} {files.digest(data)}"
-    return f"observed {data.nnz} of {data.shape} {files.digest([data.at, data.values, data.weights])}"
+def _check_shared(objective: Objective) -> None:
+    given = {"batch_size": objective.batch_size, "ridge": objective.ridge, "penalty": objective.penalty}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f'{name}= is of one process: with distributed="observations" each has a part of the data')

@@ -11,21 +11,24 @@ import torch
 from torch import Tensor
 
 from irkernels.nn.product import Product
-from irkernels.observed import Observed
 from irkernels.spectrum import effective_rank_of, singular_values
 from irkernels.training.components import component_norms, shared_letter
-from irkernels.training.data import model_loss
+from irkernels.training.data import Data, model_loss
 from irkernels.training.distributed import Ranks
+from irkernels.training.objective import Objective
 from irkernels.training.quantities import NAMED, Quantity, Running, has_determinant
 
 
 class Snapshot:
     """A model at one step; what several metrics need is computed once."""
 
-    def __init__(
-        self, model: Product, data: Observed | Tensor, loss: str, delta: float, truth: Observed | Tensor | None
-    ) -> None:
-        self.model, self._data, self._loss, self._delta, self._truth = model, data, loss, delta, truth
+    def __init__(self, model: Product, objective: Objective, truth: Data | None) -> None:
+        self.model, self._objective, self._truth = model, objective, truth
+
+    @cached_property
+    def loss(self) -> Tensor:
+        with torch.no_grad():
+            return self._objective.data_loss(self.model)
 
     @cached_property
     def product(self) -> Tensor:
@@ -42,10 +45,10 @@ class Snapshot:
 
     @property
     def gradient_norm(self) -> Tensor:
-        """Euclidean norm of the loss's gradient over all trained factors, for each trial."""
+        """Euclidean norm of each trial's gradient over all trained factors, of all of the data and of penalties."""
         trained = [f for f in self.model.parameters() if f.requires_grad]
         with torch.enable_grad():
-            losses = model_loss(self.model, self._data, self._loss, self._delta)
+            losses = self._objective.total(self.model)
             gradients = torch.autograd.grad(losses.sum(), trained)
         axis = 0 if self.model.trials is None else 1
         square = sum(g.double().square().flatten(axis).sum(-1) for g in gradients)
@@ -64,7 +67,7 @@ class Snapshot:
 
     @property
     def error(self) -> Tensor:
-        """Mean squared error against `truth`: over all entries of a tensor, or over the entries of an Observed."""
+        """Mean squared error against `truth`, over all entries of a tensor, or over what it lists or measures."""
         if isinstance(self._truth, Tensor):  # W may be at hand already
             axes = tuple(range(-self._truth.dim() if self.model.trials is None else -len(self.model.shape), 0))
             square = (self.product - self._truth) ** 2
@@ -97,8 +100,10 @@ class Recorded:
     within: dict[str, Quantity | Running]  # in the step loop
 
 
-def read_metrics(record: Any, model: Product, truth: Any) -> Recorded:
+def read_metrics(record: Any, model: Product, truth: Any, in_batches: bool = False) -> Recorded:
     """From names of METRICS, quantities, Running extremes, and mappings {name: f(model), a quantity or an extreme}.
+
+    in_batches: the step loop knows the loss of its mini-batch alone, so that of all the data is taken between chunks.
 
     Raises ValueError (unknown name, a spectrum of what is no matrix, error without truth) and TypeError.
     """
@@ -114,7 +119,7 @@ def read_metrics(record: Any, model: Product, truth: Any) -> Recorded:
             between[name] = lambda snapshot, function=item: function(snapshot.model)
         else:
             _check(name, model, truth)
-            if name == "loss" or (name == "determinant" and has_determinant(model.shape)):
+            if (name == "loss" and not in_batches) or (name == "determinant" and has_determinant(model.shape)):
                 within[name] = NAMED[name]
             else:
                 between[name] = lambda snapshot, name=name: getattr(snapshot, name)

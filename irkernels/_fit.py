@@ -1,0 +1,155 @@
+"""A Problem to native training calls: the plan of a step, constants folded, room for mini-batches, the steps.
+
+As _launch.py for the verbs: addresses of plain CPU tensors, no derivative rule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from irkernels import _native, reference
+from irkernels._batches import Batches, in_batches, observations, strided
+from irkernels._folding import fold
+from irkernels._launch import LOSSES, RULES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
+from irkernels._problem import Problem
+from irkernels._watching import Watching
+from irkernels.observed import Observed
+
+
+def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
+    """Up to `steps` updates of every active trial, natively and in place: (losses [T], done [T] int64).
+
+    What irkernels/reference/fit.py computes, without returning to Python between the steps.
+    """
+    plan = _train_plan(problem)
+    if plan is None:
+        return reference.fit_steps(
+            problem, steps
+        )  # no tensor of the tree can be formed: rows are gathered step by step
+    whole, problem = problem, replace(problem, **problem.kept["folded"])
+    operands, rule = tuple(problem.operands), problem.rule
+    losses = torch.full((problem.trials,), torch.nan, dtype=operands[0].dtype)
+    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
+    threads = own_threads()
+    native_rule = (
+        RULES[rule.kind],
+        len(rule.hyper),
+        int(rule.nesterov),
+        int(rule.maximize),
+        int(rule.decoupled),
+        rule.hyper.contiguous(),
+        rule.clip,
+        rule.clip_value,
+        rule.step,
+        rule.v,
+    )
+    ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
+    batches = _batches_of(problem, plan, threads)
+    scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
+    watching = problem.watching
+    watching.prepare(steps, losses.device)
+    sights = None if watching.records is None else _sights(whole, threads)
+
+    def run(
+        operands: tuple, entries: tuple, target: tuple, begin: int, steps: int, active: Tensor, done: Tensor,
+        drawn: tuple | None, look_back: bool,
+    ) -> None:  # fmt: skip
+        target = (LOSSES[problem.loss], problem.delta, *target, losses)
+        watched = _watched(watching, watching.first + begin, look_back, sights)
+        _native.fit(
+            plan, operands, factors, scratch, *entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge
+        )  # fmt: skip
+        watching.settle(begin + steps)
+
+    if batches is not None:
+        return losses, in_batches(batches, operands, watching, steps, problem.active, run)
+    values, weights = observations(problem)
+    at = problem.data.coordinates if isinstance(problem.data, Observed) else None
+    done = torch.zeros(problem.trials, dtype=torch.int64)
+    target = (*strided(values), *strided(weights))
+    run(operands, coordinates(plan, at), target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
+    return losses, done
+
+
+def _watched(watching: Watching, first: int, look_back: bool, sights: tuple | None) -> tuple:
+    """As csrc/bind/watching.h reads it, from step `first` on."""
+    records, limits = watching.records, watching.limits
+    if records is not None:
+        plans, *workspace = sights
+        rows = watching.rows[..., watching.row(first) :]
+        records = (*records.plain(), plans, rows, watching.rows.shape[-1], records.now, *workspace)
+    return first, int(look_back), watching.verdicts, records, limits and tuple(vars(limits).values())
+
+
+def _sights(problem: Problem, threads: int) -> tuple:
+    """The plans that make the watched entries of W, and workspace for so many threads."""
+    count = len(problem.product.partition("->")[0].split(","))  # W's operands come first
+    operands = tuple(problem.operands)[:count]
+    has_trials = [position not in problem.constants for position in range(count)]
+    sliced = problem.watching.records.sliced(problem.product, operands, has_trials)
+    unmoved = [False] * count
+    plans = [
+        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation, views in sliced
+    ]
+    sizes = [math.prod(plan.output_shape) for plan in plans]
+    inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
+    elements = inner + max((plan.scratch for plan in plans), default=0)
+    sights = [(plan, views, sum(sizes[:i]), inner) for i, (plan, (_, views)) in enumerate(zip(plans, sliced))]
+    return tuple(sights), problem.factors[0].new_empty(threads * elements), elements
+
+
+def fit_workspace(problem: Problem) -> int:
+    """Bytes that `fit_steps` takes beside what it is given. Raises MemoryError where they pass problem.memory_limit."""
+    plan, threads = _train_plan(problem), own_threads()
+    if plan is None:
+        raise ValueError("memory_limit= needs native steps, but listed entries are gathered row by row in plain torch")
+    batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
+    return plan.scratch_bytes(threads) + problem.kept["folded bytes"] + (0 if batches is None else batches.bytes)
+
+
+def _train_plan(problem: Problem) -> _native.Plan | None:
+    """The plan of one step, of constants folded, made once; None: entries are cheaper from gathered rows."""
+    kept = problem.kept
+    if "plan" not in kept:
+        kept["folded"], kept["folded bytes"] = {}, 0
+        kept["plan"] = _new_plan(problem)
+        groups = (
+            kept["plan"].constant_groups if kept["plan"] and problem.ridge is None else ()
+        )  # W's operands must come first
+        if groups:
+            with deterministic():
+                found = fold(problem, groups, value)
+            before = {id(operand) for operand in problem.operands}
+            kept["folded"] = {
+                name: getattr(found, name) for name in ("equation", "constants", "frozen", "tied", "rows")
+            }
+            kept["folded bytes"] = sum(o.numel() * o.itemsize for o in found.operands if id(o) not in before)
+            kept["plan"] = _new_plan(found)
+    return kept["plan"]
+
+
+def _new_plan(problem: Problem) -> _native.Plan | None:
+    operands = tuple(o[: problem.batch_size] if p in problem.rows else o for p, o in enumerate(problem.operands))
+    per_trial = [position not in problem.constants for position in range(len(operands))]
+    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
+    nnz = (problem.batch_size or problem.data.nnz) if isinstance(problem.data, Observed) else -1
+    if nnz >= 0 and would_gather(problem.equation, [o[0] if each else o for o, each in zip(operands, per_trial)], nnz):
+        return None
+    ridge = "" if problem.ridge is None else problem.ridge_equation
+    return _native.train_plan(problem.equation, TRAIN, wanted, per_trial, operands, problem.trials, nnz, ridge)
+
+
+def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches | None:
+    """Room for mini-batches, taken once; all that is taken is held against the limit."""
+    scratch, limit = plan.scratch_bytes(threads) + problem.kept["folded bytes"], problem.memory_limit
+    if limit is not None and scratch > limit:
+        raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {scratch}")
+    if problem.batch_size is None:
+        return None
+    if "batches" not in problem.kept:
+        problem.kept["batches"] = Batches(problem, plan.orders, None if limit is None else limit - scratch)
+    return problem.kept["batches"]
