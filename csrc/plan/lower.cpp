@@ -86,7 +86,10 @@ class Lowering : public Emission {
       prediction_ = output_;
       if (request_.stage == Stage::train) prediction_.ref = {kScratch, arena_.add(request_.nnz)};
       const Tensor left = side(top.left), right = top.right >= 0 ? side(top.right) : one(product_);
-      sampled_dot(left, right, prediction_);
+      if (request_.stage != Stage::train) return sampled_dot(left, right, prediction_, -1);
+      // An order that some gradient sorts by anyway.
+      if (tree_.nodes[top.left].wanted) sampled_dot(left, right, prediction_, order_by(left));
+      else sampled_dot(right, left, prediction_, order_by(right));
       return;
     }
     const bool half = is_half(request_.dtype);
