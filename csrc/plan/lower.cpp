@@ -67,7 +67,7 @@ class Lowering : public Emission {
     if (fits) return t;
     Tensor& copy = copies_[i == tree_.nodes[tree_.root].right];
     if (copy.strides.empty()) {
-      copy = make(layout);
+      copy = make(layout, true);
       contract(t, one(product_), copy);
     }
     return copy;
