@@ -127,11 +127,15 @@ class Emission : public Placement {
     plan_.steps.push_back(step);
   }
 
-  // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.
-  void sampled_axpy(const Tensor& g, const Tensor& other, const Tensor& into) {
+  // Zeros, where sampled_axpy finds no entry for a row.
+  void fill_rows(const Tensor& into) {
     std::vector<Loop> all;
     for (int l : layout_of(into)) all.push_back({product_.extent(l), 0, 0, into.strides[l]});
     fill(into.ref, all);
+  }
+
+  // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.
+  void sampled_axpy(const Tensor& g, const Tensor& other, const Tensor& into) {
     Step step{};
     step.op = Op::sampled_axpy;
     step.a = g.ref;
@@ -141,7 +145,6 @@ class Emission : public Placement {
     step.order = order_by(into);
     plan_.steps.push_back(step);
   }
-
 };
 
 }  // namespace irk

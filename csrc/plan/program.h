@@ -49,6 +49,7 @@ struct Step {
   int32_t order;   // sampled steps: which sorted order of the entries (a dot: -1 for the caller's)
   int64_t count;   // fill, widen, narrow: elements; loss: scalars of the prediction
   int64_t work;    // multiply-adds of one trial
+  int32_t fence;   // whether a team must have made all steps before: it reads or overwrites what they left since the last fence
 };
 
 struct TrialLoop {

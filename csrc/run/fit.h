@@ -24,9 +24,10 @@ class Fit {
     seat(frame, program_, fit_.call.buffers, trial, scratch);
     for (int64_t step = 0; step < fit_.steps; ++step) {
       for (int s = 0; s < program_.n_steps; ++s) {
+        if (program_.steps[s].fence) team_.sync();
         frame.run(program_.steps[s], team_);
-        team_.sync();
       }
+      team_.sync();
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return;
     }
   }
