@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.workloads import Completion, Product
+from bench.workloads import Completion, Product, TensorCompletion
 
 LEARNING_RATE = 0.01  # stable on every row: no peer's run may leave the finite numbers
 
@@ -25,9 +25,9 @@ def operands(row: Product, dtype: str, seed: int) -> tuple[list[NDArray], NDArra
 class Completing:
     """A completion problem: entries of a random product of rank at most 5, and initial factors near it in scale."""
 
-    at: NDArray  # [nnz, 2] int64, distinct
+    at: NDArray  # [nnz, order] int64, distinct
     values: NDArray  # [nnz]
-    factors: list[NDArray]  # each [n, n], or [trials, n, n]
+    factors: list[NDArray]  # of a chain [n, n], or [trials, n, n]
 
 
 def completing(row: Completion, dtype: str, seed: int, trials: int | None = None) -> Completing:
@@ -40,3 +40,15 @@ def completing(row: Completion, dtype: str, seed: int, trials: int | None = None
     factors = [(draw.standard_normal(shape) / row.n**0.5).astype(dtype) for _ in range(row.depth)]
     at = np.stack([flat // row.n, flat % row.n], axis=1)
     return Completing(at, truth.reshape(-1)[flat].astype(dtype), factors)
+
+
+def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completing:
+    """Entries of a tensor of rank 3, at [nnz, order], and factors [size, rank] whose product has entries of variance 1."""
+    draw = np.random.default_rng(seed)
+    shape = (row.size,) * row.order
+    at = np.stack(np.unravel_index(draw.choice(row.size**row.order, size=row.observed, replace=False), shape), axis=1)
+    truth = [draw.standard_normal((row.size, 3)) for _ in shape]
+    values = np.prod([factor[at[:, mode]] for mode, factor in enumerate(truth)], axis=0).sum(1)
+    scale = row.rank ** (-0.5 / row.order)
+    factors = [(draw.standard_normal((row.size, row.rank)) * scale).astype(dtype) for _ in shape]
+    return Completing(at, (values / values.std()).astype(dtype), factors)

@@ -1,64 +1,62 @@
 """What sampled steps cost beside dense ones: the constants of csrc/plan/cost.h, measured on one core.
 
-`python -m bench.routes`. A step's time over the time of one multiply-add of a dense contraction: entries of `ik,kl->il` at
-several depths k give the cost of an entry and of its multiply-adds, entries of `il->il` that of reading a dense product.
-The time of a call with few entries is taken off: it is the call's own.
+`python -m bench.routes`. Steps of training with many and with few observed entries differ by the cost of an entry. Of
+`ik,kl->il` at several depths k it is that of one sampled dot and two sampled axpys, of `il->il` that of reading a dense
+product and writing its cotangent. Each is given in multiply-adds of a dense contraction, the unit of the planner.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from statistics import median
 
 import numpy as np
 import torch
 
 import irkernels as irk
 
-_ROWS, _ENTRIES, _FEW, _DEPTHS = 100, 20_000, 64, (16, 32, 64, 100, 128)
+_SIDE, _MANY, _FEW, _STEPS, _DEPTHS = 100, 5_000, 200, 300, (16, 32, 48, 64, 100, 128)
 
 
-def seconds(run: Callable[[], object], repeats: int = 25) -> float:
-    """The median time of one call, a batch of calls at a time."""
+def seconds(run: Callable[[], object], calls: int = 1, repeats: int = 40) -> float:
+    """The shortest time of one call, a batch of calls at a time: what others do on the machine only adds to it."""
     run()
     found = []
     for _ in range(repeats):
         start = time.perf_counter()
-        for _ in range(20):
+        for _ in range(calls):
             run()
-        found.append((time.perf_counter() - start) / 20)
-    return median(found)
+        found.append((time.perf_counter() - start) / calls)
+    return min(found)
 
 
-def each_entry(run: Callable[[irk.Coordinates], object], shape: tuple[int, int]) -> float:
-    """Seconds that one more listed entry takes."""
-    many, few = (irk.Coordinates(torch.stack([torch.randint(0, e, (n,)) for e in shape], 1), shape) for n in (_ENTRIES, _FEW))
-    return (seconds(lambda: run(many)) - seconds(lambda: run(few))) / (_ENTRIES - _FEW)
+def step_seconds(equation: str, shapes: list[tuple[int, int]], entries: int) -> float:
+    """A step of training on distinct entries of a square product."""
+    factors = [torch.nn.Parameter(torch.randn(shape) / shape[0]) for shape in shapes]
+    model = irk.nn.Product(equation, *factors)
+    flat = torch.randperm(_SIDE**2)[:entries]
+    observed = irk.Observed(torch.stack([flat // _SIDE, flat % _SIDE], 1), torch.randn(entries), (_SIDE, _SIDE))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    return seconds(lambda: irk.fit(model, observed, optimizer, steps=_STEPS, progress=False)) / _STEPS
+
+
+def each_entry(equation: str, shapes: list[tuple[int, int]]) -> float:
+    """Seconds that one more observed entry takes in a step."""
+    few, many = (step_seconds(equation, shapes, entries) for entries in (_FEW, _MANY))
+    return (many - few) / (_MANY - _FEW)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    square = [torch.randn(_ROWS, _ROWS) for _ in range(2)]
-    unit = seconds(lambda: irk.einsum("ij,jk->ik", *square)) / _ROWS**3
-    side, values = 10 * _ROWS, torch.randn(_ENTRIES)
-    dots, pulls = [], []
-    for depth in _DEPTHS:
-        left, right = torch.randn(side, depth), torch.randn(depth, side)
-        route = irk.explain("ik,kl->il", left, right, nnz=_ENTRIES).splitlines()[1]
-        assert "split" in route, route
-        dots.append(each_entry(lambda at: irk.entries("ik,kl->il", left, right, at=at), (side, side)) / unit)
-        pull = each_entry(
-            lambda at: irk.gradients("ik,kl->il", left, right, cotangent=(at, values[: at.nnz])), (side, side)
-        )
-        pulls.append(pull / 2 / unit)
-    dense = torch.randn(side, side)
-    read = each_entry(lambda at: irk.entries("il->il", dense, at=at), (side, side)) / unit
+    square = [torch.randn(_SIDE, _SIDE) for _ in range(2)]
+    unit = seconds(lambda: irk.einsum("ij,jk->ik", *square), calls=20) / _SIDE**3
+    sweeps = [each_entry("ik,kl->il", [(_SIDE, k), (k, _SIDE)]) / 3 / unit for k in _DEPTHS]
+    slope, entry = np.polyfit(_DEPTHS, sweeps, 1)
     print(f"one multiply-add of a dense contraction: {unit * 1e12:.1f} ps")
-    for name, costs in (("sampled dot", dots), ("sampled axpy", pulls)):
-        slope, entry = np.polyfit(_DEPTHS, costs, 1)
-        print(f"{name}: {entry:.0f} an entry and {slope:.1f} a multiply-add, in multiply-adds of a dense contraction")
-    print(f"an entry read from a dense product: {read:.0f}")
+    for depth, cost in zip(_DEPTHS, sweeps):
+        print(f"depth {depth}: {cost:.0f} an entry and sweep")
+    print(f"a sampled sweep: {entry:.0f} an entry and {slope:.2f} a multiply-add")
+    print(f"an entry of a dense product, read or written: {each_entry('il->il', [(_SIDE, _SIDE)]) / 2 / unit:.0f}")
 
 
 if __name__ == "__main__":

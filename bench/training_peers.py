@@ -18,10 +18,11 @@ from bench import inputs
 from bench.inputs import LEARNING_RATE
 from bench.peer import Case, Peer, absent_unless
 from bench.timing import fastest, seconds_per_call
-from bench.workloads import TRIALS, Completion
+from bench.workloads import MANY_TRIALS, TRIALS, Completion
 
 _EAGER_STEPS = 50  # in a Python loop a step's cost does not depend on how many there are
 _OWN_SECONDS = 0.1  # a native run is made this long, so that its start costs nothing in comparison
+_MANY_AT_MOST = 10  # extents up to which very many trials are run
 
 
 def _matmul(factors: list[Tensor]) -> Tensor:
@@ -104,6 +105,10 @@ def _compiled(row: Completion, dtype: str, mode: str) -> Case:
     return Case(problem.fresh, variants[note], _arrays, min(row.steps, _EAGER_STEPS), note)
 
 
+def _few_or_small(row: Completion, trials: int | None) -> None:
+    absent_unless(trials != MANY_TRIALS or row.n <= _MANY_AT_MOST, f"{MANY_TRIALS} trials are for extents up to {_MANY_AT_MOST}")
+
+
 def _arrays(factors: list[Tensor]) -> list[np.ndarray]:
     return [factor.detach().numpy().copy() for factor in factors]
 
@@ -112,6 +117,7 @@ def _jax(row: Completion, dtype: str, mode: str, trials: int | None = None) -> C
     import jax
     import jax.numpy as jnp
 
+    _few_or_small(row, trials)
     jax.config.update("jax_enable_x64", dtype == "float64")
     steps = row.steps if trials is None or row.given_steps else max(4, row.steps // trials)
 
@@ -159,6 +165,7 @@ def _irkernels(row: Completion, dtype: str, mode: str, trials: int | None = None
     import irkernels as irk
 
     absent_unless(hasattr(irk, "fit"), "irkernels has no fit yet")
+    _few_or_small(row, trials)
     kind = getattr(torch, dtype)
     model = irk.nn.MatrixChain(row.n, row.n, row.depth, trials=trials, init="gaussian", init_scale=1.0, dtype=kind)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
@@ -178,11 +185,11 @@ def _irkernels(row: Completion, dtype: str, mode: str, trials: int | None = None
 
     fresh(0)
     run(1)
-    steps = row.given_steps or _steps_for(run)
+    steps = row.given_steps or steps_for(run)
     return Case(fresh, lambda: run(steps), _arrays, steps * (trials or 1))
 
 
-def _steps_for(run: Callable[[int], object]) -> int:
+def steps_for(run: Callable[[int], object]) -> int:
     """Steps that take about _OWN_SECONDS: grown until the start of a run no longer counts."""
     steps = 8
     while steps < 10_000_000:
@@ -201,9 +208,11 @@ EAGER = _peer("eager", _eager, "torch", multiply=_matmul)
 JAX_ONE_CORE = _peer("JAX scan, 1 core", _jax, "jax", "jax", cores=1)
 JAX = _peer("JAX scan", _jax, "jax", "jax")
 JAX_TRIALS = _peer(f"JAX vmap {TRIALS}", _jax, "jax", "jax", trials=TRIALS)
+JAX_MANY_TRIALS = _peer(f"JAX vmap {MANY_TRIALS}", _jax, "jax", "jax", trials=MANY_TRIALS)
 OWN_ONE_CORE = _peer("irkernels, 1 core", _irkernels, "torch", "irkernels", cores=1)
 OWN = _peer("irkernels", _irkernels, "torch", "irkernels")
 OWN_TRIALS = _peer(f"irkernels {TRIALS}", _irkernels, "torch", "irkernels", trials=TRIALS)
+OWN_MANY_TRIALS = _peer(f"irkernels {MANY_TRIALS}", _irkernels, "torch", "irkernels", trials=MANY_TRIALS)
 TRAINING_PEERS = [
     EAGER,
     _peer("multi_dot", _eager, "torch", multiply=torch.linalg.multi_dot),
@@ -211,7 +220,9 @@ TRAINING_PEERS = [
     JAX_ONE_CORE,
     JAX,
     JAX_TRIALS,
+    JAX_MANY_TRIALS,
     OWN_ONE_CORE,
     OWN,
     OWN_TRIALS,
+    OWN_MANY_TRIALS,
 ]

@@ -170,7 +170,7 @@ class Completion:
         return replace(self, n=min(self.n, 4), observed=min(self.observed, 7), given_steps=5)
 
 
-TRIALS = 16
+TRIALS, MANY_TRIALS = 16, 256
 TRAINING = [
     Completion(2, 3, 3),
     Completion(10, 50, 3),
@@ -180,4 +180,45 @@ TRAINING = [
     Completion(100, 2000, 3),
     Completion(100, 2000, 4),
     Completion(300, 20000, 3),
+]
+
+
+@dataclass(frozen=True)
+class TensorCompletion:
+    """A step of gradient descent on the mean squared error over observed entries of a canonical polyadic tensor."""
+
+    order: int
+    size: int
+    rank: int
+    observed: int
+    given_steps: int | None = None  # as in Completion
+
+    @property
+    def product(self) -> Product:
+        return cp(self.order, self.size, self.rank)
+
+    @property
+    def name(self) -> str:
+        return f"{self.product.name}, {self.observed} observed"
+
+    @property
+    def multiply_adds(self) -> int:
+        """Halves of the factors' rows multiplied, and the root where it is observed."""
+        halves = sum(self.size**half for half in (self.order // 2, self.order - self.order // 2) if half > 1)
+        return 3 * self.rank * (min(self.observed, self.size**self.order) + halves)
+
+    @property
+    def steps(self) -> int:
+        """Steps in one compiled run, about 20 ms of work."""
+        return self.given_steps or max(8, min(100_000, int(2e-2 / (3e-8 + self.multiply_adds / 1e10))))
+
+    def tiny(self) -> TensorCompletion:
+        return replace(self, size=3, rank=4, observed=7, given_steps=5)
+
+
+TENSORS = [
+    TensorCompletion(3, 8, 64, 100),
+    TensorCompletion(4, 8, 512, 1000),
+    TensorCompletion(4, 10, 1000, 2000),
+    TensorCompletion(3, 16, 256, 2048),
 ]

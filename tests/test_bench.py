@@ -27,9 +27,12 @@ from bench.peer import Absent, Peer  # noqa: E402
 from bench.peers import CALL_PEERS, COMPILED, OPERATOR_PEERS  # noqa: E402
 from bench.plot import Curve, plot_sweep  # noqa: E402
 from bench.sizes import SIZES  # noqa: E402
+from bench.tensor_peers import TENSOR_PEERS  # noqa: E402
 from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
 from bench.workers import Failed, Workers  # noqa: E402
-from bench.workloads import CALLS, HIGH_ORDER, OPERATORS, TRAINING, Completion, Product, chain, cp  # noqa: E402
+from bench.workloads import (  # noqa: E402
+    CALLS, HIGH_ORDER, MANY_TRIALS, OPERATORS, TENSORS, TRAINING, Completion, Product, TensorCompletion, chain, cp,
+)  # fmt: skip
 
 # arithmetic limits worked out by hand, at 117 GFLOP/s on each of two cores, microseconds
 _LIMITS = {
@@ -92,8 +95,8 @@ def _gradient_descent(row: Completion, factors: list, steps: int, at: np.ndarray
 @pytest.mark.parametrize("row", TRAINING, ids=lambda row: row.name)
 @pytest.mark.parametrize("peer", TRAINING_PEERS, ids=lambda peer: peer.name)
 def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None:
-    if peer.name == "torch.compile" and row != TRAINING[0]:
-        pytest.skip("compiling takes seconds: one row stands for all")
+    if row != TRAINING[0] and (peer.name == "torch.compile" or str(MANY_TRIALS) in peer.name):
+        pytest.skip("compiling and many trials take seconds: one row stands for all")
     row = row.tiny()
     case = _case(peer, row, "training")
     case.fresh(5)
@@ -109,6 +112,28 @@ def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None
             found = found.reshape(trials, row.n, row.n)[trial]
             np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
             assert not np.array_equal(found, start)
+
+
+@pytest.mark.parametrize("row", TENSORS[1:3], ids=lambda row: row.name)
+@pytest.mark.parametrize("peer", TENSOR_PEERS, ids=lambda peer: peer.name)
+def test_tensor_peers_take_the_same_steps(row: TensorCompletion, peer: Peer) -> None:
+    row = row.tiny()
+    case = _case(peer, row, "training")
+    case.fresh(5)
+    results = case.results(case.run())
+    problem = inputs.completing_tensor(row, "float64", 5)
+    factors = problem.factors
+    for _ in range(case.units):
+        rows = [factor[problem.at[:, mode]] for mode, factor in enumerate(factors)]
+        slope = 2 * (np.prod(rows, axis=0).sum(1) - problem.values) / len(problem.values)
+        moved = [factor.copy() for factor in factors]
+        for mode, factor in enumerate(moved):
+            others = np.prod(rows[:mode] + rows[mode + 1 :], axis=0)
+            np.add.at(factor, problem.at[:, mode], -LEARNING_RATE * slope[:, None] * others)
+        factors = moved
+    for found, wanted, start in zip(results, factors, problem.factors, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
+        assert not np.array_equal(found, start)
 
 
 _SMALL_LAYERS = [low_rank(6, 5, 2, 3), tensor_train((2, 3, 2), (3, 1, 2), 2, 3), tucker((2, 3), (3, 2), 2, 3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from test_fit import quiet
@@ -99,8 +101,8 @@ def test_bits_do_not_depend_on_threads_or_chunks():
         torch.set_num_threads(threads)
         model, data, _ = setup("a sketched network")
         steps = NativeSteps(model, Objective(data), torch.optim.SGD(model.parameters(), lr=1e-2), Overrides())
-        for part in parts:
-            steps.advance(part, torch.ones(2, dtype=torch.bool))
+        for reached, part in zip((0, *itertools.accumulate(parts)), parts):
+            steps.advance(part, torch.ones(2, dtype=torch.bool), Watching(2, first=reached))
         ends.append([p.detach() for p in model.parameters()])
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in ends[1:] for a, b in zip(ends[0], other))

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "core/platform.h"
 
@@ -178,6 +179,29 @@ inline void transpose(Pack<T>* rows) {
       rows[i | s].v = __builtin_shuffle(a, b, high);
     }
   }
+}
+
+// Runs of 2 * kHalf lanes of a, then of b, become runs of kHalf lanes: lane i of a run plus lane i + kHalf.
+template <int kHalf, class T, size_t... kLane>
+inline Pack<T> halve_two(Pack<T> a, Pack<T> b, std::index_sequence<kLane...>) {
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  typedef Index Mask __attribute__((vector_size(IRK_VECTOR_BYTES)));
+  constexpr int h = kHalf;
+  constexpr Mask low{(int(kLane) / h * 2 * h + int(kLane) % h)...}, high{(int(kLane) / h * 2 * h + int(kLane) % h + h)...};
+  return {__builtin_shuffle(a.v, b.v, low) + __builtin_shuffle(a.v, b.v, high)};
+}
+
+// The halving tree over the lanes of several packs at once, from runs of 2 * kHalf lanes on: each round makes one pack of two.
+// 2 * kHalf packs end as the sum of each run, in order.
+template <class T, int kHalf = Pack<T>::kLanes / 2, int kPacks = 2 * kHalf>
+inline Pack<T> halve_lanes(Pack<T>* sums) {
+  if constexpr (kPacks > 1) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPacks / 2; ++i)
+      sums[i] = halve_two<kHalf>(sums[2 * i], sums[2 * i + 1], std::make_index_sequence<Pack<T>::kLanes>{});
+    return halve_lanes<T, kHalf / 2, kPacks / 2>(sums);
+  }
+  return sums[0];
 }
 
 #endif

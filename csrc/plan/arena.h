@@ -17,7 +17,7 @@ class Arena {
   void keep(int64_t block) { blocks_[size_t(block)].keep = true; }  // alive after the last step
   int64_t offset(int64_t block) const { return blocks_[size_t(block)].offset; }
 
-  // Gives every intermediate its offset, writes the offsets into the steps and returns the arena's size.
+  // Gives every intermediate its offset, writes the offsets and fences into the steps and returns the arena's size.
   int64_t resolve(std::vector<Step>& steps) {
     for (size_t s = 0; s < steps.size(); ++s)
       for (const Ref* ref : {&steps[s].a, &steps[s].b, &steps[s].c})
@@ -33,6 +33,7 @@ class Arena {
       place(*order[i], order, i);
       total = std::max(total, order[i]->offset + order[i]->size);
     }
+    set_fences(steps);
     for (Step& step : steps)
       for (Ref* ref : {&step.a, &step.b, &step.c})
         if (used(step, ref)) ref->offset = blocks_[size_t(ref->offset)].offset;
@@ -47,12 +48,45 @@ class Arena {
     int64_t offset;
   };
 
-  static bool used(const Step& step, const Ref* ref) {
-    if (ref->buffer != kScratch) return false;
+  // What a step touches: a range of the scratch, or a whole buffer.
+  struct Range {
+    int buffer;
+    int64_t begin, end;
+    bool written;
+
+    bool meets(const Range& other) const {
+      return (written || other.written) && buffer == other.buffer && begin < other.end && other.begin < end;
+    }
+  };
+
+  Range range(const Step& step, const Ref& ref) const {
+    const bool written = &ref == &step.c || (step.op == Op::loss && &ref == &step.b);
+    if (ref.buffer != kScratch) return {ref.buffer, 0, 1, written};
+    const Block& block = blocks_[size_t(ref.offset)];
+    return {kScratch, block.offset, block.offset + block.size, written};
+  }
+
+  // A team waits only where a step meets what its members have touched since they last did.
+  void set_fences(std::vector<Step>& steps) const {
+    std::vector<Range> since;
+    for (Step& step : steps) {
+      std::vector<Range> own;
+      for (const Ref* ref : {&step.a, &step.b, &step.c})
+        if (names(step, ref)) own.push_back(range(step, *ref));
+      step.fence = std::any_of(own.begin(), own.end(), [&](const Range& mine) {
+        return std::any_of(since.begin(), since.end(), [&](const Range& other) { return mine.meets(other); });
+      });
+      if (step.fence) since.clear();
+      since.insert(since.end(), own.begin(), own.end());
+    }
+  }
+
+  static bool names(const Step& step, const Ref* ref) {
     if (step.op == Op::fill) return ref == &step.c;
     if (step.op == Op::widen || step.op == Op::narrow) return ref != &step.b;
     return true;
   }
+  static bool used(const Step& step, const Ref* ref) { return ref->buffer == kScratch && names(step, ref); }
   static void touch(Block& block, int step) {
     if (block.first < 0) block.first = step;
     block.last = step;

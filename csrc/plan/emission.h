@@ -100,8 +100,25 @@ class Emission : public Placement {
     step.k = pool(k);
   }
 
-  void sampled_dot(const Tensor& left, const Tensor& right, const Tensor& entries) {
+  // The sorted order of the entries by the columns that `t` has: entries of one row of it come together.
+  int32_t order_by(const Tensor& t) {
+    std::vector<int> columns;
+    int column = 0;
+    for (int l : product_.output) {
+      if (product_.letters[l].ellipsis) continue;
+      if (t.letters[l] && t.strides[l]) columns.push_back(column);
+      ++column;
+    }
+    const auto found = std::find(plan_.orders.begin(), plan_.orders.end(), columns);
+    const int32_t order = int32_t(found - plan_.orders.begin());
+    if (found == plan_.orders.end()) plan_.orders.push_back(columns);
+    return order;
+  }
+
+  // order: that the entries are taken in, -1 for the caller's; entries of one row of `left` best come together.
+  void sampled_dot(const Tensor& left, const Tensor& right, const Tensor& entries, int32_t order) {
     Step step{};
+    step.order = order;
     step.op = Op::sampled_dot;
     step.a = left.ref;
     step.b = right.ref;
@@ -110,31 +127,24 @@ class Emission : public Placement {
     plan_.steps.push_back(step);
   }
 
-  // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.
-  void sampled_axpy(const Tensor& g, const Tensor& other, const Tensor& into) {
+  // Zeros, where sampled_axpy finds no entry for a row.
+  void fill_rows(const Tensor& into) {
     std::vector<Loop> all;
     for (int l : layout_of(into)) all.push_back({product_.extent(l), 0, 0, into.strides[l]});
     fill(into.ref, all);
-    std::vector<int> columns;
-    int column = 0;
-    for (int l : product_.output) {
-      if (product_.letters[l].ellipsis) continue;
-      if (into.letters[l] && into.strides[l]) columns.push_back(column);
-      ++column;
-    }
+  }
+
+  // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.
+  void sampled_axpy(const Tensor& g, const Tensor& other, const Tensor& into) {
     Step step{};
     step.op = Op::sampled_axpy;
     step.a = g.ref;
     step.b = other.ref;
     step.c = into.ref;
     add_entry_loops(step, other, into, g, true);
-    const auto found = std::find(plan_.orders.begin(), plan_.orders.end(), columns);
-    step.order = int32_t(found - plan_.orders.begin());
-    if (found == plan_.orders.end()) plan_.orders.push_back(columns);
+    step.order = order_by(into);
     plan_.steps.push_back(step);
   }
-
- private:
 };
 
 }  // namespace irk

@@ -77,7 +77,7 @@ struct Shares {
 
 constexpr int64_t kShareWork = 100000;   // multiply-adds worth one more thread
 // Multiply-adds of one trial worth a barrier after every step: of a call, and of a step of training, which has more of them.
-constexpr int64_t kTeamWork = 500000, kTeamTraining = 2000000;
+constexpr int64_t kTeamWork = 500000, kTeamTraining = 500000;
 
 // Own kernels give the same bits either way, so this may look at trials and threads.
 inline Shares share(int64_t work, int64_t trials, int32_t threads, int64_t team_work) {

@@ -67,7 +67,7 @@ class Lowering : public Emission {
     if (fits) return t;
     Tensor& copy = copies_[i == tree_.nodes[tree_.root].right];
     if (copy.strides.empty()) {
-      copy = make(layout);
+      copy = make(layout, true);
       contract(t, one(product_), copy);
     }
     return copy;
@@ -86,7 +86,11 @@ class Lowering : public Emission {
       prediction_ = output_;
       if (request_.stage == Stage::train) prediction_.ref = {kScratch, arena_.add(request_.nnz)};
       const Tensor left = side(top.left), right = top.right >= 0 ? side(top.right) : one(product_);
-      sampled_dot(left, right, prediction_);
+      if (request_.stage != Stage::train) return sampled_dot(left, right, prediction_, -1);
+      begin_pulls();
+      // An order that some gradient sorts by anyway.
+      if (tree_.nodes[top.left].wanted) sampled_dot(left, right, prediction_, order_by(left));
+      else sampled_dot(right, left, prediction_, order_by(right));
       return;
     }
     const bool half = is_half(request_.dtype);
@@ -185,30 +189,51 @@ class Lowering : public Emission {
     }
   }
 
-  void pass_sampled(int child, const Tensor& cotangent, const Tensor& sibling) {
-    if (!tree_.nodes[child].wanted) return;
-    const Tensor target = cotangent_of(child);
-    // The rows written must have their contracted letters in one run; a gradient that does not is transposed after.
-    std::vector<int> layout = layout_of(target);
+  // The cotangent of one side of a sampled root: rows that its entries add to, filled with zeros.
+  struct Pull {
+    Tensor target, rows;  // a target whose contracted letters are not one run is transposed from rows that have them so
+    bool direct = true;
+  };
+
+  Pull begin_pull(int child) {
+    Pull pull;
+    pull.rows = pull.target = cotangent_of(child);
+    std::vector<int> layout = layout_of(pull.target);
     if (tree_.is_pair(tree_.root)) layout = contracted_last(layout);
-    Tensor rows = target;
     int64_t n;
-    const Tensor dense = shaped(layout, target.ref, n);
-    const bool direct = dense.strides == target.strides && target.letters == dense.letters;
-    if (!direct) rows = make(layout);
-    sampled_axpy(cotangent, sibling, rows);
-    if (!direct) contract(rows, one(product_), target);
+    const Tensor dense = shaped(layout, pull.target.ref, n);
+    pull.direct = dense.strides == pull.target.strides && pull.target.letters == dense.letters;
+    if (!pull.direct) pull.rows = make(layout);
+    fill_rows(pull.rows);
+    return pull;
+  }
+
+  void end_pull(int child, const Pull& pull) {
+    if (!pull.direct) contract(pull.rows, one(product_), pull.target);
     finish_gradient(child);
-    down(child, target);
+    down(child, pull.target);
+  }
+
+  // Of both sides, before the entries are read: filling and adding are shared differently among a team.
+  void begin_pulls() {
+    const Node& top = tree_.nodes[tree_.root];
+    if (tree_.nodes[top.left].wanted) left_ = begin_pull(top.left);
+    if (top.right >= 0 && tree_.nodes[top.right].wanted) right_ = begin_pull(top.right);
+  }
+
+  void pull_sampled(const Tensor& cotangent) {
+    const Node& top = tree_.nodes[tree_.root];
+    const bool left = tree_.nodes[top.left].wanted, right = top.right >= 0 && tree_.nodes[top.right].wanted;
+    if (left) sampled_axpy(cotangent, top.right >= 0 ? side(top.right) : one(product_), left_.rows);
+    if (right) sampled_axpy(cotangent, side(top.left), right_.rows);
+    if (left) end_pull(top.left, left_);
+    if (right) end_pull(top.right, right_);
   }
 
   void lower_gradients(const Tensor& cotangent) {
-    const Node& top = tree_.nodes[tree_.root];
     if (tree_.sampled) {
-      const bool right_wanted = top.right >= 0 && tree_.nodes[top.right].wanted;
-      if (tree_.nodes[top.left].wanted) pass_sampled(top.left, cotangent, top.right >= 0 ? side(top.right) : one(product_));
-      if (right_wanted) pass_sampled(top.right, cotangent, side(top.left));
-      return;
+      if (request_.stage != Stage::train) begin_pulls();
+      return pull_sampled(cotangent);
     }
     if (tree_.nodes[tree_.root].operand < 0) down(tree_.root, cotangent);
   }
@@ -233,6 +258,7 @@ class Lowering : public Emission {
   Tensor prediction_;
   std::vector<Tensor> gradients_;  // [operands]
   Tensor copies_[2];               // sides of a sampled root, copied into shape
+  Pull left_, right_;              // their cotangents
 };
 
 }  // namespace

@@ -5,6 +5,7 @@ namespace irk {
 void add_penalty(Plan& plan, const Plan& penalty, const std::vector<int>& operands) {
   const int32_t loops = int32_t(plan.loops.size());
   const int64_t base = plan.scratch;
+  const size_t before = plan.steps.size();
   plan.loops.insert(plan.loops.end(), penalty.loops.begin(), penalty.loops.end());
   for (Step step : penalty.steps) {
     for (Ref* ref : {&step.a, &step.b, &step.c}) {
@@ -12,6 +13,7 @@ void add_penalty(Plan& plan, const Plan& penalty, const std::vector<int>& operan
       else if (ref->buffer >= kOperands) ref->buffer = kOperands + operands[size_t(ref->buffer - kOperands)];
     }
     for (Span* span : {&step.outer, &step.k, &step.columns}) span->first += loops;
+    if (plan.steps.size() == before) step.fence = 1;
     plan.steps.push_back(step);
   }
   plan.scratch += penalty.scratch;
@@ -32,6 +34,7 @@ void add_penalty(Plan& plan, const Plan& penalty, const std::vector<int>& operan
     sum.row = {1, 0, 0, 0};
     sum.lane = {n, 0, 1, 1};
     sum.work = 2 * n;
+    sum.fence = 1;
     plan.loops.push_back({2, 0, base + penalty.gradient_offsets[i] - gradient, 0});
     plan.steps.push_back(sum);
     gradient = plan.scratch;

@@ -19,6 +19,8 @@ inline std::vector<int64_t> contiguous(const std::vector<int64_t>& shape) {
 }
 
 class Placement {
+  static constexpr int64_t kLine = 16;  // elements that an intermediate's place is rounded to: a line of memory in float32
+
  public:
   Placement(const PlanRequest& request, Plan& plan) : request_(request), plan_(plan), product_(plan.product), tree_(plan.tree) {
     find_trials();
@@ -49,11 +51,14 @@ class Placement {
     return n;
   }
 
-  // A contiguous tensor with its letters outermost first; `elements` is how many it has.
-  Tensor shaped(const std::vector<int>& layout, Ref ref, int64_t& elements) const {
+  // A contiguous tensor with its letters outermost first; `elements` is how many it has. A side of a sampled root has rows
+  // (its contracted letters) that begin on lines of memory, where that costs little.
+  Tensor shaped(const std::vector<int>& layout, Ref ref, int64_t& elements, bool side = false) const {
+    const LetterSet& output = tree_.nodes[tree_.root].letters;
     Tensor t{ref, {}, std::vector<int64_t>(product_.letters.size(), 0)};
     int64_t stride = 1;
     for (size_t i = layout.size(); i-- > 0;) {
+      if (side && i + 1 < layout.size() && output[layout[i]] && !output[layout[i + 1]]) stride = whole_lines(stride);
       t.letters.set(layout[i]);
       t.strides[layout[i]] = stride;
       stride *= product_.extent(layout[i]);
@@ -62,9 +67,14 @@ class Placement {
     return t;
   }
 
-  Tensor make(const std::vector<int>& layout) {
+  static int64_t whole_lines(int64_t elements) {
+    const int64_t rounded = (elements + kLine - 1) / kLine * kLine;
+    return rounded - elements <= elements / 8 ? rounded : elements;
+  }
+
+  Tensor make(const std::vector<int>& layout, bool side = false) {
     int64_t elements;
-    Tensor t = shaped(layout, {kScratch, -1}, elements);
+    Tensor t = shaped(layout, {kScratch, -1}, elements, side);
     t.ref.offset = arena_.add(elements);
     return t;
   }
@@ -195,11 +205,12 @@ class Placement {
     const LetterSet letters = node.letters & local_;
     const Tensor& left = values_[node.left];
     std::vector<int> layout = choose_layout(product_, left, node.right >= 0 ? values_[node.right] : left, letters);
-    if (tree_.sampled && tree_.is_pair(tree_.root) && is_root_side(i)) layout = contracted_last(layout);
+    const bool side = tree_.sampled && tree_.is_pair(tree_.root) && is_root_side(i);
+    if (side) layout = contracted_last(layout);
     elements(letters);  // the size must fit before anything is laid out
-    if (!saved_by_forward(i)) { values_[i] = make(layout); return; }
+    if (!saved_by_forward(i)) { values_[i] = make(layout, side); return; }
     int64_t n;
-    values_[i] = shaped(layout, {kSaved, plan_.saved}, n);
+    values_[i] = shaped(layout, {kSaved, plan_.saved}, n, side);
     plan_.saved += (n + 15) / 16 * 16;
     ready_[i] = request_.stage == Stage::backward;
   }

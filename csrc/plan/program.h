@@ -46,9 +46,10 @@ struct Step {
   Span k;          // contracted letters, the last one fastest: products are accumulated in this order
   Span columns;    // sampled steps: column (in `extent`) and its strides
   Loop row, lane;  // contract: the register tile. b never depends on row
-  int32_t order;   // sampled_axpy: which sorted order of the entries
+  int32_t order;   // sampled steps: which sorted order of the entries (a dot: -1 for the caller's)
   int64_t count;   // fill, widen, narrow: elements; loss: scalars of the prediction
   int64_t work;    // multiply-adds of one trial
+  int32_t fence;   // whether a team must have made all steps before: it reads or overwrites what they left since the last fence
 };
 
 struct TrialLoop {

@@ -60,9 +60,10 @@ class Fit {
  private:
   void evaluate(const Frame<T>& frame) const {
     for (int s = 0; s < program_.n_steps; ++s) {
+      if (program_.steps[s].fence) team_.sync();
       frame.run(program_.steps[s], team_);
-      team_.sync();
     }
+    team_.sync();
   }
 
   void add(const Tie& tie, T* scratch) const {

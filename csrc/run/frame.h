@@ -1,11 +1,12 @@
 // The buffers of one trial, and one step of the list applied to them.
 #pragma once
 #include "fast/contract.h"
+#include "fast/sampled_axpy.h"
+#include "fast/sampled_dot.h"
 #include "fast/transpose.h"
 #include "run/buffers.h"
 #include "steps/convert.h"
 #include "steps/loss.h"
-#include "steps/sampled.h"
 
 namespace irk {
 
@@ -50,8 +51,12 @@ struct Frame {
   template <class Index>
   void sampled(const Step& step, const Team& team) const {
     const T *a = at(step.a), *b = at(step.b);
-    if (step.op == Op::sampled_dot) return sampled_dot_step<T, Index>(step, program.loops, a, b, at(step.c), *entries, team);
-    SampledAxpy<T, Index>(step, program.loops, a, b, at(step.c), entries->orders[step.order], entries->nnz).run(team);
+    T* c = at(step.c);
+    if (step.op == Op::sampled_dot) return SampledDot<T, Index>(step, program.loops, a, b, c, *entries).run(team);
+    const Order& order = entries->orders[step.order];
+    if (!SampledAxpy<T, Index>::fits(step, program.loops))
+      return sampled_axpy_step<T, Index>(step, program.loops, a, b, c, order, entries->nnz, team);
+    SampledAxpy<T, Index>(step, program.loops, a, b, c, order, entries->nnz).run(team);
   }
   void convert(const Step& step, const Team& team) const {
     if constexpr (sizeof(T) == 4) {

@@ -32,9 +32,10 @@ void sweep(const Program& program, const Call& call, const Team& team, bool by_t
     const Frame<T> frame{program, call.entries, call.target, base, from + t};
     seat(frame, program, call.buffers, from + t, scratch);
     for (int s = call.first_step; s < call.last_step; ++s) {
+      if (program.steps[s].fence) inner.sync();
       frame.run(program.steps[s], inner);
-      inner.sync();
     }
+    inner.sync();  // the next trial has the same scratch
   }
 }
 

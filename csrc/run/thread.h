@@ -93,7 +93,7 @@ struct SampledDot {
 template <class T, class Index>
 struct SampledPull {
   IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
-    SampledAxpy<T, Index>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), x.order, x.entries.nnz).run(team);
+    sampled_axpy_step<T, Index>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), x.order, x.entries.nnz, team);
   }
 };
 template <class T>

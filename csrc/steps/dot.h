@@ -82,18 +82,6 @@ IRK_FN inline T halve_lanes(Pack<T> s) {
   return lanes[0];
 }
 
-// The same for kLanes sums at once: transposed, their halvings are whole packs.
-template <class T>
-IRK_FN inline Pack<T> halve_lanes(Pack<T>* sums) {
-  constexpr int W = Pack<T>::kLanes;
-  transpose(sums);
-#pragma GCC unroll 8
-  for (int half = W / 2; half >= 1; half /= 2)
-#pragma GCC unroll 16
-    for (int i = 0; i < half; ++i) sums[i] = sums[i] + sums[i + half];
-  return sums[0];
-}
-
 // sum of a[i] * b[i] over one block, n <= kReduction
 template <class T>
 IRK_FN inline T dot_block(const T* a, const T* b, int64_t n) {

@@ -2,61 +2,98 @@
 //   mse: sum w r^2 / sum w    half_sse: sum w r^2 / 2    l1: sum w |r| / sum w    huber: sum w h(r) / sum w
 // The prediction becomes the cotangent dL/dprediction in place. Reference: irkernels/reference/losses.py
 #pragma once
+#include <cmath>
+
 #include "steps/dot.h"
 
 namespace irk {
 
 template <class T>
 struct LossTerm {
-  T value, slope;
+  T value, slope;  // mse: half the slope, its 2 joins the division
 };
+
+IRK_FN inline float magnitude(float r) { return std::fabs(r); }
+IRK_FN inline double magnitude(double r) { return std::fabs(r); }
+IRK_FN inline float with_sign(float size, float r) { return std::copysign(size, r); }
+IRK_FN inline double with_sign(double size, double r) { return std::copysign(size, r); }
+template <class T>
+IRK_FN inline T sign_of(T r) { return r > 0 ? T(1) : r < 0 ? T(-1) : r; }  // NaN stays
+template <class T>
+IRK_FN inline T smaller(T a, T b) { return b < a ? b : a; }  // NaN stays in a
+// A term of weight 0 is not observed in this trial: a NaN there must not count.
+template <class T>
+IRK_FN inline T counted(T weight, T term) { return weight == 0 ? T(0) : term; }
 
 template <class T>
 IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
-  const T size = r < 0 ? -r : r;
-  const T sign = r > 0 ? T(1) : r < 0 ? T(-1) : r;  // NaN stays
   switch (kind) {
-    case Loss::mse: return {r * r, 2 * r};
+    case Loss::mse: return {r * r, r};
     case Loss::half_sse: return {r * r * T(0.5), r};
-    case Loss::l1: return {size, sign};
+    case Loss::l1: return {magnitude(r), sign_of(r)};
     default: break;
   }
-  if (size <= delta) return {r * r * T(0.5), r};
-  return {delta * (size - delta * T(0.5)), delta * sign};
+  const T size = magnitude(r), cut = smaller(size, delta);
+  return {cut * (size - cut * T(0.5)), with_sign(cut, r)};
 }
 
+// Entries of one trial; pointers to its own values.
+template <class T>
+struct Residuals {
+  const T *prediction, *value, *weight;  // weight: null is 1 everywhere
+  T* cotangent;
+  T delta;
+
+  // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights. By way of
+  // arrays of its own: prediction and cotangent may be one array, of which a vector of lanes would have to be afraid.
+  template <Loss kLoss>
+  IRK_FN void add(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
+    T r[kPartials], terms[kPartials], slopes[kPartials], weights[kPartials], ones[kPartials];
+    for (int j = 0; j < n; ++j) r[j] = prediction[i + j] - value[i + j];
+    for (int j = 0; j < n; ++j) weights[j] = ones[j] = T(1);
+    for (int j = 0; weight && j < n; ++j) weights[j] = weight[i + j];
+    for (int j = 0; j < n; ++j) {
+      const LossTerm<T> term = loss_term(kLoss, r[j], delta);
+      terms[j] = counted(weights[j], term.value);
+      slopes[j] = weights[j] * counted(weights[j], term.slope);
+    }
+    for (int j = 0; j < n; ++j) cotangent[i + j] = slopes[j];
+    if (n == kPartials) sum.add(terms, weights);
+    else sum.add(terms, weights, n);
+    if (weight) weight_sum.add(weights, ones, n);
+  }
+};
+
 // First phase: cotangents before the division, and sums of terms and weights per block of kReduction.
+template <Loss kLoss, class T>
+IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, const Team& team) {
+  const int64_t blocks = reduction_blocks(step.count);
+  for (int64_t block = team.begin(blocks); block < team.end(blocks); ++block) {
+    const int64_t first = block * kReduction, last = least(step.count, first + kReduction);
+    Partials<T> sum, weight_sum;
+    int64_t i = first;
+    for (; i + kPartials <= last; i += kPartials) entries.template add<kLoss>(i, kPartials, sum, weight_sum);
+    if (i < last) entries.template add<kLoss>(i, int(last - i), sum, weight_sum);
+    sums[2 * block] = halve_lanes(sum.halved());
+    sums[2 * block + 1] = entries.weight ? halve_lanes(weight_sum.halved()) : T(last - first);
+  }
+}
+
 template <class T>
 IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial,
                        const Team& team) {
   const T* value = static_cast<const T*>(target.values) + trial * target.values_stride;
   const T* weight = target.weights ? static_cast<const T*>(target.weights) + trial * target.weights_stride : nullptr;
-  const T delta = T(target.delta);
-  const int64_t blocks = reduction_blocks(step.count);
-  for (int64_t block = team.begin(blocks); block < team.end(blocks); ++block) {
-    const int64_t first = block * kReduction, last = least(step.count, first + kReduction);
-    Partials<T> sum, weight_sum;
-    for (int64_t i = first; i < last; i += kPartials) {
-      T terms[kPartials], weights[kPartials], ones[kPartials];
-      const int n = int(least<int64_t>(kPartials, last - i));
-      for (int j = 0; j < n; ++j) {
-        const T w = weight ? weight[i + j] : T(1);
-        LossTerm<T> term = loss_term(target.kind, prediction[i + j] - value[i + j], delta);
-        if (w == 0) term = {T(0), T(0)};  // not observed in this trial: a NaN there must not count
-        terms[j] = term.value;
-        weights[j] = w;
-        ones[j] = T(1);
-        cotangent[i + j] = w * term.slope;
-      }
-      sum.add(terms, weights, n);
-      if (weight) weight_sum.add(weights, ones, n);
-    }
-    sums[2 * block] = halve_lanes(sum.halved());
-    sums[2 * block + 1] = weight ? halve_lanes(weight_sum.halved()) : T(last - first);
+  const Residuals<T> entries{prediction, value, weight, cotangent, T(target.delta)};
+  switch (target.kind) {
+    case Loss::mse: return loss_blocks<Loss::mse>(step, entries, sums, team);
+    case Loss::half_sse: return loss_blocks<Loss::half_sse>(step, entries, sums, team);
+    case Loss::l1: return loss_blocks<Loss::l1>(step, entries, sums, team);
+    case Loss::huber: return loss_blocks<Loss::huber>(step, entries, sums, team);
   }
 }
 
-// Second phase, once all terms are there: the loss, and cotangents divided by the sum of weights.
+// Second phase, once all terms are there: the loss, and cotangents, over the sum of weights.
 template <class T>
 IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial, const Team& team) {
   TreeSum<T> loss, weight_sum;
@@ -66,8 +103,9 @@ IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Tar
   }
   const T weights = weight_sum.total();  // 0 where a mini-batch has nothing of what a trial observes: loss and cotangents are 0
   const T divisor = target.kind == Loss::half_sse || weights == 0 ? T(1) : target.weights ? weights : T(step.count);
-  for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] / divisor;
-  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() / divisor;
+  const T share = T(1) / divisor, slope = target.kind == Loss::mse ? T(2) * share : share;
+  for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] * slope;
+  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() * share;
 }
 
 }  // namespace irk
