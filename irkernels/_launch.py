@@ -215,9 +215,16 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
         rule.clip, rule.clip_value, rule.step, rule.v,
     )
-    scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
-    _native.fit(plan, operands, factors, scratch, *_coordinates(plan, at), target,
-                native_rule, steps, problem.active.contiguous(), done, threads)
+    rest = (*_coordinates(plan, at), target, native_rule, steps, problem.active.contiguous(), done, threads)
+    reason = _native.why_not_lanes(plan, operands)
+    if reason or problem.tier == "core":
+        scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
+        _native.fit(plan, operands, factors, scratch, *rest)
+        return losses, done
+    if problem.lanes is None:
+        problem.lanes = _native.lanes_trace(plan, operands, factors, None, *rest)
+    scratch = torch.empty(problem.lanes.bytes(trials, threads), dtype=torch.uint8)
+    _native.lanes_fit(problem.lanes, plan, operands, factors, scratch, *rest)
     return losses, done
 
 

@@ -58,6 +58,8 @@ class Problem:
     constants: dict[int, Tensor] = field(default_factory=dict)  # operand position -> tensor without a trial axis
     frozen: dict[int, Tensor] = field(default_factory=dict)  # operand position -> [T, ...] that does not move
     tied: dict[int, int] = field(default_factory=dict)  # operand position -> the factor that stands there once more
+    tier: str | None = None  # "lanes" or "core" of the native engine; None: as it finds best
+    lanes: object = None  # the native engine's: a step written out, once made
 
     @property
     def trials(self) -> int:

@@ -130,26 +130,39 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
   return factor;
 }
 
-// factors: see factor_of; rule: see rule_of.
-inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
-         const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
-         const py::object& active, const py::object& done, int threads) {
+// A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
+// loss, rule, steps, active, done, threads); factors: see factor_of; rule: see rule_of.
+class FitArguments {
+ public:
+  FitArguments(const Plan& plan, const py::tuple& given)
+      : operands(given[0].cast<py::tuple>()), buffers_(buffers_of(plan, operands, py::none(), place)),
+        entries_(framework, plan, given[3].cast<int64_t>(), given[4], given[5].cast<py::tuple>()),
+        target_(target_of(framework, given[6].cast<py::tuple>())) {
+    buffers_[kScratch] = address(given[2]);
+    for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>()));
+    call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
+            rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), given[8].cast<int64_t>(),
+            static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10]))};
+  }
+  FitArguments(const FitArguments&) = delete;
+
+  const py::tuple operands;
   Place place;
-  auto buffers = buffers_of(plan, operands, py::none(), place);
-  const TargetTable& target = targets.at(place);
+  FitCall call;
+
+ private:
+  std::vector<void*> buffers_;
+  const EntriesArgument entries_;
+  const Target target_;
+  std::vector<Factor> factors_;
+};
+
+inline void fit(const Plan& plan, const py::args& arguments) {
+  const FitArguments given(plan, arguments);
+  const TargetTable& target = targets.at(given.place);
   if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
-  buffers[kScratch] = address(scratch);
-  const EntriesArgument entries(framework, plan, nnz, columns, orders);
-  const Target t = target_of(framework, loss);
-  std::vector<Factor> list;
-  std::vector<Tie> ties;
-  for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>(), ties));
-  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
-                     rule_of(rule),
-                     list.data(), int32_t(list.size()), ties.data(), int32_t(ties.size()), steps, static_cast<const uint8_t*>(address(active)),
-                     static_cast<int64_t*>(address(done))};
   const py::gil_scoped_release release;
-  target.fit(plan.program(), call);
+  target.fit(plan.program(), given.call);
 }
 
 }  // namespace irk

@@ -7,6 +7,7 @@
 
 #include "bind/calls.h"
 #include "bind/lane.h"
+#include "bind/lanes.h"
 #include "bind/requests.h"
 #include "plan/plan.h"
 
@@ -113,6 +114,12 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("run", &run);
   m.def("fit", &fit);
+  py::class_<LanesStep, std::shared_ptr<LanesStep>>(m, "LanesStep")
+      .def_property_readonly("length", &LanesStep::length)
+      .def("bytes", &LanesStep::bytes);
+  m.def("why_not_lanes", &why_not_lanes);
+  m.def("lanes_trace", &lanes_trace);
+  m.def("lanes_fit", &lanes_fit);
   add_lane(m);
   m.def("cached_plans", [] { return cache.size(); });
   m.def("clear_plans", [] { cache.clear(); });

@@ -2,27 +2,39 @@
 //   mse: sum w r^2 / sum w    half_sse: sum w r^2 / 2    l1: sum w |r| / sum w    huber: sum w h(r) / sum w
 // The prediction becomes the cotangent dL/dprediction in place. Reference: irkernels/reference/losses.py
 #pragma once
+#include <cmath>
+
 #include "steps/dot.h"
 
 namespace irk {
 
 template <class T>
 struct LossTerm {
-  T value, slope;
+  T value, slope;  // mse: half the slope, its 2 joins the division
 };
+
+IRK_FN inline float magnitude(float r) { return std::fabs(r); }
+IRK_FN inline double magnitude(double r) { return std::fabs(r); }
+IRK_FN inline float with_sign(float size, float r) { return std::copysign(size, r); }
+IRK_FN inline double with_sign(double size, double r) { return std::copysign(size, r); }
+template <class T>
+IRK_FN inline T sign_of(T r) { return r > 0 ? T(1) : r < 0 ? T(-1) : r; }  // NaN stays
+template <class T>
+IRK_FN inline T smaller(T a, T b) { return b < a ? b : a; }  // NaN stays in a
+// A term of weight 0 is not observed in this trial: a NaN there must not count.
+template <class T>
+IRK_FN inline T counted(T weight, T term) { return weight == 0 ? T(0) : term; }
 
 template <class T>
 IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
-  const T size = r < 0 ? -r : r;
-  const T sign = r > 0 ? T(1) : r < 0 ? T(-1) : r;  // NaN stays
   switch (kind) {
-    case Loss::mse: return {r * r, 2 * r};
+    case Loss::mse: return {r * r, r};
     case Loss::half_sse: return {r * r * T(0.5), r};
-    case Loss::l1: return {size, sign};
+    case Loss::l1: return {magnitude(r), sign_of(r)};
     default: break;
   }
-  if (size <= delta) return {r * r * T(0.5), r};
-  return {delta * (size - delta * T(0.5)), delta * sign};
+  const T size = magnitude(r), cut = smaller(size, delta);
+  return {cut * (size - cut * T(0.5)), with_sign(cut, r)};
 }
 
 // First phase: cotangents before the division, and sums of terms and weights per block of kReduction.
@@ -41,12 +53,11 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
       const int n = int(least<int64_t>(kPartials, last - i));
       for (int j = 0; j < n; ++j) {
         const T w = weight ? weight[i + j] : T(1);
-        LossTerm<T> term = loss_term(target.kind, prediction[i + j] - value[i + j], delta);
-        if (w == 0) term = {T(0), T(0)};  // not observed in this trial: a NaN there must not count
-        terms[j] = term.value;
+        const LossTerm<T> term = loss_term(target.kind, prediction[i + j] - value[i + j], delta);
+        terms[j] = counted(w, term.value);
         weights[j] = w;
         ones[j] = T(1);
-        cotangent[i + j] = w * term.slope;
+        cotangent[i + j] = w * counted(w, term.slope);
       }
       sum.add(terms, weights, n);
       if (weight) weight_sum.add(weights, ones, n);
@@ -56,7 +67,7 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
   }
 }
 
-// Second phase, once all terms are there: the loss, and cotangents divided by the sum of weights.
+// Second phase, once all terms are there: the loss, and cotangents, over the sum of weights.
 template <class T>
 IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial, const Team& team) {
   TreeSum<T> loss, weight_sum;
@@ -65,8 +76,9 @@ IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Tar
     weight_sum.push(sums[2 * block + 1]);
   }
   const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? weight_sum.total() : T(step.count);
-  for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] / divisor;
-  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() / divisor;
+  const T share = T(1) / divisor, slope = target.kind == Loss::mse ? T(2) * share : share;
+  for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] * slope;
+  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() * share;
 }
 
 }  // namespace irk

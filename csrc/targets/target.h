@@ -5,10 +5,20 @@
 
 namespace irk {
 
+// Training with a trial in each lane. A traced step belongs to the target that made it.
+struct LanesTable {
+  const void* (*trace)(const Program& program, const FitCall& fit, const int64_t* spans);  // spans: elements of a trial in each buffer
+  void (*forget)(const void* traced);
+  int64_t (*length)(const void* traced);  // operations of a step
+  int64_t (*bytes)(const void* traced, int64_t trials, int32_t threads);
+  void (*fit)(const void* traced, const Program& program, const FitCall& fit);
+};
+
 struct TargetTable {
   const char* name;
   void (*run)(const Program& program, const Call& call);
   void (*fit)(const Program& program, const FitCall& fit);  // null where there is no native training
+  const LanesTable* lanes;  // null where there are none
   int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads);  // scratches in use at the same time
 };
 

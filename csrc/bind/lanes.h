@@ -1,0 +1,60 @@
+// Training with a trial in each lane: a step traced once for a problem, then run in calls like those of fit.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "bind/calls.h"
+#include "plan/tape.h"
+
+namespace irk {
+
+class LanesStep {
+ public:
+  LanesStep(const LanesTable& table, const void* traced) : table_(table), traced_(traced, table.forget) {}
+
+  int64_t length() const { return table_.length(traced_.get()); }
+  int64_t bytes(int64_t trials, int threads) const { return table_.bytes(traced_.get(), trials, threads); }
+  void fit(const Program& program, const FitCall& call) const { table_.fit(traced_.get(), program, call); }
+
+ private:
+  const LanesTable& table_;
+  const std::shared_ptr<const void> traced_;
+};
+
+// Elements of one trial in each buffer: all that a stride reaches.
+inline std::vector<int64_t> spans_of(const Plan& plan, const py::tuple& operands) {
+  std::vector<int64_t> spans(kOperands + 2 * operands.size(), 0);
+  for (size_t o = 0; o < operands.size(); ++o) {
+    const TensorView v = framework.read(operands[o]);
+    int64_t& span = spans[kOperands + o] = 1;
+    for (int i = plan.wanted[o]; i < v.ndim; ++i) span += (v.shape[i] - 1) * v.strides[i];
+  }
+  return spans;
+}
+
+// Why a step is not for the lanes; empty where it is.
+inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands) {
+  const TargetTable& target = targets.at({});
+  if (!target.lanes) return std::string("the kernel target ") + target.name + " has no lanes";
+  int64_t numbers = 0;
+  for (const int64_t span : spans_of(plan, operands)) numbers += span;
+  const auto beyond = [](const char* what, int64_t n) {
+    return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " + std::to_string(kMostTraced);
+  };
+  if (plan.work > kMostTraced) return beyond("multiply-adds", plan.work);
+  return numbers > kMostTraced ? beyond("numbers", numbers) : "";
+}
+
+inline std::shared_ptr<LanesStep> lanes_trace(const Plan& plan, const py::args& arguments) {
+  const FitArguments given(plan, arguments);
+  const LanesTable& table = *targets.at({}).lanes;
+  return std::make_shared<LanesStep>(table, table.trace(plan.program(), given.call, spans_of(plan, given.operands).data()));
+}
+
+inline void lanes_fit(const LanesStep& step, const Plan& plan, const py::args& arguments) {
+  const FitArguments given(plan, arguments);
+  const py::gil_scoped_release release;
+  step.fit(plan.program(), given.call);
+}
+
+}  // namespace irk
