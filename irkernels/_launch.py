@@ -198,6 +198,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
     single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
     if at is not None and prefers_gather(problem.equation, single, at):
+        problem.served = "core: rows are gathered step by step"
         return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
     plan = _native.train_plan(problem.equation, wanted, per_trial, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
@@ -216,16 +217,28 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         rule.clip, rule.clip_value, rule.step, rule.v,
     )
     rest = (*_coordinates(plan, at), target, native_rule, steps, problem.active.contiguous(), done, threads)
-    reason = _native.why_not_lanes(plan, operands)
-    if reason or problem.tier == "core":
+    if _in_lanes(problem, plan, operands):
+        if problem.lanes is None:
+            problem.lanes = _native.lanes_trace(plan, operands, factors, None, *rest)
+        scratch = torch.empty(problem.lanes.bytes(trials, threads), dtype=torch.uint8)
+        _native.lanes_fit(problem.lanes, plan, operands, factors, scratch, *rest)
+    else:
         scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
         _native.fit(plan, operands, factors, scratch, *rest)
-        return losses, done
-    if problem.lanes is None:
-        problem.lanes = _native.lanes_trace(plan, operands, factors, None, *rest)
-    scratch = torch.empty(problem.lanes.bytes(trials, threads), dtype=torch.uint8)
-    _native.lanes_fit(problem.lanes, plan, operands, factors, scratch, *rest)
     return losses, done
+
+
+def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
+    """Whether a trial gets a lane or a core; problem.served says so in words. The bits are the same."""
+    if problem.served is None:
+        reason = _native.why_not_lanes(plan, operands)
+        if problem.tier == "lanes" and reason:
+            raise ValueError(f"tier='lanes': {reason}")
+        if problem.tier == "core":
+            problem.served = "core: as asked"
+        else:
+            problem.served = f"core: {reason}" if reason else f"lanes: {plan.work} multiply-adds a step and trial"
+    return problem.served.startswith("lanes")
 
 
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

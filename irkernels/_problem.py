@@ -59,6 +59,7 @@ class Problem:
     frozen: dict[int, Tensor] = field(default_factory=dict)  # operand position -> [T, ...] that does not move
     tied: dict[int, int] = field(default_factory=dict)  # operand position -> the factor that stands there once more
     tier: str | None = None  # "lanes" or "core" of the native engine; None: as it finds best
+    served: str | None = None  # the tier that took the steps, and why
     lanes: object = None  # the native engine's: a step written out, once made
 
     @property

@@ -51,6 +51,7 @@ struct Tape {
   std::vector<TapeOp> once;    // what no step changes
   std::vector<TapeOp> step;    // the loss, the gradients, `leave`, then the update in place
   std::vector<int32_t> gradients;  // of all factors, one after the other, where the rule asks for their norm
+  std::vector<char> kept;          // [numbers] has to be in memory between the parts of a step
   int32_t loss = 0, check = 0;     // check: 0, or not a number where the loss or a gradient is not finite
 };
 

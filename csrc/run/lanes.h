@@ -3,6 +3,7 @@
 #pragma once
 #include <vector>
 
+#include "fast/machine_code.h"
 #include "plan/fit_program.h"
 #include "run/interpret.h"
 #include "steps/gradients.h"
@@ -10,15 +11,61 @@
 
 namespace irk {
 
+// A tape ready to run: its parts, and the machine code of those.
+class TracedStep {
+ public:
+  TracedStep(Tape tape, const FitCall& fit, bool wide, bool single)
+      : tape(std::move(tape)), wide(wide), single(single), steady(fit.rule.kind == RuleKind::sgd && !fit.rule.clip) {
+    const TapeOp *begin = this->tape.step.data(), *end = begin + this->tape.step.size();
+    leave = std::find_if(begin, end, [](const TapeOp& op) { return op.op == Arith::leave; }) + 1;
+    whole_ = code(begin, end);
+    gradients_ = code(begin, leave);
+    update_ = code(leave, end);
+  }
+
+  int64_t element() const { return wide ? 8 : 4; }
+  int64_t lanes() const { return single ? 1 : IRK_VECTOR_BYTES / element(); }
+  int64_t bytes() const { return (tape.numbers * lanes() * element() + 63) / 64 * 64; }
+
+  // Whole steps of equal coefficients: how many of n were made before some lane's numbers were not finite.
+  template <class V>
+  int64_t steps(V* x, int64_t n) const {
+    if (whole_) return whole_(x, n);
+    for (int64_t made = 0; made < n; ++made)
+      if (!interpret(tape.step.data(), tape.step.data() + tape.step.size(), x)) return made;
+    return n;
+  }
+  // Loss and gradients of one step; false where a lane's are not finite.
+  template <class V>
+  bool gradients(V* x) const { return gradients_ ? gradients_(x, 1) == 1 : interpret(tape.step.data(), leave, x); }
+  template <class V>
+  void update(V* x) const {
+    if (update_) update_(x, 1);
+    else interpret(leave, tape.step.data() + tape.step.size(), x);
+  }
+
+  const Tape tape;
+  const bool wide, single;
+  const bool steady;  // coefficients change with the first step at most
+
+ private:
+  MachineCode code(const TapeOp* begin, const TapeOp* end) const {
+    const TapeRange range{begin, end, tape.kept};
+    return wide ? MachineCode::of<double>(range, int(lanes())) : MachineCode::of<float>(range, int(lanes()));
+  }
+
+  const TapeOp* leave;  // the first operation of the update
+  MachineCode whole_, gradients_, update_;
+};
+
 // V: T for one trial, else Pack<T>.
 template <class T, class V>
 class Lanes {
   static constexpr int W = sizeof(V) / sizeof(T);
 
  public:
-  Lanes(const Tape& tape, const FitCall& fit, int64_t trials, T* x)
-      : tape_(tape), fit_(fit), trials_(trials), x_(x), paces_(size_t(W * fit.rule.groups)),
-        leave_(std::find_if(tape.step.begin(), tape.step.end(), [](const TapeOp& op) { return op.op == Arith::leave; }) - tape.step.begin()) {}
+  Lanes(const TracedStep& step, const FitCall& fit, int64_t trials, T* x)
+      : step_(step), tape_(step.tape), fit_(fit), trials_(trials), x_(x), paces_(size_t(W * fit.rule.groups)) {}
 
   // own: the trials of this pack, 1 to W of them.
   void run(const int64_t* own, int n) {
@@ -31,12 +78,11 @@ class Lanes {
     load();
     interpret(tape_.once.data(), tape_.once.data() + tape_.once.size(), packs());
     for (int64_t left = fit_.steps; left > 0 && n > 0;) {
-      const bool steady = fit_.rule.kind == RuleKind::sgd && !fit_.rule.clip;
-      if (!steady || left == fit_.steps) {
-        if (gradients()) update(), --left;
+      if (!step_.steady || left == fit_.steps) {
+        if (step_.gradients(packs())) update(), --left;
         else n -= drop();
       } else {
-        const int64_t made = steps(left);
+        const int64_t made = step_.steps(packs(), left);
         count(made);
         left -= made;
         if (left) n -= drop();
@@ -84,19 +130,11 @@ class Lanes {
     return static_cast<T*>(factor ? of.data : of.moments[leaf.which % kMoments]) + trial * of.elements + leaf.index;
   }
 
-  // Loss and gradients of one step; false where a lane's are not finite.
-  bool gradients() { return interpret(tape_.step.data(), tape_.step.data() + leave_ + 1, packs()); }
   void update() {
     for (int lane = 0; lane < W; ++lane)
       if (live_[lane]) set_pace(lane);
     set_coefficients();
-    interpret(tape_.step.data() + leave_ + 1, tape_.step.data() + tape_.step.size(), packs());
-  }
-  // Whole steps of equal coefficients: how many were made before some lane's numbers were not finite.
-  int64_t steps(int64_t n) {
-    for (int64_t made = 0; made < n; ++made)
-      if (!interpret(tape_.step.data(), tape_.step.data() + tape_.step.size(), packs())) return made;
-    return n;
+    step_.update(packs());
   }
 
   void set_pace(int lane) {
@@ -163,12 +201,12 @@ class Lanes {
     static_cast<T*>(fit_.call.target->loss)[trial] = at(tape_.loss, lane);
   }
 
+  const TracedStep& step_;
   const Tape& tape_;
   const FitCall& fit_;
   const int64_t trials_;
   T* x_;  // [numbers, W]
   std::vector<Pace> paces_;  // [W, groups]
-  const int64_t leave_;
   int64_t trial_[W];
   bool live_[W];
 };

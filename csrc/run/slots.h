@@ -37,6 +37,7 @@ class TapeBuilder {
     tape_.loss = place_[size_t(roots_.loss)];
     tape_.check = place_[size_t(roots_.check)];
     for (const int32_t i : roots_.gradients) tape_.gradients.push_back(place_[size_t(i)]);
+    find_kept();
     return std::move(tape_);
   }
 
@@ -102,6 +103,21 @@ class TapeBuilder {
   void leave(bool& left) {
     tape_.step.push_back({Arith::leave, 0, place_[size_t(roots_.check)], 0, 0});
     left = true;
+  }
+
+  // Leaves, what is told, and what the update reads of the numbers made before it.
+  void find_kept() {
+    tape_.kept.assign(size_t(tape_.numbers), false);
+    std::fill(tape_.kept.begin(), tape_.kept.begin() + int64_t(tape_.leaves.size()), true);
+    tape_.kept[size_t(tape_.loss)] = tape_.kept[size_t(tape_.check)] = true;
+    for (const int32_t number : tape_.gradients) tape_.kept[size_t(number)] = true;
+    std::vector<char> made(size_t(tape_.numbers));
+    auto op = std::find_if(tape_.step.begin(), tape_.step.end(), [](const TapeOp& each) { return each.op == Arith::leave; });
+    for (; op < tape_.step.end(); ++op) {
+      for (const int32_t number : {op->a, op->b, op->c})
+        if (!made[size_t(number)]) tape_.kept[size_t(number)] = true;
+      made[size_t(op->d)] = op->op != Arith::leave;
+    }
   }
 
   bool kept(int32_t i) const { return kept_[size_t(i)]; }

@@ -10,36 +10,27 @@ namespace {
 
 constexpr int64_t kLaneShare = 100000;  // operations on packs worth one more thread
 
-struct TracedStep {
-  Tape tape;
-  bool wide;
-
-  int64_t element() const { return wide ? 8 : 4; }
-  int64_t lanes() const { return IRK_VECTOR_BYTES / element(); }
-  int64_t packs(int64_t trials) const { return (trials + lanes() - 1) / lanes(); }
-  int64_t bytes(bool single) const { return (tape.numbers * (single ? element() : IRK_VECTOR_BYTES) + 63) / 64 * 64; }
-};
-
 const void* trace_step(const Program& program, const FitCall& fit, const int64_t* spans) {
-  return new TracedStep{Trace({program, fit, spans}).tape(), program.dtype == Dtype::f64};
+  return new TracedStep(Trace({program, fit, spans}).tape(), fit, program.dtype == Dtype::f64, trial_count(program) == 1);
 }
 void forget_step(const void* traced) { delete static_cast<const TracedStep*>(traced); }
 int64_t step_length(const void* traced) { return int64_t(static_cast<const TracedStep*>(traced)->tape.step.size()); }
 
+int64_t packs_of(const TracedStep& step, int64_t trials) { return (trials + step.lanes() - 1) / step.lanes(); }
 int64_t lanes_bytes(const void* traced, int64_t trials, int32_t threads) {
   const auto& step = *static_cast<const TracedStep*>(traced);
-  return std::min<int64_t>(step.packs(trials), threads) * step.bytes(trials == 1);
+  return std::min<int64_t>(packs_of(step, trials), threads) * step.bytes();
 }
 
 template <class T>
 void fit_packs(const TracedStep& step, const FitCall& fit, const std::vector<int64_t>& active, int64_t trials) {
-  const int64_t packs = step.packs(int64_t(active.size()));
+  const int64_t packs = packs_of(step, int64_t(active.size()));
   const int64_t work = int64_t(step.tape.step.size()) * std::min(fit.steps, kLaneShare) * packs;
   const int32_t threads = int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
   parallel(threads, [&](const Team& team) {
-    T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes(active.size() == 1));
-    if (active.size() == 1) return Lanes<T, T>(step.tape, fit, trials, x).run(active.data(), 1);
-    Lanes<T, Pack<T>> lanes(step.tape, fit, trials, x);
+    T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
+    if (step.single) return Lanes<T, T>(step, fit, trials, x).run(active.data(), 1);
+    Lanes<T, Pack<T>> lanes(step, fit, trials, x);
     for (int64_t pack = team.begin(packs); pack < team.end(packs); ++pack) {
       const int64_t first = pack * step.lanes();
       lanes.run(active.data() + first, int(std::min(step.lanes(), int64_t(active.size()) - first)));

@@ -34,7 +34,8 @@ class NativeSteps:
     """Steps of a plain Problem; the model's parameters are its factors, in place."""
 
     def __init__(
-        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, overrides: Overrides
+        self, model: Product, data: Observed | Tensor, optimizer: Any, loss: str, delta: float, overrides: Overrides,
+        tier: str | None = None,
     ) -> None:
         self._model, self._optimizer, self._overrides = model, optimizer, overrides
         self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
@@ -47,8 +48,11 @@ class NativeSteps:
         frozen, tied = standing(model)
         self.problem = Problem(
             model.equation, [own[f] for f in self._trained], data, rule, active, loss, delta, constants,
-            {position: own[factor] for position, factor in frozen.items()}, tied,
+            {position: own[factor] for position, factor in frozen.items()}, tied, tier,
         )  # fmt: skip
+        if tier is not None and self._engine() is not _engine:
+            factor = self.problem.factors[0]
+            raise ValueError(f"tier={tier!r}: {factor.dtype} on {factor.device} is trained in plain torch")
 
     def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial."""
@@ -62,6 +66,11 @@ class NativeSteps:
         factor = self.problem.factors[0]
         native = factor.device.type == "cpu" and factor.dtype in (torch.float32, torch.float64)
         return _engine if native else fit_steps
+
+    @property
+    def tier(self) -> str:
+        """Which tier took the steps, and why."""
+        return self.problem.served or "none: plain torch"
 
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor

@@ -28,6 +28,8 @@ from irkernels.training.rules import check_optimizer, why_not_native
 from irkernels.training.stopping import Running, Stop
 from irkernels.training.trajectory import Trajectory
 
+TIERS = (None, "lanes", "core")
+
 
 def fit(
     model: Product,
@@ -50,6 +52,7 @@ def fit(
     checkpoint_every: float = 60.0,
     resume: str | os.PathLike | None = None,
     truth: Observed | Tensor | None = None,
+    tier: str | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
@@ -79,6 +82,9 @@ def fit(
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
 
+    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once)
+    or "core" (a trial on each core, or one on all); default by cost. A ValueError says why one cannot.
+
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
     steps = integer("steps", steps, 0)
@@ -89,6 +95,8 @@ def fit(
         raise TypeError(f"model must be an irk.nn.Product (MatrixChain, ...), got {type(model).__name__}")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be an irk.Stop, got {type(stop).__name__}")
+    if tier not in TIERS:
+        raise ValueError(f"unknown tier {tier!r}; known are {', '.join(map(repr, TIERS))}")
     checked_loss(loss, delta)
     data = checked_data("data", data, model)
     truth = None if truth is None else checked_data("truth", truth, model)
@@ -101,7 +109,7 @@ def fit(
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
     if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
         mark(optimizer)
-    engine = _engine_for(model, data, optimizer, loss, delta, overrides)
+    engine = _engine_for(model, data, optimizer, loss, delta, overrides, tier)
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
     settings = {
@@ -252,6 +260,7 @@ class _Run:
             trials=model.trials,
             loss=self.settings["loss"],
             optimizer=self.settings["optimizer kind"],
+            tier=self.engine.tier,
             optimizer_state=self.engine.optimizer_state,
         )
 
@@ -261,11 +270,14 @@ class _Interrupted(Exception):
 
 
 def _engine_for(
-    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides
+    model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
+    tier: str | None,
 ) -> NativeSteps | OrdinarySteps:
     reason = why_not_native(optimizer, model)
     if reason is None:
-        return NativeSteps(model, data, optimizer, loss, delta, overrides)
+        return NativeSteps(model, data, optimizer, loss, delta, overrides, tier)
+    if tier is not None:
+        raise ValueError(f"tier={tier!r} needs native steps, but {reason}")
     for name, values in overrides.hyper.items():
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
