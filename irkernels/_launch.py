@@ -198,7 +198,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
     single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
     if at is not None and prefers_gather(problem.equation, single, at):
-        problem.served = "core: rows are gathered step by step"
+        if problem.tier is not None:
+            raise ValueError(f"tier={problem.tier!r}: no tensor of the product can be formed, its rows are gathered in plain torch")
         return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
     plan = _native.train_plan(problem.equation, wanted, per_trial, operands, trials, at.nnz if at else -1)
     losses = torch.full((trials,), torch.nan, dtype=first.dtype)
@@ -220,6 +221,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     if _in_lanes(problem, plan, operands):
         if problem.lanes is None:
             problem.lanes = _native.lanes_trace(plan, operands, factors, None, *rest)
+            code = "machine code" if problem.lanes.compiled else "interpreted"
+            problem.served = f"lanes: {problem.lanes.length} operations a step, {code}"
         scratch = torch.empty(problem.lanes.bytes(trials, threads), dtype=torch.uint8)
         _native.lanes_fit(problem.lanes, plan, operands, factors, scratch, *rest)
     else:
@@ -231,13 +234,13 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
     """Whether a trial gets a lane or a core; problem.served says so in words. The bits are the same."""
     if problem.served is None:
-        reason = _native.why_not_lanes(plan, operands)
+        reason = _native.why_not_lanes(plan, operands, problem.tier == "lanes")
         if problem.tier == "lanes" and reason:
             raise ValueError(f"tier='lanes': {reason}")
         if problem.tier == "core":
             problem.served = "core: as asked"
         else:
-            problem.served = f"core: {reason}" if reason else f"lanes: {plan.work} multiply-adds a step and trial"
+            problem.served = f"core: {reason}" if reason else "lanes"
     return problem.served.startswith("lanes")
 
 

@@ -157,4 +157,29 @@ def test_a_step_too_long_to_be_written_out_is_refused() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="tier='lanes': a step of one trial has .* multiply-adds, and lanes take at most"):
         irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, tier="lanes", progress=False)
-    assert irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, progress=False).tier.startswith("core")
+    run = irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, progress=False)
+    assert run.tier.startswith("core: a step of one trial has")
+
+
+def test_the_tier_is_chosen_by_cost() -> None:
+    def tier_of(n: int, trials: int | None, **settings) -> str:
+        model = irk.nn.MatrixChain(n, n, 3, trials=trials, init_scale=0.3, seed=0)
+        target = torch.zeros(n, n)
+        return irk.fit(model, target, OPTIMIZERS["sgd"](model.parameters()), steps=2, progress=False, **settings).tier
+
+    assert tier_of(2, None).startswith("lanes") and tier_of(2, 16).startswith("lanes")
+    assert tier_of(10, None).startswith("core: an estimated") and tier_of(20, 1).startswith("core")
+    assert tier_of(2, None, tier="core") == "core: as asked"
+    with pytest.raises(ValueError, match="unknown tier 'fast'; known are None, 'lanes', 'core'"):
+        tier_of(2, None, tier="fast")
+
+
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in an ordinary Python loop")
+def test_a_tier_needs_native_steps() -> None:
+    model = model_of("ij,jk,kl->il")
+    with pytest.raises(ValueError, match="tier='lanes' needs native steps, but Rprop"):
+        irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, tier="lanes", progress=False)
+    half = model_of("ij,jk,kl->il", dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="tier='core': torch.bfloat16 on cpu is trained in plain torch"):
+        irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, tier="core", progress=False)
+    assert irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, progress=False).tier.startswith("none")

@@ -1,10 +1,11 @@
 // Training with a trial in each lane: a step traced once for a problem, then run in calls like those of fit.
 #pragma once
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include "bind/calls.h"
-#include "plan/tape.h"
+#include "plan/tier.h"
 
 namespace irk {
 
@@ -13,6 +14,7 @@ class LanesStep {
   LanesStep(const LanesTable& table, const void* traced) : table_(table), traced_(traced, table.forget) {}
 
   int64_t length() const { return table_.length(traced_.get()); }
+  bool compiled() const { return table_.compiled(traced_.get()); }
   int64_t bytes(int64_t trials, int threads) const { return table_.bytes(traced_.get(), trials, threads); }
   void fit(const Program& program, const FitCall& call) const { table_.fit(traced_.get(), program, call); }
 
@@ -32,8 +34,8 @@ inline std::vector<int64_t> spans_of(const Plan& plan, const py::tuple& operands
   return spans;
 }
 
-// Why a step is not for the lanes; empty where it is.
-inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands) {
+// Why a step is not for the lanes, or, unless they are forced, why a core is better; empty where it is.
+inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bool forced) {
   const TargetTable& target = targets.at({});
   if (!target.lanes) return std::string("the kernel target ") + target.name + " has no lanes";
   int64_t numbers = 0;
@@ -42,7 +44,15 @@ inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands) {
     return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " + std::to_string(kMostTraced);
   };
   if (plan.work > kMostTraced) return beyond("multiply-adds", plan.work);
-  return numbers > kMostTraced ? beyond("numbers", numbers) : "";
+  if (numbers > kMostTraced) return beyond("numbers", numbers);
+  if (forced) return "";
+  const int64_t width = target.lanes->vector_bytes / compute_bytes(plan);
+  const TierCost cost = tier_cost(plan.program(), numbers, plan.trials, width, target.lanes->compiles());
+  if (cost.lanes <= cost.core) return "";
+  std::ostringstream said;
+  said.precision(2);
+  said << "an estimated " << cost.core << " ns a step of all trials, " << cost.lanes << " in lanes";
+  return said.str();
 }
 
 inline std::shared_ptr<LanesStep> lanes_trace(const Plan& plan, const py::args& arguments) {

@@ -116,6 +116,7 @@ PYBIND11_MODULE(_bind, m) {
   m.def("fit", &fit);
   py::class_<LanesStep, std::shared_ptr<LanesStep>>(m, "LanesStep")
       .def_property_readonly("length", &LanesStep::length)
+      .def_property_readonly("compiled", &LanesStep::compiled)
       .def("bytes", &LanesStep::bytes);
   m.def("why_not_lanes", &why_not_lanes);
   m.def("lanes_trace", &lanes_trace);

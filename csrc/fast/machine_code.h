@@ -20,12 +20,22 @@ class MachineCode {
   // The operations up to n times on x [numbers, lanes]; how often they were done to the end.
   using Function = int64_t (*)(void* x, int64_t n);
 
+  // Whether this machine has any: its instructions, and leave to execute what was written.
+  static bool possible() {
+#if defined(IRK_MACHINE_CODE)
+    const auto given = std::getenv("IRKERNELS_MACHINE_CODE");
+    static const bool allowed = bool(MachineCode({0xc3}));
+    return allowed && !(given && std::strcmp(given, "0") == 0);
+#else
+    return false;
+#endif
+  }
+
   MachineCode() = default;
 #if defined(IRK_MACHINE_CODE)
   template <class T>
   static MachineCode of(const TapeRange& range, int lanes) {
-    const auto given = std::getenv("IRKERNELS_MACHINE_CODE");
-    if ((given && std::strcmp(given, "0") == 0) || range.begin == range.end) return {};
+    if (!possible() || range.begin == range.end) return {};
     for (const TapeOp* op = range.begin; op < range.end; ++op)
       if (op->op == Arith::filled) return {};
 #if defined(IRK_AVX512)

@@ -6,8 +6,6 @@
 
 namespace irk {
 
-constexpr int64_t kMostTraced = 16384;  // multiply-adds, and numbers, of a step that is written out
-
 enum class Arith : int32_t {
   fma,     // a * b + c, rounded once
   add, sub, mul, div,

@@ -27,6 +27,8 @@ class TracedStep {
   int64_t lanes() const { return single ? 1 : IRK_VECTOR_BYTES / element(); }
   int64_t bytes() const { return (tape.numbers * lanes() * element() + 63) / 64 * 64; }
 
+  bool compiled() const { return bool(whole_); }
+
   // Whole steps of equal coefficients: how many of n were made before some lane's numbers were not finite.
   template <class V>
   int64_t steps(V* x, int64_t n) const {

@@ -15,6 +15,8 @@ const void* trace_step(const Program& program, const FitCall& fit, const int64_t
 }
 void forget_step(const void* traced) { delete static_cast<const TracedStep*>(traced); }
 int64_t step_length(const void* traced) { return int64_t(static_cast<const TracedStep*>(traced)->tape.step.size()); }
+int32_t step_compiled(const void* traced) { return static_cast<const TracedStep*>(traced)->compiled(); }
+int32_t compiles() { return MachineCode::possible(); }
 
 int64_t packs_of(const TracedStep& step, int64_t trials) { return (trials + step.lanes() - 1) / step.lanes(); }
 int64_t lanes_bytes(const void* traced, int64_t trials, int32_t threads) {
@@ -48,7 +50,7 @@ void fit_lanes(const void* traced, const Program& program, const FitCall& fit) {
   });
 }
 
-const LanesTable kLanes{trace_step, forget_step, step_length, lanes_bytes, fit_lanes};
+const LanesTable kLanes{trace_step, forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES, lanes_bytes, fit_lanes};
 
 }  // namespace
 }  // namespace irk

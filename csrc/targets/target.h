@@ -10,6 +10,9 @@ struct LanesTable {
   const void* (*trace)(const Program& program, const FitCall& fit, const int64_t* spans);  // spans: elements of a trial in each buffer
   void (*forget)(const void* traced);
   int64_t (*length)(const void* traced);  // operations of a step
+  int32_t (*compiled)(const void* traced);  // whether they are machine code
+  int32_t (*compiles)();                    // whether they would be
+  int64_t vector_bytes;
   int64_t (*bytes)(const void* traced, int64_t trials, int32_t threads);
   void (*fit)(const void* traced, const Program& program, const FitCall& fit);
 };
