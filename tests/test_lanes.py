@@ -151,6 +151,16 @@ def test_constants() -> None:
     assert_same(*runs)
 
 
+@pytest.mark.parametrize("trials", [None, 5])
+def test_tied_and_frozen_factors(trials: int | None) -> None:
+    runs = []
+    for tier in ("lanes", "core"):
+        tied, still = factors("ij,ij->ij", trials, torch.float64)
+        model = Product("ij,jk,jk,kl->il", tied, still.requires_grad_(False), tied, tied, trials=trials)
+        runs.append(trained(tier, model, observed(model)))
+    assert_same(*runs)
+
+
 def test_a_step_too_long_to_be_written_out_is_refused() -> None:
     draw = torch.Generator().manual_seed(0)
     model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(60, 60, generator=draw)) for _ in range(2)))

@@ -139,9 +139,9 @@ class FitArguments {
         entries_(framework, plan, given[3].cast<int64_t>(), given[4], given[5].cast<py::tuple>()),
         target_(target_of(framework, given[6].cast<py::tuple>())) {
     buffers_[kScratch] = address(given[2]);
-    for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>()));
+    for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>(), ties_));
     call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
-            rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), given[8].cast<int64_t>(),
+            rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
             static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10]))};
   }
   FitArguments(const FitArguments&) = delete;
@@ -155,6 +155,7 @@ class FitArguments {
   const EntriesArgument entries_;
   const Target target_;
   std::vector<Factor> factors_;
+  std::vector<Tie> ties_;
 };
 
 inline void fit(const Plan& plan, const py::args& arguments) {

@@ -29,7 +29,8 @@ inline std::vector<int64_t> spans_of(const Plan& plan, const py::tuple& operands
   for (size_t o = 0; o < operands.size(); ++o) {
     const TensorView v = framework.read(operands[o]);
     int64_t& span = spans[kOperands + o] = 1;
-    for (int i = plan.wanted[o]; i < v.ndim; ++i) span += (v.shape[i] - 1) * v.strides[i];
+    const int own = int(plan.product.operands[o].shape.size());  // without a trial axis
+    for (int i = v.ndim - own; i < v.ndim; ++i) span += (v.shape[i] - 1) * v.strides[i];
   }
   return spans;
 }

@@ -29,7 +29,7 @@ enum class LeafKind : int32_t {
   sign,         // the bit of a sign
   factor,       // element `index` of factor `which`
   moment,       // element `index` of what the rule keeps beside factor `which`
-  constant,     // element `index` of buffer `which`, the same in every trial
+  constant,     // element `index` of buffer `which`
   value,        // target value `index`
   weight,       // its weight
   coefficient,  // of the update rule, number `index`

@@ -5,6 +5,7 @@
 
 #include "fast/machine_code.h"
 #include "plan/fit_program.h"
+#include "run/buffers.h"
 #include "run/interpret.h"
 #include "steps/gradients.h"
 #include "steps/update.h"
@@ -66,8 +67,8 @@ class Lanes {
   static constexpr int W = sizeof(V) / sizeof(T);
 
  public:
-  Lanes(const TracedStep& step, const FitCall& fit, int64_t trials, T* x)
-      : step_(step), tape_(step.tape), fit_(fit), trials_(trials), x_(x), paces_(size_t(W * fit.rule.groups)) {}
+  Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x)
+      : step_(step), tape_(step.tape), program_(program), fit_(fit), trials_(trial_count(program)), x_(x), paces_(size_t(W * fit.rule.groups)) {}
 
   // own: the trials of this pack, 1 to W of them.
   void run(const int64_t* own, int n) {
@@ -113,7 +114,7 @@ class Lanes {
       case LeafKind::sign: return number_of(kSign);
       case LeafKind::factor:
       case LeafKind::moment: return *element(leaf, trial);
-      case LeafKind::constant: return static_cast<const T*>(fit_.call.buffers[leaf.which])[leaf.index];
+      case LeafKind::constant: return static_cast<const T*>(fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
       case LeafKind::value: return static_cast<const T*>(target.values)[trial * target.values_stride + leaf.index];
       case LeafKind::weight: return static_cast<const T*>(target.weights)[trial * target.weights_stride + leaf.index];
       case LeafKind::coefficient: break;  // set before an update
@@ -205,6 +206,7 @@ class Lanes {
 
   const TracedStep& step_;
   const Tape& tape_;
+  const Program& program_;
   const FitCall& fit_;
   const int64_t trials_;
   T* x_;  // [numbers, W]

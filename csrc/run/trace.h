@@ -30,6 +30,8 @@ class Trace {
     buffers_[kOne].assign(1, Traced(1));
     for (int o = 0; o < program_.n_operands; ++o) seat_operand(kOperands + o, request.spans[kOperands + o]);
     for (const Step* step = program_.steps; step < program_.steps + program_.n_steps; ++step) run(*step);
+    for (const Tie* tie = fit_.ties; tie < fit_.ties + fit_.n_ties; ++tie)
+      for (int64_t i = 0; i < tie->elements; ++i) scratch()[size_t(tie->to + i)] += scratch()[size_t(tie->from + i)];
   }
   ~Trace() { recording = nullptr; }
 

@@ -25,14 +25,14 @@ int64_t lanes_bytes(const void* traced, int64_t trials, int32_t threads) {
 }
 
 template <class T>
-void fit_packs(const TracedStep& step, const FitCall& fit, const std::vector<int64_t>& active, int64_t trials) {
+void fit_packs(const TracedStep& step, const Program& program, const FitCall& fit, const std::vector<int64_t>& active) {
   const int64_t packs = packs_of(step, int64_t(active.size()));
   const int64_t work = int64_t(step.tape.step.size()) * std::min(fit.steps, kLaneShare) * packs;
   const int32_t threads = int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
   parallel(threads, [&](const Team& team) {
     T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
-    if (step.single) return Lanes<T, T>(step, fit, trials, x).run(active.data(), 1);
-    Lanes<T, Pack<T>> lanes(step, fit, trials, x);
+    if (step.single) return Lanes<T, T>(step, program, fit, x).run(active.data(), 1);
+    Lanes<T, Pack<T>> lanes(step, program, fit, x);
     for (int64_t pack = team.begin(packs); pack < team.end(packs); ++pack) {
       const int64_t first = pack * step.lanes();
       lanes.run(active.data() + first, int(std::min(step.lanes(), int64_t(active.size()) - first)));
@@ -46,7 +46,7 @@ void fit_lanes(const void* traced, const Program& program, const FitCall& fit) {
     if (fit.active[t]) active.push_back(t);
   if (active.empty()) return;
   with_compute_type(program.dtype, [&](auto zero) {
-    fit_packs<decltype(zero)>(*static_cast<const TracedStep*>(traced), fit, active, trial_count(program));
+    fit_packs<decltype(zero)>(*static_cast<const TracedStep*>(traced), program, fit, active);
   });
 }
 
