@@ -3,6 +3,7 @@
 #include "bind/arguments.h"
 #include "bind/pages.h"
 #include "bind/state.h"
+#include "plan/tier.h"
 
 namespace irk {
 
@@ -38,10 +39,25 @@ inline bool holds_kept(const Plan& plan, const TensorView& v) {
          v.scalar == (plan.dtype == Dtype::f64 ? Scalar::f64 : Scalar::f32);
 }
 
+// The steps of a small dense product over many trials, written out once the plan has served enough; null where not.
+inline const void* lanes_of(const TargetTable& target, const Plan& plan, const Call& call) {
+  Plan::Lanes& lanes = plan.lanes;
+  if (lanes.traced || lanes.tried) return lanes.traced.get();
+  if (!target.lanes || plan.trials < kFewestCalled || plan.work > kMostCalled || plan.tree.sampled || int(plan.dtype) > int(Dtype::f64) ||
+      plan.product.empty || (lanes.served += plan.trials) < kServedFirst)
+    return nullptr;
+  lanes.tried = true;
+  if (const void* traced = target.lanes->trace_call(plan.program(), call)) lanes.traced = {traced, target.lanes->forget_call};
+  return lanes.traced.get();
+}
+
 inline void run_steps(const TargetTable& target, const Plan& plan, const Call& call) {
-  if (plan.work * plan.trials < kReleaseWork) return target.run(plan.program(), call);
+  const bool whole = call.first_step == 0 && call.last_step == int32_t(plan.steps.size());
+  const void* traced = whole ? lanes_of(target, plan, call) : nullptr;
+  const auto run = [&] { traced ? target.lanes->run(traced, plan.program(), call) : target.run(plan.program(), call); };
+  if (plan.work * plan.trials < kReleaseWork) return run();
   const py::gil_scoped_release release;
-  target.run(plan.program(), call);
+  run();
 }
 
 inline std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients, Place& place) {

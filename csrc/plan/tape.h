@@ -27,6 +27,7 @@ enum class LeafKind : int32_t {
   literal,      // `literal` in every trial
   magnitude,    // the bits of a magnitude
   sign,         // the bit of a sign
+  operand,      // element `index` of buffer `which`, another one with every pack of trials
   factor,       // element `index` of factor `which`
   moment,       // element `index` of what the rule keeps beside factor `which`
   constant,     // element `index` of buffer `which`

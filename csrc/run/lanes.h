@@ -61,6 +61,7 @@ class Lanes {
       case LeafKind::constant: return static_cast<const T*>(fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
       case LeafKind::value: return static_cast<const T*>(target.values)[trial * target.values_stride + leaf.index];
       case LeafKind::weight: return static_cast<const T*>(target.weights)[trial * target.weights_stride + leaf.index];
+      case LeafKind::operand:
       case LeafKind::coefficient: break;  // set before an update
     }
     return T(0);

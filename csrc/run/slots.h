@@ -13,6 +13,7 @@ struct TapeRoots {
   int32_t loss = 0, check = 0;
   std::vector<int32_t> gradients;  // those that the rule wants to see
   std::vector<Move> moves;
+  bool training = true;            // there is something to check before the moves
 };
 
 class TapeBuilder {
@@ -95,7 +96,7 @@ class TapeBuilder {
       (part == kOnce ? tape_.once : tape_.step)
           .push_back({node.op, place_[size_t(i)], place_[size_t(node.a)], place_[size_t(node.b)], place_[size_t(node.c)]});
     }
-    if (!left) leave(left);
+    if (!left && roots_.training) leave(left);
     for (const auto& move : roots_.moves)  // what is not made in its place is copied there
       if (place_[size_t(move.value)] != place_[size_t(move.leaf)])
         tape_.step.push_back({Arith::both, place_[size_t(move.leaf)], place_[size_t(move.value)], place_[size_t(move.value)], 0});

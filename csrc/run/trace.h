@@ -3,13 +3,7 @@
 #include <optional>
 
 #include "plan/fit_program.h"
-#include "run/buffers.h"
-#include "run/slots.h"
-#include "run/traced.h"
-#include "steps/contract.h"
-#include "steps/convert.h"
-#include "steps/loss.h"
-#include "steps/sampled.h"
+#include "run/step_trace.h"
 #include "steps/update.h"
 
 namespace irk {
@@ -21,20 +15,14 @@ struct TraceRequest {
   const int64_t* spans;  // [buffers] elements of one trial
 };
 
-class Trace {
+class Trace : private StepTrace {
  public:
-  explicit Trace(const TraceRequest& request)
-      : program_(request.program), fit_(request.fit), recording_(program_.dtype == Dtype::f64), buffers_(size_t(kOperands + 2 * program_.n_operands)) {
-    recording = &recording_;
-    scratch().resize(size_t(program_.scratch));
-    buffers_[kOne].assign(1, Traced(1));
+  explicit Trace(const TraceRequest& request) : StepTrace(request.program, request.fit.call), fit_(request.fit) {
     for (int o = 0; o < program_.n_operands; ++o) seat_operand(kOperands + o, request.spans[kOperands + o]);
-    for (const Step* step = program_.steps; step < program_.steps + program_.n_steps; ++step) run(*step);
+    run();
     for (const Tie* tie = fit_.ties; tie < fit_.ties + fit_.n_ties; ++tie)
       for (int64_t i = 0; i < tie->elements; ++i) scratch()[size_t(tie->to + i)] += scratch()[size_t(tie->from + i)];
   }
-  ~Trace() { recording = nullptr; }
-
   Tape tape() {
     TapeRoots roots;
     roots.loss = loss_.id;
@@ -59,9 +47,7 @@ class Trace {
  private:
   static constexpr int kChecks = 8;
 
-  std::vector<Traced>& scratch() { return buffers_[kScratch]; }
   Traced gradient(int f, int64_t i) { return scratch()[size_t(fit_.factors[f].gradient_offset + i)]; }
-  Traced* at(Ref ref) { return buffers_[size_t(ref.buffer)].data() + ref.offset; }
 
   template <class F>
   void each_element(F f) {
@@ -76,44 +62,6 @@ class Trace {
     const bool constant = factor == fit_.n_factors;
     for (int64_t i = 0; i < span; ++i)
       buffers_[size_t(buffer)].push_back(Traced::of(recording_.leaf(constant ? LeafKind::constant : LeafKind::factor, constant ? buffer : factor, i)));
-  }
-
-  void run(const Step& step) {
-    const Team alone;
-    const Loop* pool = program_.loops;
-    switch (step.op) {
-      case Op::contract: return contract_step<Traced>(step, pool, at(step.a), at(step.b), at(step.c), alone);
-      case Op::dot: return dot_step<Traced>(step, pool, at(step.a), at(step.b), at(step.c), alone);
-      case Op::fill: return fill_step(step, pool, at(step.c), alone);
-      case Op::sampled_dot:
-      case Op::sampled_axpy: return fit_.call.entries->wide ? sampled<int64_t>(step) : sampled<int32_t>(step);
-      case Op::loss: return loss(step);
-      case Op::widen:
-      case Op::narrow: return;  // no half type is trained
-    }
-  }
-
-  template <class Index>
-  void sampled(const Step& step) {
-    const Entries& entries = *fit_.call.entries;
-    if (step.op == Op::sampled_dot)
-      return sampled_dot_step<Traced, Index>(step, program_.loops, at(step.a), at(step.b), at(step.c), entries, Team());
-    SampledAxpy<Traced, Index>(step, program_.loops, at(step.a), at(step.b), at(step.c), entries.orders[step.order], entries.nnz).run(Team());
-  }
-
-  void loss(const Step& step) {
-    std::vector<Traced> values, weights;
-    for (int64_t i = 0; i < step.count; ++i) {
-      values.push_back(Traced::of(recording_.leaf(LeafKind::value, 0, i)));
-      if (fit_.call.target->weights) weights.push_back(Traced::of(recording_.leaf(LeafKind::weight, 0, i)));
-    }
-    Target target = *fit_.call.target;
-    target.values = values.data();
-    target.weights = target.weights ? weights.data() : nullptr;
-    target.values_stride = target.weights_stride = 0;
-    target.loss = &loss_;
-    loss_terms<Traced>(step, at(step.a), at(step.c), at(step.b), target, 0, Team());
-    loss_divide<Traced>(step, at(step.c), at(step.b), target, 0, Team());
   }
 
   // A coefficient that is 0, 1 or without bound in every trial and step is written into the tape.
@@ -166,11 +114,7 @@ class Trace {
   }
   int32_t moment_leaf(int f, int m, int64_t i) { return recording_.leaf(LeafKind::moment, f * kMoments + m, i); }
 
-  const Program& program_;
   const FitCall& fit_;
-  Recording recording_;
-  std::vector<std::vector<Traced>> buffers_;
-  Traced loss_;
 };
 
 }  // namespace irk

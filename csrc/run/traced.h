@@ -34,7 +34,7 @@ class Recording {
     const auto [found, fresh] = leaf_at_.try_emplace(key, int32_t(nodes_.size()));
     if (!fresh) return found->second;
     const bool plus = kind == LeafKind::literal && !std::signbit(value);
-    const bool fixed = kind != LeafKind::factor && kind != LeafKind::moment && kind != LeafKind::coefficient;
+    const bool fixed = kind != LeafKind::operand && kind != LeafKind::factor && kind != LeafKind::moment && kind != LeafKind::coefficient;
     nodes_.push_back({true, Arith::add, 0, 0, 0, fixed, plus, int32_t(leaves_.size())});
     leaves_.push_back({kind, which, index, value});
     return found->second;

@@ -1,5 +1,6 @@
 // Packs of trials shared over threads.
 #pragma once
+#include "run/call_lanes.h"
 #include "run/lanes.h"
 #include "run/trace.h"
 #include "targets/parallel.h"
@@ -9,6 +10,7 @@ namespace irk {
 namespace {
 
 constexpr int64_t kLaneShare = 100000;  // operations on packs worth one more thread
+constexpr int64_t kLaneGain = 8;        // how many times less a multiply-add takes in lanes
 
 const void* trace_step(const Program& program, const FitCall& fit, const int64_t* spans) {
   return new TracedStep(Trace({program, fit, spans}).tape(), fit, program.dtype == Dtype::f64, trial_count(program) == 1);
@@ -50,7 +52,20 @@ void fit_lanes(const void* traced, const Program& program, const FitCall& fit) {
   });
 }
 
-const LanesTable kLanes{trace_step, forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES, lanes_bytes, fit_lanes};
+const void* trace_call(const Program& program, const Call& call) {
+  auto traced = std::make_unique<TracedCall>(program, call);
+  return traced->usable() ? traced.release() : nullptr;
+}
+void forget_call(const void* traced) { delete static_cast<const TracedCall*>(traced); }
+
+void run_call(const void* traced, const Program& program, const Call& call) {
+  const Shares shares = share(program.work / kLaneGain + 1, call.last_trial - call.first_trial, call.threads, kTeamWork);
+  with_compute_type(program.dtype, [&](auto zero) {
+    parallel(shares.threads, [&](const Team& team) { static_cast<const TracedCall*>(traced)->run<decltype(zero)>(program, call, team); });
+  });
+}
+
+const LanesTable kLanes{trace_step, forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES, lanes_bytes, fit_lanes, trace_call, forget_call, run_call};
 
 }  // namespace
 }  // namespace irk

@@ -15,6 +15,10 @@ struct LanesTable {
   int64_t vector_bytes;
   int64_t (*bytes)(const void* traced, int64_t trials, int32_t threads);
   void (*fit)(const void* traced, const Program& program, const FitCall& fit);
+  // The same for calls of a plan, dense and in a compute type; null where the steps are better taken as they are.
+  const void* (*trace_call)(const Program& program, const Call& call);
+  void (*forget_call)(const void* traced);
+  void (*run)(const void* traced, const Program& program, const Call& call);
 };
 
 struct TargetTable {
