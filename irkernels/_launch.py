@@ -15,9 +15,10 @@ from torch import Tensor
 
 from irkernels import _native, openmp, reference
 from irkernels._problem import Problem
+from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
-_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS = range(5)  # csrc/plan/plan.h, Stage
+_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
@@ -125,6 +126,7 @@ class Explanation:
     saved_bytes: int
     workspace: dict[str, int]  # bytes that each stage takes from torch's allocator
     blas_steps: int
+    training: str  # who takes the steps of a native fit
 
 
 _STAGES = {"value": _VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
@@ -143,8 +145,19 @@ def explain(
     return Explanation(
         up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, tuple(up.output_shape),
         up.saved * compute_dtype(dtype).itemsize, {name: _workspace(plan, dtype) for name, plan in plans.items()},
-        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
+        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)), _training(equation, wanted, shapes, dtype, nnz, up),
     )
+
+
+def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
+    """Who would take native training steps of the wanted operands; `...` axes are trials."""
+    empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
+    if plan.gather or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
+        return "in plain torch"
+    single = "".join(without_path(equation).replace("...", "").split())
+    ranks = [len(term) for term in single.split("->")[0].split(",")]
+    views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
+    return _native.training_tier(_native.plan_of_shapes(single, _TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials)
 
 
 def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:

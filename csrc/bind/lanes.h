@@ -36,11 +36,10 @@ inline std::vector<int64_t> spans_of(const Plan& plan, const py::tuple& operands
 }
 
 // Why a step is not for the lanes, or, unless they are forced, why a core is better; empty where it is.
-inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bool forced) {
+// numbers: of all operands of a trial.
+inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t trials, bool forced) {
   const TargetTable& target = targets.at({});
   if (!target.lanes) return std::string("the kernel target ") + target.name + " has no lanes";
-  int64_t numbers = 0;
-  for (const int64_t span : spans_of(plan, operands)) numbers += span;
   const auto beyond = [](const char* what, int64_t n) {
     return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " + std::to_string(kMostTraced);
   };
@@ -48,12 +47,29 @@ inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bo
   if (numbers > kMostTraced) return beyond("numbers", numbers);
   if (forced) return "";
   const int64_t width = target.lanes->vector_bytes / compute_bytes(plan);
-  const TierCost cost = tier_cost(plan.program(), numbers, plan.trials, width, target.lanes->compiles());
+  const TierCost cost = tier_cost(plan.program(), numbers, trials, width, target.lanes->compiles());
   if (cost.lanes <= cost.core) return "";
   std::ostringstream said;
   said.precision(2);
   said << "an estimated " << cost.core << " ns a step of all trials, " << cost.lanes << " in lanes";
   return said.str();
+}
+inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bool forced) {
+  int64_t numbers = 0;
+  for (const int64_t span : spans_of(plan, operands)) numbers += span;
+  return why_not_lanes(plan, numbers, plan.trials, forced);
+}
+
+// Who would take the steps of training so many trials, for the plan of one made from shapes.
+inline std::string training_tier(const Plan& plan, int64_t trials) {
+  int64_t numbers = 0;
+  for (const Operand& operand : plan.product.operands) {
+    int64_t elements = 1;
+    for (const int64_t extent : operand.shape) elements *= extent;
+    numbers += elements;
+  }
+  const std::string reason = why_not_lanes(plan, numbers, trials, false);
+  return reason.empty() ? "lanes: a trial in each SIMD lane" : "core: " + reason;
 }
 
 inline std::shared_ptr<LanesStep> lanes_trace(const Plan& plan, const py::args& arguments) {

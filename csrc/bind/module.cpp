@@ -118,7 +118,8 @@ PYBIND11_MODULE(_bind, m) {
       .def_property_readonly("length", &LanesStep::length)
       .def_property_readonly("compiled", &LanesStep::compiled)
       .def("bytes", &LanesStep::bytes);
-  m.def("why_not_lanes", &why_not_lanes);
+  m.def("why_not_lanes", py::overload_cast<const Plan&, const py::tuple&, bool>(&why_not_lanes));
+  m.def("training_tier", &training_tier);
   m.def("lanes_trace", &lanes_trace);
   m.def("lanes_fit", &lanes_fit);
   add_lane(m);

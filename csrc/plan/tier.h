@@ -10,7 +10,7 @@ namespace irk {
 constexpr int64_t kMostTraced = 16384;  // multiply-adds, and numbers, of a step that is written out
 
 // Of calls: the longest product worth writing out, the fewest trials of a call, and after how many of them it pays.
-constexpr int64_t kMostCalled = 400, kFewestCalled = 32, kServedFirst = 2000;
+constexpr int64_t kMostCalled = 1500, kFewestCalled = 32, kServedFirst = 2000;
 
 struct TierCost {
   double lanes, core;  // of a step of all trials
