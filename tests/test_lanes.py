@@ -189,6 +189,8 @@ def test_a_tier_needs_native_steps() -> None:
     model = model_of("ij,jk,kl->il")
     with pytest.raises(ValueError, match="tier='lanes' needs native steps, but Rprop"):
         irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, tier="lanes", progress=False)
+    ordinary = irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, progress=False)
+    assert ordinary.tier == "none: steps in a Python loop"
     half = model_of("ij,jk,kl->il", dtype=torch.bfloat16)
     with pytest.raises(ValueError, match="tier='core': torch.bfloat16 on cpu is trained in plain torch"):
         irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, tier="core", progress=False)

@@ -120,6 +120,7 @@ class OrdinarySteps:
     """loss.backward() and optimizer.step(), one step at a time; a trial that has stopped is put back after each."""
 
     optimizer_state = None  # the optimizer holds its own
+    tier = "none: steps in a Python loop"
 
     def __init__(
         self,
