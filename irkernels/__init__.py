@@ -8,7 +8,7 @@ from irkernels.functional import completion_loss, einsum, entries, gradients, mu
 from irkernels.info import build_info, explain
 from irkernels.observed import Coordinates, Observed
 from irkernels.pairwise import tensordot, transpose
-from irkernels.training import CheckpointError, Progress, Stop, Trajectory, fit
+from irkernels.training import CheckpointError, Determinant, Entry, Loss, Progress, Quantity, Running, Stop, Trajectory, fit
 
 try:
     __version__ = version("irkernels")
@@ -16,7 +16,8 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+source"
 
 __all__ = [
-    "CheckpointError", "Coordinates", "Observed", "Progress", "Stop", "Trajectory", "build_info", "completion_loss",
+    "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity", "Running", "Stop",
+    "Trajectory", "build_info", "completion_loss",
     "deterministic", "einsum", "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum",
     "tensordot", "transpose",
 ]

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from irkernels import _native, openmp, reference
-from irkernels._problem import Problem
 from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
-_VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, _TRAIN = range(6)  # csrc/plan/plan.h, Stage
+VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
-RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
@@ -43,7 +41,7 @@ def own_threads() -> int:
 def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
     """The product, or its entries at the coordinates."""
     operands = _resolved(operands)
-    plan = _plan(equation, _VALUE, (), operands, at)
+    plan = _plan(equation, VALUE, (), operands, at)
     output = _output(plan, operands[0], at)
     _run(plan, operands, at, output=output)
     return output if at is None else output.to(operands[0].dtype)
@@ -83,7 +81,7 @@ def loss(
     first = operands[0]
     output, saved = _output(plan, first, observed.coordinates), _saved(plan, first)
     losses = output.new_empty(plan.output_shape[:-1])
-    target = _target(observed.values, observed.weights, plan.output_shape, kind, delta, losses)
+    target = target_of(observed.values, observed.weights, plan.output_shape, kind, delta, losses)
     _run(plan, operands, observed.coordinates, output=output, saved=saved, target=target)
     return losses.to(first.dtype), output, saved
 
@@ -105,7 +103,7 @@ _native.set_surroundings(
 
 def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether every `...` axis of the entries is a trial axis of the plan (each operand has it)."""
-    plan = _plan(equation, _VALUE, (), operands, at)
+    plan = _plan(equation, VALUE, (), operands, at)
     total = 1
     for extent in plan.output_shape[:-1]:
         total *= extent
@@ -129,7 +127,7 @@ class Explanation:
     training: str  # who takes the steps of a native fit
 
 
-_STAGES = {"value": _VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
+_STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
 
 
 def explain(
@@ -157,7 +155,7 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtyp
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
     views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
-    return _native.training_tier(_native.plan_of_shapes(single, _TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials)
+    return _native.training_tier(_native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials)
 
 
 def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:
@@ -180,12 +178,12 @@ def build_facts() -> dict[str, object]:
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether the entries are cheaper from gathered rows of every operand than from any tensor of the contraction tree."""
-    return _plan(equation, _VALUE, (True,) * len(operands), operands, at).gather
+    return _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return _plan_without_memory(equation, _VALUE, (True,) * len(operands), operands, nnz).gather
+    return _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
 
 
 def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:
@@ -196,65 +194,6 @@ def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz
 def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> _native.Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
-
-
-def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
-    """Up to `steps` updates of every active trial, natively and in place: (losses [T], done [T] int64).
-
-    What irkernels/reference/fit.py computes, without returning to Python between the steps.
-    """
-    operands, rule = tuple(problem.operands), problem.rule
-    first, trials = operands[0], problem.trials
-    observed = problem.data if isinstance(problem.data, Observed) else None
-    at = observed.coordinates if observed else None
-    per_trial = [position not in problem.constants for position in range(len(operands))]
-    wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
-    single = tuple(operand[0] if each else operand for operand, each in zip(operands, per_trial))
-    if at is not None and prefers_gather(problem.equation, single, at):
-        if problem.tier is not None:
-            raise ValueError(f"tier={problem.tier!r}: no tensor of the product can be formed, its rows are gathered in plain torch")
-        return reference.fit_steps(problem, steps)  # no tensor of the tree can be formed: rows are gathered step by step
-    plan = _native.train_plan(problem.equation, wanted, per_trial, operands, trials, at.nnz if at else -1)
-    losses = torch.full((trials,), torch.nan, dtype=first.dtype)
-    done = torch.zeros(trials, dtype=torch.int64)
-    if observed:
-        target = _target(observed.values, observed.weights, [trials, at.nnz], problem.loss, problem.delta, losses)
-    else:
-        shape = plan.output_shape
-        dense = problem.data.reshape(-1, *shape) if problem.data.dim() > len(shape) else problem.data
-        target = _target(dense.flatten(-len(shape)) if shape else dense.unsqueeze(-1), None, [trials, -1], problem.loss,
-                         problem.delta, losses)
-    factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
-    threads = own_threads()
-    native_rule = (
-        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled), rule.hyper.contiguous(),
-        rule.clip, rule.clip_value, rule.step, rule.v,
-    )
-    rest = (*_coordinates(plan, at), target, native_rule, steps, problem.active.contiguous(), done, threads)
-    if _in_lanes(problem, plan, operands):
-        if problem.lanes is None:
-            problem.lanes = _native.lanes_trace(plan, operands, factors, None, *rest)
-            code = "machine code" if problem.lanes.compiled else "interpreted"
-            problem.served = f"lanes: {problem.lanes.length} operations a step, {code}"
-        scratch = torch.empty(problem.lanes.bytes(trials, threads), dtype=torch.uint8)
-        _native.lanes_fit(problem.lanes, plan, operands, factors, scratch, *rest)
-    else:
-        scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
-        _native.fit(plan, operands, factors, scratch, *rest)
-    return losses, done
-
-
-def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
-    """Whether a trial gets a lane or a core; problem.served says so in words. The bits are the same."""
-    if problem.served is None:
-        reason = _native.why_not_lanes(plan, operands, problem.tier == "lanes")
-        if problem.tier == "lanes" and reason:
-            raise ValueError(f"tier='lanes': {reason}")
-        if problem.tier == "core":
-            problem.served = "core: as asked"
-        else:
-            problem.served = f"core: {reason}" if reason else "lanes"
-    return problem.served.startswith("lanes")
 
 
 def _resolved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -283,7 +222,7 @@ def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
     return like.new_empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
-def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
+def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
     """Values and weights as [trials or 1, n] in compute dtype, with their strides between trials."""
     leading = list(shape[:-1])
 
@@ -299,7 +238,7 @@ def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: 
     return LOSSES[kind], delta, value_rows, value_stride, weight_rows, weight_stride, losses
 
 
-def _coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
+def coordinates_of(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
     if at is None:
         return -1, None, ()
     orders = (at.sorted_by(tuple(columns)) for columns in plan.orders)
@@ -331,7 +270,7 @@ def _run(
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
     cuda = operands[0].is_cuda
-    rest = (*_coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
+    rest = (*coordinates_of(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from irkernels._watching import Watching
 from irkernels.observed import Observed
 
 
@@ -61,6 +62,10 @@ class Problem:
     tier: str | None = None  # "lanes" or "core" of the native engine; None: as it finds best
     served: str | None = None  # the tier that took the steps, and why
     lanes: object = None  # the native engine's: a step written out, once made
+    watching: Watching | None = None  # what to note of the steps, and when to stop a trial; default: nothing
+
+    def __post_init__(self) -> None:
+        self.watching = self.watching or Watching(self.trials)
 
     @property
     def trials(self) -> int:

@@ -11,14 +11,13 @@ from irkernels import Observed
 from irkernels.nn import MatrixChain, Product
 from irkernels.optim import GroupRMSprop
 from irkernels.training import Stop, engines, fit
-from irkernels.training.stopping import Running
 
 F64 = torch.float64
 
 
 def _native_engine():
     try:
-        from irkernels._launch import fit_steps
+        from irkernels._launch_fit import fit_steps
     except ImportError as error:
         pytest.skip(f"native engine: {error}")
     return fit_steps
@@ -280,10 +279,3 @@ def test_a_gradient_that_overflows_stops_its_trial_before_the_step():
     run = quiet(model, torch.zeros(1), torch.optim.SGD(model.parameters(), lr=1e-30, momentum=0.5), steps=3)
     assert run.reason == ["steps", "diverged"] and run.stopped_at.tolist() == [3, 0]
     assert model.factors[0][1].item() == pytest.approx(1e-20) and model.factors[1][1].item() == pytest.approx(1e30)
-
-
-def test_patience_counts_consecutive_checks():
-    running = Running(1, torch.device("cpu"))
-    for step, loss in enumerate([0.5, 2.0, 0.5, 0.5, 0.5]):
-        running.check(Stop(1.0, patience=2), torch.tensor([loss]), step)
-    assert running.stopped_at.tolist() == [3] and not running.active.any()

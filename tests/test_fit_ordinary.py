@@ -196,7 +196,7 @@ def _foreign():
         ),
         (lambda: _call(lr=[0.1, 0.2]), ValueError, r"lr must be a number, got shape \[2\]"),
         (lambda: _call(lr=-0.1), ValueError, "lr must be finite and not negative"),
-        (lambda: _call(record=["losses"]), ValueError, "unknown metric 'losses'; known are loss, error"),
+        (lambda: _call(record=["losses"]), ValueError, "unknown metric 'losses'; known are loss, determinant, error"),
         (lambda: _call(record={"a": 1}), TypeError, r"expected {name: f\(model\)}, got {'a': 1}"),
         (lambda: _call(record=3), TypeError, "record must be names"),
         (lambda: _call(record="error"), ValueError, "error is the distance to truth=, which was not given"),

@@ -79,6 +79,43 @@ def test_bits_depend_neither_on_threads_nor_on_neighbours(kind, trials):
         assert all(torch.equal(a[3], b) for a, b in zip(results[0], alone.parameters()))
 
 
+@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_numbers_of_the_neighbours_change_no_bit(kind, dtype):
+    many, data = chain(3, dtype=dtype), observed(dtype=dtype)
+    quiet(many, data, made(kind, many.parameters()), steps=300, lr=RATES, hyper=OWN[kind], clip=[0.2, 10.0, 0.1])
+    for trial, clip in enumerate([0.2, 10.0, 0.1]):
+        one = chain(seed=(0, trial), dtype=dtype)
+        own = {name: values[trial] for name, values in OWN[kind].items()}
+        quiet(one, data, made(kind, one.parameters()), steps=300, lr=RATES[trial], hyper=own, clip=clip)
+        assert all(torch.equal(a[trial], b) for a, b in zip(many.parameters(), one.parameters()))
+
+
+def test_parameters_that_are_not_contiguous():
+    ours, theirs, data = chain(2), chain(2), observed()
+    for model in (ours, theirs):
+        for p in model.parameters():
+            p.data = p.data.mT.contiguous().mT
+    mine, other = made("adamw, all", ours.parameters()), made("adamw, all", theirs.parameters())
+    for taken in (quiet, eager, quiet):
+        taken(ours, data, mine, steps=10)
+    eager(theirs, data, other, 30)
+    for p, q in zip(ours.parameters(), theirs.parameters()):
+        assert not p.is_contiguous() and mine.state[p]["exp_avg"].stride() == other.state[q]["exp_avg"].stride()
+        torch.testing.assert_close(p, q, rtol=1e-11, atol=1e-11)
+    same_state(mine, ours, other, theirs)
+
+
+def test_a_diverged_trial_withholds_adams_state_and_keeps_its_factors():
+    """Its loss is finite nowhere from the start, the others' everywhere."""
+    model, data = chain(3, scale=[0.3, 1e160, 0.3]), observed()
+    before = [p.detach()[1].clone() for p in model.parameters()]
+    run = quiet(model, data, made("adam", model.parameters()), steps=20)
+    assert run.reason == ["steps", "diverged", "steps"] and run.optimizer_state["step"].tolist() == [[20, 0, 20]]
+    assert all(torch.equal(p[1], old) for p, old in zip(model.parameters(), before))
+    assert all((moment[1] == 0).all() for each in run.optimizer_state["moments"] for moment in each)
+
+
 def test_trials_that_ended_apart_keep_their_state_in_the_trajectory():
     many, data = chain(3, depth=2, scale=1.0), observed()
     optimizer = made("adam", many.parameters(), lr=2e-2)
@@ -176,6 +213,13 @@ def call(model=None, optimizer=None, **options):
 def test_bad_arguments_are_named(options, error, says):
     with pytest.raises(error, match=says):
         call(**options)
+
+
+def test_a_state_and_a_checkpoint_are_one_too_many(tmp_path):
+    model = chain(3)
+    run = call(model, lr=RATES, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="optimizer_state: the checkpoint to resume from has a state of its own"):
+        call(model, resume=tmp_path / "run", optimizer_state=run.optimizer_state, steps=2, lr=RATES)
 
 
 def test_a_state_of_another_fit_is_refused():

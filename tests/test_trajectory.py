@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -220,60 +215,6 @@ def test_checkpoints_are_replaced_whole_and_leave_nothing_behind(tmp_path):
         run_fit(chain(), 5, checkpoint=tmp_path / "missing" / "run.pt")
     with pytest.raises(FileNotFoundError):
         run_fit(chain(), 5, resume=tmp_path / "missing.pt")
-
-
-def test_a_damaged_checkpoint_is_one_kind_of_error(tmp_path):
-    file = tmp_path / "run.pt"
-    run_fit(chain(), 10, record="loss", checkpoint=file)
-    good = files.read(file, "Checkpoint")
-    content, draw, refused = file.read_bytes(), random.Random(0), 0
-    for case in range(300):
-        bad = bytearray(content)
-        if case % 3 == 0:
-            bad = bad[: draw.randrange(len(bad))]
-        else:
-            for _ in range(draw.choice([1, 1, 50])):
-                bad[draw.randrange(len(bad))] ^= 1 << draw.randrange(8)
-        file.write_bytes(bytes(bad))
-        try:
-            assert files.digest(files.read(file, "Checkpoint")) == files.digest(good)  # the bit was nowhere in use
-        except CheckpointError:
-            refused += 1
-    assert refused >= 150
-    run, _ = run_fit(chain(), 10, record="loss")
-    run.save(file)
-    with pytest.raises(CheckpointError, match="irkernels.Trajectory of version 1, expected irkernels.Checkpoint"):
-        run_fit(chain(), 10, resume=file)
-
-
-_KILLED = """
-import sys, torch
-sys.path.insert(0, {tests!r})
-from test_trajectory import chain, run_fit
-run_fit(chain(2), 10**7, record=["loss"], record_every=10, checkpoint={file!r}, checkpoint_every=0)
-"""
-
-
-def test_a_killed_run_leaves_a_checkpoint_that_continues(tmp_path):
-    file = tmp_path / "run.pt"
-    script = _KILLED.format(tests=os.path.dirname(__file__), file=os.fspath(file))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not file.exists() or files.read(file, "Checkpoint")["reached"] < 20:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    reached = files.read(file, "Checkpoint")["reached"]
-    resumed, whole = chain(2, seed=5), chain(2)
-    options = dict(record=["loss"], record_every=10)
-    actual, _ = run_fit(resumed, reached + 33, resume=file, **options)
-    exactly(actual, run_fit(whole, reached + 33, **options)[0])
-    assert torch.equal(resumed(), whole())
 
 
 @pytest.mark.parametrize("trials", [None, 3])

@@ -1,8 +1,8 @@
 // A plan's steps run on addresses read from tensors: the verbs' calls and native training.
 #pragma once
 #include "bind/arguments.h"
-#include "bind/pages.h"
-#include "bind/state.h"
+#include "bind/buffers.h"
+#include "bind/watching.h"
 #include "plan/tier.h"
 
 namespace irk {
@@ -14,23 +14,6 @@ inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place =
   if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads), &bytes))
     throw std::overflow_error("the workspace would have more than 2^63 bytes");
   return bytes;
-}
-
-inline void* address(const py::object& tensor) { return tensor.is_none() ? nullptr : framework.read(tensor).data; }
-
-// The address of a tensor that the call writes whole.
-inline void* fresh(const py::object& tensor) {
-  if (tensor.is_none()) return nullptr;
-  const TensorView v = framework.read(tensor);
-  if (v.place.kind == DeviceKind::cpu) ask_for_large_pages(v);
-  return v.data;
-}
-
-// The constant that stands for an absent operand, in the plan's type.
-inline void* one(const Plan& plan) {
-  static float one32 = 1;
-  static double one64 = 1;
-  return plan.dtype == Dtype::f64 ? static_cast<void*>(&one64) : static_cast<void*>(&one32);
 }
 
 // Whether a tensor is what forward kept for backward, by its looks.
@@ -58,22 +41,6 @@ inline void run_steps(const TargetTable& target, const Plan& plan, const Call& c
   if (plan.work * plan.trials < kReleaseWork) return run();
   const py::gil_scoped_release release;
   run();
-}
-
-inline std::vector<void*> buffers_of(const Plan& plan, const py::tuple& operands, const py::object& gradients, Place& place) {
-  const size_t n = plan.product.operands.size();
-  std::vector<void*> buffers(kOperands + 2 * n, nullptr);
-  buffers[kOne] = one(plan);
-  for (size_t i = 0; i < n; ++i) {
-    const TensorView v = framework.read(operands[i]);
-    buffers[kOperands + i] = v.data;
-    place = v.place;  // of all, as plan() has seen
-  }
-  if (!gradients.is_none()) {
-    const auto given = gradients.cast<py::tuple>();
-    for (size_t i = 0; i < n; ++i) buffers[kOperands + n + i] = fresh(given[i]);
-  }
-  return buffers;
 }
 
 // Whether every number of a contiguous tensor is finite.
@@ -147,18 +114,19 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
 }
 
 // A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
-// loss, rule, steps, active, done, threads); factors: see factor_of; rule: see rule_of.
+// loss, rule, steps, active, done, threads, watching); factors: see factor_of; rule: see rule_of; watching: see Watching.
 class FitArguments {
  public:
   FitArguments(const Plan& plan, const py::tuple& given)
       : operands(given[0].cast<py::tuple>()), buffers_(buffers_of(plan, operands, py::none(), place)),
         entries_(framework, plan, given[3].cast<int64_t>(), given[4], given[5].cast<py::tuple>()),
-        target_(target_of(framework, given[6].cast<py::tuple>())) {
+        target_(target_of(framework, given[6].cast<py::tuple>())), watch_(given[12].cast<py::tuple>()) {
     buffers_[kScratch] = address(given[2]);
     for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>(), ties_));
     call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
             rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
-            static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10]))};
+            static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10])), watch_.first,
+            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts};
   }
   FitArguments(const FitArguments&) = delete;
 
@@ -170,6 +138,7 @@ class FitArguments {
   std::vector<void*> buffers_;
   const EntriesArgument entries_;
   const Target target_;
+  const Watching watch_;
   std::vector<Factor> factors_;
   std::vector<Tie> ties_;
 };

@@ -104,9 +104,9 @@ PYBIND11_MODULE(_bind, m) {
   m.def("plan", [](const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz, const py::object& cotangent) {
     return std::const_pointer_cast<Plan>(plan(equation, stage, wanted, operands, nnz, cotangent));
   });
-  m.def("train_plan", [](const std::string& equation, const std::vector<bool>& wanted, const std::vector<bool>& per_trial, const py::tuple& operands,
-                         int64_t trials, int64_t nnz) {
-    return std::const_pointer_cast<Plan>(train_plan(equation, wanted, per_trial, operands, trials, nnz));
+  m.def("train_plan", [](const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
+                         const py::tuple& operands, int64_t trials, int64_t nnz) {
+    return std::const_pointer_cast<Plan>(train_plan(equation, stage, wanted, per_trial, operands, trials, nnz));
   });
   m.def("plan_of_shapes", [](const std::string& equation, int stage, const std::vector<bool>& wanted,
                              const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>& views, int dtype, int64_t nnz) {

@@ -105,8 +105,9 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
   return find_plan(equation, Stage(stage), flags, views, dtype, nnz, &g);
 }
 
-// One step of training: the factors carry a leading trial axis, the constants do not; wanted: those that move.
-inline PlanPointer train_plan(const std::string& equation, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
+// One step of training, or (Stage::value) the product as training watches it: the factors carry a leading trial axis, the
+// constants do not; wanted: those that move.
+inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
                               const py::tuple& operands, int64_t trials, int64_t nnz) {
   Dtype dtype = Dtype::f32;
   const auto views = read_operands(operands, dtype);
@@ -118,7 +119,7 @@ inline PlanPointer train_plan(const std::string& equation, const std::vector<boo
   }
   request.wanted = wanted;
   request.dtype = dtype;
-  request.stage = Stage::train;
+  request.stage = Stage(stage);
   request.nnz = nnz;
   request.trials = trials;
   return make_plan(request);

@@ -1,6 +1,7 @@
 // What a native training run is told, as plain data: the step list of one step, the factors and the update rule.
 #pragma once
 #include "plan/program.h"
+#include "plan/records.h"
 
 namespace irk {
 
@@ -48,6 +49,11 @@ struct FitCall {
   int64_t steps;
   const uint8_t* active;  // [trials]
   int64_t* done;          // [trials] updates made by this call
+  int64_t first;          // number of the first step
+  int32_t look_back;      // looks at the state after the last step too, without an update
+  const Records* records; // or null
+  const Limits* limits;   // or null
+  Verdict* verdicts;      // [trials] why a trial left, none while it runs
 };
 
 // How a call is shared: whole trials over threads, or every step of each trial over a team of threads.

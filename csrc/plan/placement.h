@@ -126,7 +126,7 @@ class Placement {
     const size_t n = product_.operands.size(), n_buffers = kOperands + 2 * n;
     output_ = tensor_of({kOutput, 0}, product_.output, output_strides);
     for (size_t l = 0; l < product_.letters.size(); ++l) local_.set(l, product_.letters[l].extent != 1);
-    if (request_.stage == Stage::train) return train_trials();
+    if (!request_.trial_strides.empty()) return outer_trials();
     for (size_t at = product_.output.size(); at-- > 0;) {  // innermost last in the output is fastest in the saved buffer
       const int l = product_.output[at];
       const bool everywhere = product_.letters[l].ellipsis && local_[l] &&
@@ -151,7 +151,7 @@ class Placement {
     }
   }
 
-  void train_trials() {
+  void outer_trials() {
     std::vector<int64_t> strides(kOperands + 2 * product_.operands.size(), 0);
     std::copy(request_.trial_strides.begin(), request_.trial_strides.end(), strides.begin() + kOperands);
     plan_.trials = request_.trials;

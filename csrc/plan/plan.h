@@ -27,8 +27,8 @@ struct PlanRequest {
   Stage stage = Stage::value;
   int64_t nnz = -1;                    // listed coordinates, -1: dense
   View cotangent;                      // backward, gradients: a dense cotangent's shape and strides
-  int64_t trials = 1;                  // train: trials outside the equation,
-  std::vector<int64_t> trial_strides;  //        and the operands' strides between them
+  int64_t trials = 1;                  // in training: trials outside the equation,
+  std::vector<int64_t> trial_strides;  //              and the operands' strides between them
 };
 
 // A contraction that is one (batched) matrix product: extents {batch, rows, columns, depth}, strides {batch, row, column}

@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "run/sweep.h"
+#include "run/watch.h"
 #include "steps/gradients.h"
 #include "steps/update.h"
 
@@ -27,9 +27,10 @@ struct TeamNotes {
 template <class T>
 class Fit {
  public:
-  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes)
+  // part: which of the threads' workspaces is this team's.
+  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, int part)
       : program_(program), fit_(fit), team_(team), notes_(notes), trials_(trial_count(program)),
-        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop) {}
+        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team, trials_, part) {}
 
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial]) return;
@@ -37,18 +38,30 @@ class Fit {
     seat(frame, program_, fit_.call.buffers, trial, scratch);
     if (team_.rank == 0)
       for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
-    for (int64_t step = 0; step < fit_.steps; ++step) {
-      for (int s = 0; s < program_.n_steps; ++s) {
-        frame.run(program_.steps[s], team_);
-        team_.sync();
-      }
+    watch_.begin(trial);
+    const int64_t last = fit_.first + fit_.steps;
+    for (int64_t step = fit_.first; step < last; ++step) {
+      evaluate(frame);
+      if (!watch_.look(step)) return;
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
       if (fit_.n_ties) team_.sync();
-      if (!update(trial, reinterpret_cast<const T*>(scratch))) return;
+      if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
     }
+    if (fit_.look_back) {
+      evaluate(frame);
+      if (!watch_.look(last)) return;
+    }
+    watch_.done();
   }
 
  private:
+  void evaluate(const Frame<T>& frame) const {
+    for (int s = 0; s < program_.n_steps; ++s) {
+      frame.run(program_.steps[s], team_);
+      team_.sync();
+    }
+  }
+
   void add(const Tie& tie, T* scratch) const {
     T *const to = scratch + tie.to, *const from = scratch + tie.from;
     for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) to[i] += from[i];
@@ -123,6 +136,7 @@ class Fit {
   TeamNotes& notes_;
   const int64_t trials_;
   const bool norm_;
+  Watch<T> watch_;
 };
 
 }  // namespace irk

@@ -4,13 +4,9 @@
 
 #include "core/pack.h"
 #include "plan/tape.h"
+#include "steps/numbers.h"
 
 namespace irk {
-
-inline float root(float a) { return std::sqrt(a); }
-inline double root(double a) { return std::sqrt(a); }
-template <class T>
-inline Pack<T> root(Pack<T> a) { return sqrt(a); }
 
 // What operators do not say of a number or a pack.
 template <class V>

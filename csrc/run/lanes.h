@@ -4,6 +4,7 @@
 #include "run/buffers.h"
 #include "run/lane_paces.h"
 #include "run/traced_step.h"
+#include "run/watch.h"
 
 namespace irk {
 
@@ -11,33 +12,40 @@ namespace irk {
 template <class T, class V>
 class Lanes {
   static constexpr int W = sizeof(V) / sizeof(T);
+  inline static const Team kAlone{};
 
  public:
-  Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x)
-      : step_(step), tape_(step.tape), program_(program), fit_(fit), trials_(trial_count(program)), x_(x), paces_(tape_, fit, trials_, x) {}
+  // part: of the threads that share the packs.
+  Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x, int part)
+      : step_(step), tape_(step.tape), program_(program), fit_(fit), trials_(trial_count(program)), x_(x), paces_(tape_, fit, trials_, x) {
+    for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, part);
+  }
 
   // own: the trials of this pack, 1 to W of them.
   void run(const int64_t* own, int n) {
     for (int lane = 0; lane < W; ++lane) {
       trial_[lane] = own[std::min(lane, n - 1)];
       live_[lane] = lane < n;
+      if (live_[lane]) watches_[size_t(lane)].begin(trial_[lane]);
     }
     paces_.begin(trial_, live_);
     load();
     interpret(tape_.once.data(), tape_.once.data() + tape_.once.size(), packs());
-    for (int64_t left = fit_.steps; left > 0 && n > 0;) {
-      if (!step_.steady || left == fit_.steps) {
-        if (step_.gradients(packs())) update(), --left;
-        else n -= drop();
-      } else {
-        const int64_t made = step_.steps(packs(), left);
-        count(made);
-        left -= made;
-        if (left) n -= drop();
-      }
+    const int64_t last = fit_.first + fit_.steps;
+    for (int64_t step = fit_.first; step < last && some_live();) {
+      const int64_t free = step_.steady && step > fit_.first ? steps_unseen(step, last) : 0;
+      const int64_t made = free ? step_.steps(packs(), free) : 0;
+      count(made);
+      step += made;
+      if (step < last && made == free) step += one(step);
+      else if (step < last) drop(step);
+    }
+    if (fit_.look_back && some_live()) {
+      step_.gradients(packs());
+      look(last);
     }
     for (int lane = 0; lane < W; ++lane)
-      if (live_[lane]) store(lane);
+      if (live_[lane]) finish(lane);
   }
 
  private:
@@ -78,11 +86,38 @@ class Lanes {
     return static_cast<T*>(factor ? of.data : of.moments[leaf.which % kMoments]) + trial * of.elements + leaf.index;
   }
 
-  void update() {
+  // One step that is looked at, or whose coefficients are its own; how many updates were made.
+  int64_t one(int64_t step) {
+    const bool whole = step_.gradients(packs());
+    if (seen(step)) look(step);
+    if (!whole) drop(step);
+    if (!some_live()) return 0;
     paces_.next(trial_, live_);
     for (int lane = 0; lane < W; ++lane)
       if (live_[lane]) ++fit_.done[trial_[lane]];
     step_.update(packs());
+    return 1;
+  }
+
+  // Whether something is noted or checked at a step, and how many steps from here on nothing is.
+  bool seen(int64_t step) const {
+    return (fit_.records && (fit_.records->n_each_step || step % fit_.records->every == 0)) || (fit_.limits && step % fit_.limits->every == 0);
+  }
+  int64_t steps_unseen(int64_t step, int64_t last) const {
+    if (fit_.records && fit_.records->n_each_step) return 0;
+    const auto before = [&](int64_t every) { return (step + every - 1) / every * every - step; };
+    int64_t n = last - step;
+    if (fit_.records) n = std::min(n, before(fit_.records->every));
+    if (fit_.limits) n = std::min(n, before(fit_.limits->every));
+    return n;
+  }
+  void look(int64_t step) {
+    for (int lane = 0; lane < W; ++lane) {
+      if (!live_[lane]) continue;
+      store(lane);
+      if (!watches_[size_t(lane)].look(step)) retire(lane);
+    }
+    refill();
   }
 
   void count(int64_t made) {
@@ -93,20 +128,34 @@ class Lanes {
     }
   }
 
-  // Lanes whose loss or gradients are not finite are stored as they are and repeat another from here on; returns how many.
-  int drop() {
-    int dropped = 0;
+  bool some_live() const { return std::find(live_, live_ + W, true) != live_ + W; }
+
+  // Lanes whose loss or gradients are not finite stay as they are.
+  void drop(int64_t step) {
     for (int lane = 0; lane < W; ++lane) {
       if (!live_[lane] || at(tape_.check, lane) == 0) continue;
       store(lane);
-      live_[lane] = false;
-      ++dropped;
+      watches_[size_t(lane)].leave(step, Verdict::diverged);
+      retire(lane);
     }
+    refill();
+  }
+  void finish(int lane) {
+    store(lane);
+    watches_[size_t(lane)].done();
+  }
+  void retire(int lane) {
+    live_[lane] = false;
+    empty_ = true;
+  }
+  // Lanes without a trial repeat another's.
+  void refill() {
+    if (!empty_ || !some_live()) return;
     const int from = int(std::find(live_, live_ + W, true) - live_);
-    for (int lane = 0; from < W && lane < W; ++lane)
+    for (int lane = 0; lane < W; ++lane)
       for (int32_t number = 0; !live_[lane] && number < tape_.numbers; ++number) at(number, lane) = at(number, from);
-    if (dropped && from < W) paces_.begin(trial_, live_);
-    return dropped;
+    paces_.begin(trial_, live_);
+    empty_ = false;
   }
   void store(int lane) const {
     const int64_t trial = trial_[lane];
@@ -124,8 +173,10 @@ class Lanes {
   const int64_t trials_;
   T* x_;  // [numbers, W]
   LanePaces<T, W> paces_;
+  std::vector<Watch<T>> watches_;  // [W]
   int64_t trial_[W];
   bool live_[W];
+  bool empty_ = false;  // some lane has lost its trial
 };
 
 }  // namespace irk

@@ -140,13 +140,13 @@ inline Traced smaller(Traced a, Traced b) { return Traced::of(recording->least(b
 inline Traced larger(Traced a, Traced b) { return Traced::of(recording->most(b.id, a.id)); }
 
 // What steps/loss.h asks of a number.
-inline Traced magnitude(Traced r) { return Traced::of(recording->both(r.id, recording->leaf(LeafKind::magnitude, 0, 0))); }
+inline Traced absolute(Traced r) { return Traced::of(recording->both(r.id, recording->leaf(LeafKind::magnitude, 0, 0))); }
 inline Traced with_sign(Traced size, Traced r) {
   return Traced::of(recording->either(size.id, recording->both(r.id, recording->leaf(LeafKind::sign, 0, 0))));
 }
 inline Traced sign_of(Traced r) {  // the magnitude, made larger than 1 unless it is 0, then cut at 1
   const Traced large(recording->wide() ? 0x1p1000 : 0x1p100);
-  return with_sign(smaller(magnitude(r) * large * large, Traced(1)), r);
+  return with_sign(smaller(absolute(r) * large * large, Traced(1)), r);
 }
 inline Traced counted(Traced weight, Traced term) {
   if (recording->is_literal(weight.id)) return recording->literal_of(weight.id) == 0 ? Traced() : term;

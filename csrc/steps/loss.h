@@ -13,8 +13,8 @@ struct LossTerm {
   T value, slope;  // mse: half the slope, its 2 joins the division
 };
 
-IRK_FN inline float magnitude(float r) { return std::fabs(r); }
-IRK_FN inline double magnitude(double r) { return std::fabs(r); }
+IRK_FN inline float absolute(float r) { return std::fabs(r); }
+IRK_FN inline double absolute(double r) { return std::fabs(r); }
 IRK_FN inline float with_sign(float size, float r) { return std::copysign(size, r); }
 IRK_FN inline double with_sign(double size, double r) { return std::copysign(size, r); }
 template <class T>
@@ -30,10 +30,10 @@ IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
   switch (kind) {
     case Loss::mse: return {r * r, r};
     case Loss::half_sse: return {r * r * T(0.5), r};
-    case Loss::l1: return {magnitude(r), sign_of(r)};
+    case Loss::l1: return {absolute(r), sign_of(r)};
     default: break;
   }
-  const T size = magnitude(r), cut = smaller(size, delta);
+  const T size = absolute(r), cut = smaller(size, delta);
   return {cut * (size - cut * T(0.5)), with_sign(cut, r)};
 }
 

@@ -33,8 +33,8 @@ void fit_packs(const TracedStep& step, const Program& program, const FitCall& fi
   const int32_t threads = int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
   parallel(threads, [&](const Team& team) {
     T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
-    if (step.single) return Lanes<T, T>(step, program, fit, x).run(active.data(), 1);
-    Lanes<T, Pack<T>> lanes(step, program, fit, x);
+    if (step.single) return Lanes<T, T>(step, program, fit, x, team.rank).run(active.data(), 1);
+    Lanes<T, Pack<T>> lanes(step, program, fit, x, team.rank);
     for (int64_t pack = team.begin(packs); pack < team.end(packs); ++pack) {
       const int64_t first = pack * step.lanes();
       lanes.run(active.data() + first, int(std::min(step.lanes(), int64_t(active.size()) - first)));

@@ -14,6 +14,7 @@ from torch import Tensor
 from irkernels.observed import Observed
 from irkernels.reference.einsum import einsum
 from irkernels.reference.losses import LOSSES, completion_loss
+from irkernels.reference.recording import Watch
 from irkernels.reference.rules import update
 
 if TYPE_CHECKING:
@@ -25,19 +26,29 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
 
     losses[t] is the loss at the start of the last step that trial t attempted (NaN where it attempted none) and
     done[t] the updates it made; a trial whose loss or gradient is not finite stops there, its factors as they are.
+    What problem.watching asks for is noted in it.
     """
     active = problem.active.clone()
     losses = torch.full(active.shape, torch.nan, dtype=problem.factors[0].dtype, device=active.device)
     done = torch.zeros_like(active, dtype=torch.int64)
-    for _ in range(steps):
+    problem.watching.prepare(steps, active.device)
+    first = problem.watching.first
+    watch = Watch(problem.watching, steps, lambda: einsum(problem.trial_equation, *problem.operands))
+    for step in range(first, first + steps):
         if not active.any():
             break
         now, gradients = losses_and_gradients(problem)
         losses = torch.where(active, now, losses)
+        active = watch.look(step, losses, active)
         finite = [torch.isfinite(gradient).flatten(1).all(1) for gradient in gradients]
-        active = active & torch.isfinite(now) & torch.stack(finite).all(0)
+        broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
+        watch.leave(step, losses, broken)
+        active = active & ~broken
         update(problem.rule, problem.factors, gradients, active)
         done += active
+    if problem.watching.look_back and active.any():
+        losses = torch.where(active, losses_and_gradients(problem)[0], losses)
+        watch.look(first + steps, losses, active)
     return losses, done
 
 
@@ -58,5 +69,5 @@ def losses_and_gradients(problem: Problem) -> tuple[Tensor, tuple[Tensor, ...]]:
 def dense_loss(product: Tensor, target: Tensor, loss: str, delta: float, trials: bool) -> Tensor:
     """The loss over all entries of the product, every one observed: [T] with trials, else a scalar."""
     pointwise = LOSSES[loss](product, target.expand_as(product), delta)
-    pointwise = pointwise.flatten(1) if trials else pointwise.flatten()
+    pointwise = pointwise.reshape(len(pointwise), -1) if trials else pointwise.flatten()
     return pointwise.sum(-1) if loss == "half_sse" else pointwise.mean(-1)

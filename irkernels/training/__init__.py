@@ -3,7 +3,10 @@
 from irkernels.training.checkpoint import CheckpointError
 from irkernels.training.loop import fit
 from irkernels.training.progress import Progress
+from irkernels.training.quantities import Determinant, Entry, Loss, Quantity, Running
 from irkernels.training.stopping import Stop
 from irkernels.training.trajectory import Trajectory
 
-__all__ = ["CheckpointError", "Progress", "Stop", "Trajectory", "fit"]
+__all__ = [
+    "CheckpointError", "Determinant", "Entry", "Loss", "Progress", "Quantity", "Running", "Stop", "Trajectory", "fit",
+]  # fmt: skip

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
+import io
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-_VERSION = 1
+_VERSION = 2
+_SEAL = b"irkernels sealed"  # ends a file, followed by the hash of all that comes before it
+_HASH_BYTES = 32
+_SUFFIX = ".unfinished"  # of the temporary file
 
 
 class CheckpointError(ValueError):
@@ -22,11 +27,12 @@ class CheckpointError(ValueError):
 def write(path: str | os.PathLike, kind: str, body: dict[str, Any]) -> None:
     """body under path, atomically: whoever reads sees the old file or the new one, also after a crash."""
     path = Path(path)
-    content = {"format": f"irkernels.{kind}", "version": _VERSION, "digest": digest(body), "body": body}
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
+            sealed = _Sealed(file)
+            torch.save({"format": f"irkernels.{kind}", "version": _VERSION, "body": body}, sealed)
+            sealed.close()
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode would hide the file from everyone else
@@ -39,23 +45,59 @@ def write(path: str | os.PathLike, kind: str, body: dict[str, Any]) -> None:
 
 
 def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
-    """What `write` was given. Raises OSError (no such file) and CheckpointError (not such a file, or damaged)."""
-    with open(path, "rb") as file:
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-            found, version, expected = content["format"], content["version"], content["digest"]
-            actual = digest(content["body"])
-        except Exception as error:  # a damaged file fails in as many ways as it has bytes
-            raise CheckpointError(
-                f"{os.fspath(path)!r} is damaged or not written by irkernels: {error!r:.200}"
-            ) from error
-    if found != f"irkernels.{kind}" or version != _VERSION:
+    """What `write` was given. Raises OSError (no such file) and CheckpointError (not such a file, or damaged).
+
+    Nothing of a file is interpreted before its hash has been found right, and no code in it is ever run.
+    """
+    content = Path(path).read_bytes()
+    end = len(content) - len(_SEAL) - _HASH_BYTES
+    payload = memoryview(content)[: max(end, 0)]
+    if end < 0 or content[end:-_HASH_BYTES] != _SEAL or _hash(payload).digest() != content[-_HASH_BYTES:]:
+        raise CheckpointError(f"{os.fspath(path)!r} is damaged or not written by irkernels")
+    try:
+        found = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        kind_found, version, body = found["format"], found["version"], found["body"]
+    except Exception as error:  # sealed by somebody, but not by write()
+        raise CheckpointError(f"{os.fspath(path)!r} was not written by irkernels: {error!r:.200}") from error
+    if kind_found != f"irkernels.{kind}" or version != _VERSION:
         raise CheckpointError(
-            f"{os.fspath(path)!r} is a {found} of version {version}, expected irkernels.{kind} of version {_VERSION}"
+            f"{os.fspath(path)!r} is a {kind_found} of version {version},"
+            f" expected irkernels.{kind} of version {_VERSION}"
         )
-    if actual != expected:
-        raise CheckpointError(f"{os.fspath(path)!r} is damaged: its contents do not have the digest written with them")
-    return content["body"]
+    return body
+
+
+def clear_unfinished(path: str | os.PathLike) -> None:
+    """Removes what runs killed while writing this file have left beside it."""
+    path = Path(path)
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+class _Sealed:
+    """A file that ends with the hash of what was written to it; torch.load and zip readers look past that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash = file, _hash()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.write(_SEAL + self._hash.digest())
+
+
+def _hash(data: Any = b"") -> Any:
+    return hashlib.blake2b(data, digest_size=_HASH_BYTES)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
 
 
 def same_settings(path: str | os.PathLike, saved: dict[str, Any], now: dict[str, Any]) -> None:

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
-from irkernels._launch import fit_steps as _engine
+from irkernels._launch_fit import fit_steps as _engine
 from irkernels._problem import HYPERS, Problem
+from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
+from irkernels.reference.recording import Watch
 from irkernels.reference.rules import clipped
 from irkernels.training.checkpoint import digest
 from irkernels.training.data import model_loss
+from irkernels.training.distributed import Ranks, observations_share
 from irkernels.training.exchange import adopt_state, hand_back, load_state, state_of
 from irkernels.training.overrides import Overrides
 from irkernels.training.rules import read_rule, standing, trained
@@ -54,9 +57,9 @@ class NativeSteps:
             factor = self.problem.factors[0]
             raise ValueError(f"tier={tier!r}: {factor.dtype} on {factor.device} is trained in plain torch")
 
-    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
-        """(losses [T], done [T]) of up to `steps` updates of every active trial."""
-        self.problem.active = active
+    def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
+        """(losses [T], done [T]) of up to `steps` updates of every active trial; watching has what is noted of them."""
+        self.problem.active, self.problem.watching = active, watching
         losses, done = self._engine()(self.problem, steps)
         self._publish()
         return losses, done
@@ -78,6 +81,16 @@ class NativeSteps:
             for parameter, factor in zip(self._trained, self.problem.factors):
                 if parameter.data_ptr() != factor.data_ptr():
                     parameter.copy_(factor.view(parameter.shape))
+
+    def gather(self, ranks: Ranks) -> None:
+        """The trials of all ranks, factors and state."""
+        rule = self.problem.rule
+        for tensor in (*self.problem.factors, *(moment for moments in rule.moments for moment in moments)):
+            ranks.gather(tensor)
+        for tensor in (rule.v, rule.step):
+            if tensor is not None:
+                ranks.gather(tensor, axis=1)
+        self._publish()
 
     def write_back(self) -> None:
         """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
@@ -144,21 +157,29 @@ class OrdinarySteps:
         if not self._parameters:
             raise ValueError("the model has no factor that requires grad")
 
-    def advance(self, steps: int, active: Tensor) -> tuple[Tensor, Tensor]:
+    def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
         active = active.clone()
+        watching.prepare(steps, active.device)
+        watch = Watch(watching, steps, self._product)
         losses = torch.full(active.shape, torch.nan, dtype=self._parameters[0].dtype, device=active.device)
         done = torch.zeros_like(active, dtype=torch.int64)
         with self._borrowed():
-            for _ in range(steps):
+            for step in range(watching.first, watching.first + steps):
                 if not active.any():
                     break
                 now, gradients = self._gradients()
                 losses = torch.where(active, now, losses)
+                active = watch.look(step, losses, active)
                 finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
-                active = active & torch.isfinite(now) & torch.stack(finite).all(0)
+                broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
+                watch.leave(step, losses, broken)
+                active = active & ~broken
                 if active.any():
                     self._step(clipped(gradients, *self._clips(active.device)), active)
                 done += active
+            if watching.look_back and active.any():
+                losses = torch.where(active, self._gradients()[0], losses)
+                watch.look(watching.first + steps, losses, active)
         return losses, done
 
     @contextmanager
@@ -187,6 +208,10 @@ class OrdinarySteps:
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
 
+    def _product(self) -> Tensor:
+        with torch.no_grad():
+            return self._model() if self._model.trials is not None else self._model()[None]
+
     def _step(self, gradients: list[Tensor], active: Tensor) -> None:
         masks = [active.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
         for parameter, gradient, mask in zip(self._parameters, gradients, masks):
@@ -197,6 +222,9 @@ class OrdinarySteps:
             with torch.no_grad():
                 for parameter, mask, old in zip(self._parameters, masks, before):
                     parameter.copy_(torch.where(mask, parameter, old))
+
+    def gather(self, ranks: Ranks) -> None:
+        pass  # every rank has taken every step
 
     def adopt(self, state: dict[str, Any]) -> None:
         raise ValueError("optimizer_state= needs native steps, which this fit has not")
@@ -238,3 +266,20 @@ class OrdinarySteps:
                 for name, value in saved["state"].get(number, {}).items():
                     if isinstance(value, Tensor):  # torch has cast it to the parameter's dtype
                         mine[name] = value.to(mine[name].device, copy=True)
+
+
+class SharedSteps(OrdinarySteps):
+    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed."""
+
+    def __init__(
+        self, model: Product, data: Observed, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
+        ranks: Ranks,
+    ) -> None:  # fmt: skip
+        super().__init__(model, data, optimizer, loss, delta, overrides)
+        self._ranks, self._share = ranks, observations_share(ranks, data, loss, model.trials or 1)
+
+    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
+        losses, gradients = super()._gradients()
+        shares = [self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients)]
+        losses, *gradients = self._ranks.add([each * share for each, share in zip((losses, *gradients), shares)])
+        return losses, gradients

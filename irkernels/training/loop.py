@@ -13,16 +13,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from irkernels._arguments import integer
+from irkernels._watching import Watching
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.training import checkpoint as files
 from irkernels.training.data import checked_data, checked_loss
-from irkernels.training.engines import NativeSteps, OrdinarySteps
+from irkernels.training.distributed import Ranks, read_ranks
+from irkernels.training.engines import NativeSteps, OrdinarySteps, SharedSteps
 from irkernels.training.exchange import withheld
-from irkernels.training.interrupt import Interrupt, answer_interrupts
+from irkernels.training.interrupt import answer_interrupts
+from irkernels.training.ledger import Ledger
 from irkernels.training.overrides import Overrides, read_overrides
 from irkernels.training.pace import LOOK_UP, Pace
 from irkernels.training.progress import Progress, reporter
+from irkernels.training.quantities import compile_records
 from irkernels.training.recording import Recorder, Snapshot, read_metrics
 from irkernels.training.rules import check_optimizer, why_not_native
 from irkernels.training.stopping import Running, Stop
@@ -52,6 +56,7 @@ def fit(
     checkpoint_every: float = 60.0,
     resume: str | os.PathLike | None = None,
     truth: Observed | Tensor | None = None,
+    distributed: str | None = None,
     tier: str | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
@@ -72,15 +77,23 @@ def fit(
 
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
-    record: names of metrics, and {name: f(model)}.  Names are loss; error (mean squared error against `truth`, over all
-    its entries, or over those listed if it is an Observed); gradient_norm (over all factors); singular_values and
-    effective_rank of a matrix; product (the whole W).  They are taken at step 0, every record_every steps (default
-    steps / 1000) and at the end.
+    record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
+    steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
+    component_norms; error (mean squared error against `truth`, over all its entries, or over those listed if it is an
+    Observed); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and formulas of them,
+    and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.  These, and loss,
+    are noted in the step loop at every step if record_every=1; all else ends a chunk of steps.  A trial that has stopped
+    repeats its last.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
     after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
+
+    distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials": each
+    rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of all
+    of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
+    and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each rank.
 
     tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once)
     or "core" (a trial on each core, or one on all); default by cost. A ValueError says why one cannot.
@@ -102,26 +115,46 @@ def fit(
     truth = None if truth is None else checked_data("truth", truth, model)
     check_optimizer(optimizer, model)
     overrides = read_overrides(optimizer, model.trials, lr, hyper, clip, clip_value)
+    ranks = read_ranks(distributed)
+    checkpoint, resume = ranks.file(checkpoint), ranks.file(resume)
     metrics = read_metrics(record, model, truth)
-    report = reporter(progress)
+    if ranks.shares_observations and "gradient_norm" in metrics.between:
+        raise ValueError('record: gradient_norm is of one process\'s observations, not of distributed="observations"')
+    report = reporter(progress if ranks.rank == 0 or callable(progress) else False)
     saved = None if resume is None else files.read(resume, "Checkpoint")
     if record_every is None:
         record_every = max(1, steps // 1000) if saved is None else saved["settings"]["record_every"]
+    if optimizer_state is not None and resume is not None:
+        raise ValueError("optimizer_state: the checkpoint to resume from has a state of its own; give one of the two")
     if optimizer_state is None and saved is None and (mark := withheld(optimizer)):
         mark(optimizer)
-    engine = _engine_for(model, data, optimizer, loss, delta, overrides, tier)
+    engine = _engine_for(model, data, optimizer, loss, delta, overrides, tier, ranks)
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
         "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
-        "loss": loss, "delta": delta, "data": _describe(data), "record": list(metrics), "record_every": record_every,
-        **engine.settings(),
+        "loss": loss, "delta": delta, "data": _describe(data), "record": metrics.names, "record_every": record_every,
+        "quantities": {name: str(quantity) for name, quantity in metrics.within.items()},
+        **engine.settings(), **ranks.settings(),
     }  # fmt: skip
+    shared = {name: value for name, value in settings.items() if name != "distributed"}
+    if ranks.shares_observations:
+        del shared["data"]
+    begin = files.digest([factor.detach() for factor in model.factors])
+    ranks.check_alike({**shared, "steps": steps, "the model's parameters": begin})
+    trials, factor = model.trials or 1, model.factors[0].detach()
+    records = compile_records(metrics.within, model.shape, trials, record_every, factor)
     run = _Run(
         engine=engine,
-        running=Running(model.trials or 1, model.factors[0].device),
-        recorder=Recorder(metrics, model.trials),
+        running=Running(trials, factor.device, ranks.own(trials)),
+        ranks=ranks,
+        recorder=Recorder(metrics.between, model.trials),
+        ledger=Ledger(list(metrics.within), records),
+        watching=Watching(
+            trials, records=records, limits=None if stop is None else stop.limits(trials, record_every, factor.device)
+        ),
+        names=metrics.names,
         snapshot=lambda: Snapshot(model, data, loss, delta, truth),
         settings=settings,
         steps=steps,
@@ -141,19 +174,23 @@ class _Run:
         self,
         engine: NativeSteps | OrdinarySteps,
         running: Running,
+        ranks: Ranks,
         recorder: Recorder,
+        ledger: Ledger,
+        watching: Watching,
+        names: list[str],
         snapshot: Callable[[], Snapshot],
         settings: dict[str, Any],
         steps: int,
         stop: Stop | None,
     ) -> None:
-        self.engine, self.running, self.recorder = engine, running, recorder
+        self.engine, self.running, self.ranks, self.recorder = engine, running, ranks, recorder
+        self.ledger, self.watching, self.names = ledger, watching, names
         self.snapshot, self.settings, self.steps, self.stop = snapshot, settings, steps, stop
         self.record_every: int = settings["record_every"]
-        self.check_every = None if stop is None else stop.every or self.record_every
         self.reached = 0
         self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64)
-        self.interrupted = False
+        self._asked = False  # to end, by the progress callable
         self._fresh = True
         self._reported = -LOOK_UP
 
@@ -163,53 +200,75 @@ class _Run:
             try:
                 if self._fresh:
                     self._visit()
+                if path is not None:
+                    files.clear_unfinished(path)
                 written = self._save(path)
-                while self.reached < self.steps and self.running.active.any() and not self._stopped(interrupt):
-                    self._advance(pace)
+                while self.reached < self.steps and self.running.active.any():
+                    chunk, interrupted = self.ranks.agree(
+                        min(pace.chunk, self._next_visit() - self.reached), interrupt.requested or self._asked
+                    )
+                    if interrupted:
+                        break
+                    self._advance(pace, chunk)
                     self._visit()
                     self._report(report, pace)
                     if time.monotonic() - written > checkpoint_every:
                         written = self._save(path)
-            except _Interrupted:
-                self.interrupted = True
             finally:
                 self.engine.write_back()
                 report.close()
-            if self.recorder.names and self.recorder.steps[-1:] != [self.reached]:
-                self._record(self.snapshot())
+            self._finish()
             self._save(path)
+        self._gather()
 
-    def _stopped(self, interrupt: Interrupt) -> bool:
-        self.interrupted = interrupt.requested
-        return self.interrupted
-
-    def _advance(self, pace: Pace) -> None:
-        chunk = min(pace.chunk, self._next_visit() - self.reached)
+    def _advance(self, pace: Pace, chunk: int) -> None:
+        active, self.watching.first, self.watching.look_back = self.running.active, self.reached, False
         with pace.measured(chunk):
-            losses, done = self.engine.advance(chunk, self.running.active)
-        self.losses = torch.where(self.running.active, losses, self.losses.to(losses)).cpu().double()
-        self.running.advanced(self.reached, chunk, done)
+            losses, done = self.engine.advance(chunk, active, self.watching)
+        self.losses = torch.where(active, losses, self.losses.to(losses)).cpu().double()
+        self.running.advanced(self.reached, done, self.watching.verdicts)
         self.reached += chunk
         if not self.running.active.any():
             # how long the chunk would have been is nobody's business: the run ended with its last trial
             self.reached = int(self.running.stopped_at.max())
+        self.ledger.add(self.watching, active, self.reached)
 
     def _next_visit(self) -> int:
         grids = [self.record_every] if self.recorder.names else []
-        grids += [] if self.check_every is None else [self.check_every]
         return min([self.steps, *(self.reached + grid - self.reached % grid for grid in grids)])
 
     def _visit(self) -> None:
-        """What is due at this step: the stopping rule, then the record."""
-        snapshot = self.snapshot()
-        if self.check_every is not None and self.reached % self.check_every == 0:
-            self.running.check(self.stop, snapshot.loss.reshape(-1), self.reached)
+        """Records what is due at this step."""
         if self.recorder.names and self.reached % self.record_every == 0:
-            self._record(snapshot)
+            self._record()
 
-    def _record(self, snapshot: Snapshot) -> None:
-        if self.recorder.steps[-1:] != [self.reached]:
-            self.recorder.record(self.reached, snapshot, self.running.settled)
+    def _record(self) -> None:
+        if self.recorder.names and self.recorder.steps[-1:] != [self.reached]:
+            self.recorder.record(self.reached, self.snapshot(), self.running.settled)
+
+    def _finish(self) -> None:
+        """The state that no step begins from is looked at too, and stands in the last record."""
+        if (self.watching.records or self.watching.limits) and self.running.active.any():
+            self.watching.first, self.watching.look_back = self.reached, True
+            _, done = self.engine.advance(0, self.running.active, self.watching)
+            self.running.advanced(self.reached, done, self.watching.verdicts)
+            if self.watching.limits:
+                self.watching.limits.checked = self.reached
+        self.running.pause(self.reached)
+        latest = self.ranks.largest(self.reached)
+        self.ledger.extend(self.reached, latest)
+        while self.reached < latest:
+            self.reached = min(latest, self._next_visit())
+            self._visit()
+        self.ledger.close(self.reached)
+        self._record()
+
+    def _gather(self) -> None:
+        """What the other ranks' trials have become."""
+        if self.ranks.shares_trials:
+            for part in (self.engine, self.running, self.recorder, self.ledger):
+                part.gather(self.ranks)
+            self.engine.write_back()
 
     def _report(self, report: Any, pace: Pace) -> None:
         left = self.steps - self.reached
@@ -220,15 +279,17 @@ class _Run:
         remaining = left / pace.rate if running and pace.rate else 0.0
         try:
             report(Progress(self.reached, self.steps, pace.rate, remaining, self.losses, running))
-        except KeyboardInterrupt:
-            raise _Interrupted from None
+        except KeyboardInterrupt:  # between chunks, so that the run can end in order
+            self._asked = True
 
     def _save(self, path: Any) -> float:
         if path is not None:
+            limits = self.watching.limits
             body = {
                 "settings": self.settings, "engine": self.engine.state(), "running": self.running.state(),
                 "reached": self.reached, "stop": None if self.stop is None else list(vars(self.stop).values()),
-                "steps": torch.tensor(self.recorder.steps, dtype=torch.int64), "metrics": self.recorder.arrays(),
+                "streak": None if limits is None else limits.streak.cpu(), "checked": limits and limits.checked,
+                "between": self.recorder.state(), "within": self.ledger.state(),
             }  # fmt: skip
             files.write(path, "Checkpoint", body)
         return time.monotonic()
@@ -240,18 +301,24 @@ class _Run:
         self.reached = saved["reached"]
         self.engine.load(saved["engine"])
         self.running.load(saved["running"])
-        self.recorder.load(saved["steps"], saved["metrics"])
+        self.recorder.load(saved["between"])
+        self.ledger.load(saved["within"])
         if saved["stop"] != (None if self.stop is None else list(vars(self.stop).values())):
             self.running.restart_converged()
+        elif self.watching.limits is not None:
+            self.watching.limits.streak.copy_(saved["streak"])
+            self.watching.limits.checked = saved["checked"]
+        self.ledger.drop_from(self.reached)
         if self.reached < self.steps and self.running.active.any():
             self.recorder.drop_after(self.record_every)
 
     def trajectory(self, model: Product) -> Trajectory:
-        reasons, ends = self.running.reasons(self.interrupted), self.running.ends(self.reached)
+        reasons, ends = self.running.reasons(self.steps), self.running.stopped_at.cpu()
         single = model.trials is None
+        metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
         return Trajectory(
-            steps=torch.tensor(self.recorder.steps, dtype=torch.int64),
-            metrics=self.recorder.arrays(),
+            steps=self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, dtype=torch.int64),
+            metrics={name: metrics[name] for name in self.names},
             reason=reasons[0] if single else reasons,
             stopped_at=int(ends[0]) if single else ends,
             lr=self.engine.lr[0] if single else self.engine.lr,
@@ -265,15 +332,16 @@ class _Run:
         )
 
 
-class _Interrupted(Exception):
-    """KeyboardInterrupt out of a progress callable, where the run is between chunks."""
-
-
 def _engine_for(
     model: Product, data: Observed | Tensor, optimizer: Optimizer, loss: str, delta: float, overrides: Overrides,
-    tier: str | None,
-) -> NativeSteps | OrdinarySteps:
+    tier: str | None, ranks: Ranks,
+) -> NativeSteps | OrdinarySteps:  # fmt: skip
     reason = why_not_native(optimizer, model)
+    if ranks.shares_observations:
+        reason = 'distributed="observations" takes them in a Python loop'
+    if ranks.shares_trials and (model.trials is None or reason is not None):
+        reason = reason or "the model has no trials"
+        raise ValueError(f'distributed="trials" needs trials and native steps, but {reason}')
     if reason is None:
         return NativeSteps(model, data, optimizer, loss, delta, overrides, tier)
     if tier is not None:
@@ -281,6 +349,8 @@ def _engine_for(
     for name, values in overrides.hyper.items():
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
+    if ranks.shares_observations:
+        return SharedSteps(model, data, optimizer, loss, delta, overrides, ranks)
     engine = OrdinarySteps(model, data, optimizer, loss, delta, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
     return engine

@@ -1,8 +1,9 @@
-"""What is recorded between chunks: the metrics by name, a user's own functions, and the arrays they fill."""
+"""What is recorded: metrics by name, quantities of the step loop, a user's own functions, and the arrays they fill."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,10 @@ from torch import Tensor
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.spectrum import effective_rank_of, singular_values
+from irkernels.training.components import component_norms, shared_letter
 from irkernels.training.data import model_loss
+from irkernels.training.distributed import Ranks
+from irkernels.training.quantities import NAMED, Quantity, Running, has_determinant
 
 
 class Snapshot:
@@ -22,11 +26,6 @@ class Snapshot:
         self, model: Product, data: Observed | Tensor, loss: str, delta: float, truth: Observed | Tensor | None
     ) -> None:
         self.model, self._data, self._loss, self._delta, self._truth = model, data, loss, delta, truth
-
-    @cached_property
-    def loss(self) -> Tensor:
-        with torch.no_grad():
-            return model_loss(self.model, self._data, self._loss, self._delta)
 
     @cached_property
     def product(self) -> Tensor:
@@ -53,6 +52,17 @@ class Snapshot:
         return square.sqrt().to(losses.dtype)
 
     @property
+    def determinant(self) -> Tensor:
+        wide = self.product.float() if self.product.dtype in (torch.float16, torch.bfloat16) else self.product
+        return torch.linalg.det(wide).to(self.product.dtype)
+
+    @property
+    def component_norms(self) -> Tensor:
+        with torch.no_grad():
+            own = getattr(self.model, "component_norms", None)
+            return component_norms(self.model) if own is None else own()
+
+    @property
     def error(self) -> Tensor:
         """Mean squared error against `truth`: over all entries of a tensor, or over the entries of an Observed."""
         if isinstance(self._truth, Tensor):  # W may be at hand already
@@ -63,28 +73,68 @@ class Snapshot:
             return model_loss(self.model, self._truth, "mse", 1.0)
 
 
-METRICS = ("loss", "error", "gradient_norm", "singular_values", "effective_rank", "product")
-_SPECTRAL = ("singular_values", "effective_rank")
+# what record= knows by name; loss, and determinants of up to 8 rows, are noted by the step loop itself
+METRICS = {
+    "loss": "the loss that is trained",
+    "determinant": "det W, of a square matrix",
+    "error": "mean squared error against truth=, over all its entries, or over those listed if it is an Observed",
+    "gradient_norm": "Euclidean norm of the loss's gradient over all trained factors",
+    "singular_values": "of W, a matrix, the largest first",
+    "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
+    "component_norms": "the model's own; of a product with one contracted letter, for each index of that letter the"
+    " product of the norms of the factors' slices there",
+    "product": "the whole W",
+}
+_OF_MATRICES = ("singular_values", "effective_rank", "determinant")
 
 
-def read_metrics(record: Any, model: Product, truth: Any) -> dict[str, Callable[[Snapshot], Any]]:
-    """Name -> function of a snapshot, from names of METRICS and mappings {name: f(model)}.
+@dataclass(frozen=True)
+class Recorded:
+    """What is to be recorded, by where it is taken; `names` in the order in which they were asked for."""
+
+    names: list[str]
+    between: dict[str, Callable[[Snapshot], Any]]  # between chunks of steps, of the model as it stands
+    within: dict[str, Quantity | Running]  # in the step loop
+
+
+def read_metrics(record: Any, model: Product, truth: Any) -> Recorded:
+    """From names of METRICS, quantities, Running extremes, and mappings {name: f(model), a quantity or an extreme}.
 
     Raises ValueError (unknown name, a spectrum of what is no matrix, error without truth) and TypeError.
     """
-    metrics: dict[str, Callable[[Snapshot], Any]] = {}
-    for item in [record] if isinstance(record, (str, Mapping)) else _listed(record):
-        if isinstance(item, Mapping):
-            for name, function in item.items():
-                if not isinstance(name, str) or not callable(function):
-                    raise TypeError(f"record: expected {{name: f(model)}}, got {{{name!r}: {function!r}}}")
-                metrics[name] = lambda snapshot, function=function: function(snapshot.model)
-        elif item in METRICS:
-            _check(item, model, truth)
-            metrics[item] = lambda snapshot, name=item: getattr(snapshot, name)
+    names: dict[str, None] = {}
+    between: dict[str, Callable[[Snapshot], Any]] = {}
+    within: dict[str, Quantity | Running] = {}
+    single = isinstance(record, (str, Mapping, Quantity, Running))
+    for name, item in (pair for given in ([record] if single else _listed(record)) for pair in _named(given)):
+        names[name] = None
+        if isinstance(item, (Quantity, Running)):
+            within[name] = item
+        elif callable(item):
+            between[name] = lambda snapshot, function=item: function(snapshot.model)
         else:
-            raise ValueError(f"record: unknown metric {item!r}; known are {', '.join(METRICS)} and {{name: f(model)}}")
-    return metrics
+            _check(name, model, truth)
+            if name == "loss" or (name == "determinant" and has_determinant(model.shape)):
+                within[name] = NAMED[name]
+            else:
+                between[name] = lambda snapshot, name=name: getattr(snapshot, name)
+    return Recorded(list(names), between, within)
+
+
+def _named(item: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(item, (Quantity, Running)):
+        return [(str(item), item)]
+    if isinstance(item, Mapping):
+        for name, each in item.items():
+            if not isinstance(name, str) or not (callable(each) or isinstance(each, (Quantity, Running))):
+                raise TypeError(f"record: expected {{name: f(model)}}, got {{{name!r}: {each!r}}}")
+        return item.items()
+    if not isinstance(item, str) or item not in METRICS:
+        raise ValueError(
+            f"record: unknown metric {item!r}; known are {', '.join(METRICS)}, quantities such as irk.Entry(0, 0),"
+            " irk.Running and {name: f(model)}"
+        )
+    return [(item, None)]
 
 
 def _listed(record: Any) -> Iterable[Any]:
@@ -94,8 +144,12 @@ def _listed(record: Any) -> Iterable[Any]:
 
 
 def _check(name: str, model: Product, truth: Any) -> None:
-    if name in _SPECTRAL and len(model.shape) != 2:
+    if name in _OF_MATRICES and len(model.shape) != 2:
         raise ValueError(f"record: {name} is of a matrix, but the model's product is {model.shape}; record {{name: f}}")
+    if name == "determinant" and model.shape[0] != model.shape[1]:
+        raise ValueError(f"record: determinant is of a square matrix, but the model's product is {model.shape}")
+    if name == "component_norms" and not hasattr(model, "component_norms"):
+        shared_letter(model.equation)
     if name == "error" and truth is None:
         raise ValueError("record: error is the distance to truth=, which was not given")
 
@@ -143,6 +197,15 @@ class Recorder:
     def arrays(self) -> dict[str, Tensor]:
         return {name: torch.stack(values) if values else torch.empty(0) for name, values in self._values.items()}
 
-    def load(self, steps: Tensor, arrays: dict[str, Tensor]) -> None:
-        self.steps = steps.tolist()
-        self._values = {name: list(array.unbind(0)) for name, array in arrays.items()}
+    def gather(self, ranks: Ranks) -> None:
+        """The metrics of all ranks' trials."""
+        for values in self._values.values():
+            for value in values:
+                ranks.gather(value)
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": torch.tensor(self.steps, dtype=torch.int64), "metrics": self.arrays()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"].tolist()
+        self._values = {name: list(array.unbind(0)) for name, array in state["metrics"].items()}

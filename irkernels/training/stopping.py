@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,71 +10,85 @@ import torch
 from torch import Tensor
 
 from irkernels._arguments import integer
+from irkernels._watching import VERDICTS, Limits
+from irkernels.training.distributed import Ranks
 
 STEPS, CONVERGED, DIVERGED, INTERRUPTED = "steps", "converged", "diverged", "interrupted"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop a trial once its loss is below `loss` at `patience` consecutive checks, one every `every` steps.
+    """When a trial stops early: loss < `loss` at `patience` checks on end, or loss > `diverged_above` at one.
 
-    every: default record_every.  Step 0 is checked too.  Every trial stops alone.
+    A check every `every` steps (default record_every), step 0 included; it is made in the step loop at next to no cost,
+    so every=1 stops at the very step.  Every trial stops alone.
     """
 
-    loss: float
+    loss: float | None = None
     patience: int = 1
     every: int | None = None
+    diverged_above: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.loss, bool) or not isinstance(self.loss, (int, float)) or not self.loss > 0:
-            raise ValueError(f"Stop: loss must be a positive number, got {self.loss!r}")
+        for name in ("loss", "diverged_above"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"Stop: {name} must be a positive number, got {value!r}")
+        if self.loss is None and self.diverged_above is None:
+            raise ValueError("Stop: give loss=, diverged_above= or both")
         integer("Stop: patience", self.patience, 1)
         if self.every is not None:
             integer("Stop: every", self.every, 1)
+
+    def limits(self, trials: int, every: int, device: torch.device) -> Limits:
+        """As the step loop reads it; every: where the rule names none."""
+        streak = torch.zeros(trials, dtype=torch.int64, device=device)
+        below = -math.inf if self.loss is None else self.loss
+        above = math.inf if self.diverged_above is None else self.diverged_above
+        return Limits(below, above, self.patience, self.every or every, -1, streak)
 
 
 class Running:
     """The state of T trials between chunks; a trial not active keeps its reason and the updates made until then."""
 
-    def __init__(self, trials: int, device: torch.device) -> None:
-        self.active = torch.ones(trials, dtype=torch.bool, device=device)
+    def __init__(self, trials: int, device: torch.device, own: slice) -> None:
+        self.own = torch.zeros(trials, dtype=torch.bool, device=device)  # those that this process trains
+        self.own[own] = True
+        self.active = self.own.clone()
         self.diverged = torch.zeros_like(self.active)
         self.stopped_at = torch.zeros(trials, dtype=torch.int64, device=device)
-        self.below = torch.zeros(trials, dtype=torch.int64, device=device)  # consecutive checks below Stop.loss
 
-    def advanced(self, reached: int, steps: int, done: Tensor) -> None:
-        """After an engine call from step `reached`: an active trial that made fewer updates has diverged."""
-        failed = self.active & (done < steps)
-        self.diverged |= failed
-        self._stop(failed, reached + done)
-
-    def check(self, stop: Stop, losses: Tensor, reached: int) -> None:
-        self.below = torch.where(losses < stop.loss, self.below + 1, torch.zeros_like(self.below))
-        self._stop(self.active & (self.below >= stop.patience), torch.full_like(self.stopped_at, reached))
-
-    def _stop(self, which: Tensor, at: Tensor) -> None:
-        self.stopped_at = torch.where(which, at, self.stopped_at)
-        self.active = self.active & ~which
+    def advanced(self, reached: int, done: Tensor, verdicts: Tensor) -> None:
+        """After an engine call from step `reached` in which trials made `done` updates."""
+        stopped = self.active & (verdicts != VERDICTS.index("none"))
+        self.diverged |= stopped & (verdicts == VERDICTS.index(DIVERGED))
+        self.stopped_at = torch.where(stopped, reached + done, self.stopped_at)
+        self.active = self.active & ~stopped
 
     def restart_converged(self) -> None:
         """Under another Stop, what has converged runs on."""
-        self.active = ~self.diverged
-        self.below.zero_()
+        self.active = self.own & ~self.diverged
 
     def settled(self, step: int) -> Tensor:
         """bool [T]: stopped at `step` or before, so that nothing recorded from there on can differ."""
         return ~self.active & (self.stopped_at <= step)
 
-    def reasons(self, interrupted: bool) -> list[str]:
-        running = INTERRUPTED if interrupted else STEPS
+    def pause(self, reached: int) -> None:
+        """The trials that still run have made so many updates."""
+        self.stopped_at = torch.where(self.active, reached, self.stopped_at)
+
+    def reasons(self, steps: int) -> list[str]:
+        """Of each trial; one that still ran before the last step was interrupted."""
         return [
-            running if active else DIVERGED if diverged else CONVERGED
-            for active, diverged in zip(self.active.tolist(), self.diverged.tolist())
+            (STEPS if at == steps else INTERRUPTED) if active else DIVERGED if diverged else CONVERGED
+            for active, diverged, at in zip(self.active.tolist(), self.diverged.tolist(), self.stopped_at.tolist())
         ]
 
-    def ends(self, reached: int) -> Tensor:
-        """int64 [T]: updates made by each trial, on the CPU."""
-        return torch.where(self.active, torch.full_like(self.stopped_at, reached), self.stopped_at).cpu()
+    def gather(self, ranks: Ranks) -> None:
+        for tensor in (self.active, self.diverged, self.stopped_at):
+            ranks.gather(tensor)
 
     def state(self) -> dict[str, Tensor]:
         return {name: value.cpu() for name, value in vars(self).items()}
