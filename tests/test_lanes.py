@@ -141,6 +141,24 @@ def test_trials_that_have_converged_rest() -> None:
     assert_tiers_agree("ij,jk,kl->il", observed, trials=19, steps=60, stop=stop)
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_what_is_noted_of_the_steps(every: int) -> None:
+    """Entries, the determinant and extremes, while a trial diverges, one has converged and one has neither."""
+    noted = ["loss", "determinant", irk.Running("min", irk.Entry(0, 1)), irk.Entry(1, 1)]
+    found = []
+    for tier in ("lanes", "core"):
+        draw = torch.Generator().manual_seed(5)
+        model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(11, 2, 2, generator=draw)) for _ in range(2)), trials=11)
+        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        rates = [0.05] * 9 + [1e20, 0.3]
+        stop = irk.Stop(loss=0.02, every=3)
+        run = irk.fit(model, torch.eye(2), optimizer, steps=50, lr=rates, record=noted, record_every=every, stop=stop,
+                      tier=tier, progress=False)
+        assert len(set(run.reason)) == 3, run.reason
+        found.append(run.metrics | {"stopped at": run.stopped_at, "reason": run.reason})
+    assert_same(*found)
+
+
 def test_constants() -> None:
     runs = []
     for tier in ("lanes", "core"):

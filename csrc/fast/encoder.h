@@ -7,7 +7,7 @@
 namespace irk {
 
 // A register, or a place in memory.
-struct Place86 {
+struct Location {
   bool memory;
   int32_t at;  // number of the register, or bytes
 };
@@ -20,19 +20,19 @@ class Encoder {
   size_t here() const { return code_.size(); }
 
   // d = a op b; the second operand may lie in memory
-  void add(int d, int a, Place86 b) { arithmetic(0x58, d, a, b); }
-  void mul(int d, int a, Place86 b) { arithmetic(0x59, d, a, b); }
-  void sub(int d, int a, Place86 b) { arithmetic(0x5c, d, a, b); }
-  void least(int d, int a, Place86 b) { arithmetic(0x5d, d, a, b); }
-  void div(int d, int a, Place86 b) { arithmetic(0x5e, d, a, b); }
-  void most(int d, int a, Place86 b) { arithmetic(0x5f, d, a, b); }
-  void root(int d, Place86 a) { arithmetic(0x51, d, scalar_ && !a.memory ? a.at : scalar_ ? d : kNone, a); }
+  void add(int d, int a, Location b) { arithmetic(0x58, d, a, b); }
+  void mul(int d, int a, Location b) { arithmetic(0x59, d, a, b); }
+  void sub(int d, int a, Location b) { arithmetic(0x5c, d, a, b); }
+  void least(int d, int a, Location b) { arithmetic(0x5d, d, a, b); }
+  void div(int d, int a, Location b) { arithmetic(0x5e, d, a, b); }
+  void most(int d, int a, Location b) { arithmetic(0x5f, d, a, b); }
+  void root(int d, Location a) { arithmetic(0x51, d, scalar_ && !a.memory ? a.at : scalar_ ? d : kNone, a); }
   void both(int d, int a, int b) { vector(kMap0F, wide_ ? 1 : 0, 0x54, d, a, {false, b}); }
   void either(int d, int a, int b) { vector(kMap0F, wide_ ? 1 : 0, 0x56, d, a, {false, b}); }
 
-  void fma231(int d, int a, Place86 b) { vector(kMap0F38, 1, scalar_ ? 0xb9 : 0xb8, d, a, b); }  // d = a * b + d
-  void fma213(int d, int a, Place86 b) { vector(kMap0F38, 1, scalar_ ? 0xa9 : 0xa8, d, a, b); }  // d = a * d + b
-  void fma132(int d, int a, Place86 b) { vector(kMap0F38, 1, scalar_ ? 0x99 : 0x98, d, a, b); }  // d = d * b + a
+  void fma231(int d, int a, Location b) { vector(kMap0F38, 1, scalar_ ? 0xb9 : 0xb8, d, a, b); }  // d = a * b + d
+  void fma213(int d, int a, Location b) { vector(kMap0F38, 1, scalar_ ? 0xa9 : 0xa8, d, a, b); }  // d = a * d + b
+  void fma132(int d, int a, Location b) { vector(kMap0F38, 1, scalar_ ? 0x99 : 0x98, d, a, b); }  // d = d * b + a
 
   void load(int d, int32_t bytes) { vector(kMap0F, move_prefix(), 0x10, d, kNone, {true, bytes}); }
   void store(int32_t bytes, int d) { vector(kMap0F, move_prefix(), 0x11, d, kNone, {true, bytes}); }
@@ -80,7 +80,7 @@ class Encoder {
   static constexpr int kNone = 0;  // an operand that a form lacks is encoded as zeros, inverted
 
   int move_prefix() const { return scalar_ ? (wide_ ? 3 : 2) : (wide_ ? 1 : 0); }
-  void arithmetic(uint8_t opcode, int d, int a, Place86 b) { vector(kMap0F, move_prefix(), opcode, d, a, b); }
+  void arithmetic(uint8_t opcode, int d, int a, Location b) { vector(kMap0F, move_prefix(), opcode, d, a, b); }
 
   void bytes(std::initializer_list<int> list) {
     for (const int byte : list) code_.push_back(uint8_t(byte));
@@ -91,7 +91,7 @@ class Encoder {
     return code_.size() - 4;
   }
 
-  void vector(Map map, int prefix, uint8_t opcode, int reg, int second, Place86 rm) {
+  void vector(Map map, int prefix, uint8_t opcode, int reg, int second, Location rm) {
     const int length = scalar_ ? 0 : bytes_ == 64 ? 2 : bytes_ == 32 ? 1 : 0;
     const int base = rm.memory ? 0 : rm.at;
     const auto inverted = [](int bit) { return bit ? 0 : 1; };

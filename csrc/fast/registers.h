@@ -105,8 +105,8 @@ class RegisterFile {
 
   int32_t home(int32_t number) const { return number * unit_; }
   bool resident(int32_t number) const { return at_[size_t(number)] != kNowhere; }
-  Place86 place(int32_t number) const {
-    return resident(number) ? Place86{false, at_[size_t(number)]} : Place86{true, home(number)};
+  Location place(int32_t number) const {
+    return resident(number) ? Location{false, at_[size_t(number)]} : Location{true, home(number)};
   }
 
   // A register to write, by eviction if need be: the one whose number is needed latest.
@@ -174,7 +174,7 @@ class RegisterFile {
   // The register that the result of an operation of up to two numbers is in.
   int plain(const TapeOp& op) {
     const int n = inputs(op.op);
-    const Place86 a = place(op.a), b = n > 1 ? place(op.b) : a;
+    const Location a = place(op.a), b = n > 1 ? place(op.b) : a;
     int d = kNowhere;
     if (resident(op.d) && slots_[size_t(at_[size_t(op.d)])].pinned) d = at_[size_t(op.d)];
     else if (dies(op.a)) d = a.at;
@@ -197,25 +197,18 @@ class RegisterFile {
 
   // a * b + c, over one of the three where it is needed no more, else over a copy of one.
   int fma(const TapeOp& op, const Uses& uses) {
-    const bool over_c = dies(op.c), over_a = !over_c && dies(op.a), over_b = !over_c && !over_a && dies(op.b);
     if (!resident(op.a) && !resident(op.b)) fetch(op.a, uses.a, true);
-    Place86 a = place(op.a), b = place(op.b), c = place(op.c);
-    if (over_c) {
+    if (dies(op.c)) {
+      Location a = place(op.a), b = place(op.b);
       if (a.memory) std::swap(a, b);
-      out_.fma231(c.at, a.at, b);
-      return c.at;
+      out_.fma231(place(op.c).at, a.at, b);
+      return place(op.c).at;
     }
-    if (over_a || over_b) {
-      if (over_b) std::swap(a, b);
-      if (!c.memory) {
-        out_.fma132(a.at, c.at, b);
-      } else {
-        if (b.memory) b = {false, (fetch(over_b ? op.a : op.b, over_b ? uses.a : uses.b, true), at_[size_t(over_b ? op.a : op.b)])};
-        out_.fma213(a.at, b.at, c);
-      }
-      return a.at;
-    }
+    if (dies(op.a)) return over_factor(op.a, op.b, uses.b, op.c);
+    if (dies(op.b)) return over_factor(op.b, op.a, uses.a, op.c);
     const int d = take();
+    Location a = place(op.a), b = place(op.b);
+    const Location c = place(op.c);
     if (a.memory) std::swap(a, b);
     if (c.memory) {
       out_.load(d, c.at);
@@ -230,18 +223,25 @@ class RegisterFile {
     return d;
   }
 
+  // x * y + c over x, which is needed no more.
+  int over_factor(int32_t x, int32_t y, int64_t y_next, int32_t c) {
+    const int d = at_[size_t(x)];
+    if (!place(c).memory) {
+      out_.fma132(d, place(c).at, place(y));
+    } else {
+      fetch(y, y_next, true);
+      out_.fma213(d, place(y).at, place(c));
+    }
+    return d;
+  }
+
   // Frees what is needed no more, books the result in its register, and in memory where it has to be there.
   void finish(const TapeOp& op, const Uses& uses, int d) {
-    for (int r = 0; r < registers_; ++r) {
-      Slot& slot = slots_[size_t(r)];
-      if (slot.locked && !slot.pinned && slot.next == kNever) release(r);
-      slot.locked = false;
-    }
+    unlock();
     if (resident(op.d)) {
       const int own = at_[size_t(op.d)];
       if (slots_[size_t(own)].pinned) {
         if (own != d) out_.copy(own, d);
-        if (own != d && slots_[size_t(d)].number == kNowhere) slots_[size_t(d)] = {};
         return;
       }
       if (own != d) release(own);  // the number before
@@ -252,6 +252,7 @@ class RegisterFile {
     slots_[size_t(d)] = {op.d, uses.d, !range_.kept[size_t(op.d)], false, false};
     at_[size_t(op.d)] = d;
   }
+  // After an operation: its numbers may go, and those that no other reads are gone.
   void unlock() {
     for (int r = 0; r < registers_; ++r) {
       Slot& slot = slots_[size_t(r)];
