@@ -1,6 +1,7 @@
 """Tensors to addresses: plans looked up, outputs and workspaces allocated by torch, native calls made.
 
-Everything here works on plain tensors, all on one device, and knows no derivative rule; the only caller of `_native`.
+Everything here works on plain tensors, all on one device, and knows no derivative rule; `_native` has no caller but this file and
+_launch_fit.py.
 """
 
 from __future__ import annotations
