@@ -41,7 +41,8 @@ inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t tria
   const TargetTable& target = targets.at({});
   if (!target.lanes) return std::string("the kernel target ") + target.name + " has no lanes";
   const auto beyond = [](const char* what, int64_t n) {
-    return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " + std::to_string(kMostTraced);
+    return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " +
+           std::to_string(kMostTraced);
   };
   if (plan.work > kMostTraced) return beyond("multiply-adds", plan.work);
   if (numbers > kMostTraced) return beyond("numbers", numbers);
@@ -75,7 +76,8 @@ inline std::string training_tier(const Plan& plan, int64_t trials) {
 inline std::shared_ptr<LanesStep> lanes_trace(const Plan& plan, const py::args& arguments) {
   const FitArguments given(plan, arguments);
   const LanesTable& table = *targets.at({}).lanes;
-  return std::make_shared<LanesStep>(table, table.trace(plan.program(), given.call, spans_of(plan, given.operands).data()));
+  return std::make_shared<LanesStep>(table,
+                                     table.trace(plan.program(), given.call, spans_of(plan, given.operands).data()));
 }
 
 inline void lanes_fit(const LanesStep& step, const Plan& plan, const py::args& arguments) {

@@ -96,10 +96,13 @@ class Encoder {
     const int base = rm.memory ? 0 : rm.at;
     const auto inverted = [](int bit) { return bit ? 0 : 1; };
     if (evex_) {
-      bytes({0x62, inverted(reg & 8) << 7 | inverted(base & 16) << 6 | inverted(base & 8) << 5 | inverted(reg & 16) << 4 | map,
-             int(wide_) << 7 | (~second & 15) << 3 | 4 | prefix, length << 5 | inverted(second & 16) << 3});
+      bytes(
+          {0x62,
+           inverted(reg & 8) << 7 | inverted(base & 16) << 6 | inverted(base & 8) << 5 | inverted(reg & 16) << 4 | map,
+           int(wide_) << 7 | (~second & 15) << 3 | 4 | prefix, length << 5 | inverted(second & 16) << 3});
     } else {
-      bytes({0xc4, inverted(reg & 8) << 7 | 1 << 6 | inverted(base & 8) << 5 | map, int(wide_) << 7 | (~second & 15) << 3 | (length ? 4 : 0) | prefix});
+      bytes({0xc4, inverted(reg & 8) << 7 | 1 << 6 | inverted(base & 8) << 5 | map,
+             int(wide_) << 7 | (~second & 15) << 3 | (length ? 4 : 0) | prefix});
     }
     bytes({opcode});
     if (!rm.memory) return bytes({0xc0 | (reg & 7) << 3 | (rm.at & 7)});

@@ -1,6 +1,6 @@
 // A tape's operations as instructions of Encoder: which number is in which vector register, and when.
-// Some numbers keep a register for the whole loop; the others come and go, those needed latest first (Belady), each with its
-// place in memory to go to.
+// Some numbers keep a register for the whole loop; the others come and go, those needed latest first (Belady), each
+// with its place in memory to go to.
 #pragma once
 #include <algorithm>
 #include <limits>
@@ -92,7 +92,8 @@ class RegisterFile {
     std::vector<int32_t> lasting;
     for (size_t n = 0; n < reads.size(); ++n)
       if (reads[n]) lasting.push_back(int32_t(n));
-    std::stable_sort(lasting.begin(), lasting.end(), [&](int32_t x, int32_t y) { return reads[size_t(x)] > reads[size_t(y)]; });
+    std::stable_sort(lasting.begin(), lasting.end(),
+                     [&](int32_t x, int32_t y) { return reads[size_t(x)] > reads[size_t(y)]; });
     const size_t room = size_t(registers_ - kWorking);
     const bool all = lasting.size() <= room;
     for (size_t i = 0; i < std::min(lasting.size(), room); ++i) {
@@ -142,7 +143,9 @@ class RegisterFile {
   // Whether a number that lies in memory is needed soon enough to be worth a register.
   bool worth(int64_t next) const {
     if (next == kNever) return false;
-    return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& s) { return !s.pinned && !s.locked && (s.number == kNowhere || s.next > next); });
+    return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& s) {
+      return !s.pinned && !s.locked && (s.number == kNowhere || s.next > next);
+    });
   }
   // Brings an operand into a register if it is worth one or has to be in one; locks it there for this operation.
   void fetch(int32_t number, int64_t next, bool must = false) {
@@ -153,7 +156,8 @@ class RegisterFile {
     slot.next = next;
   }
   bool dies(int32_t number) const {
-    return resident(number) && !slots_[size_t(at_[size_t(number)])].pinned && slots_[size_t(at_[size_t(number)])].next == kNever;
+    return resident(number) && !slots_[size_t(at_[size_t(number)])].pinned &&
+           slots_[size_t(at_[size_t(number)])].next == kNever;
   }
 
   void run(const TapeOp& op, const Uses& uses) {

@@ -1,5 +1,5 @@
-// One training step of ONE trial as straight-line arithmetic on numbered numbers: what run/trace.h makes of a step list.
-// run/lanes.h computes it for a trial in each lane, fast/machine_code.h turns it into instructions.
+// One training step of ONE trial as straight-line arithmetic on numbered numbers: what run/trace.h makes of a step
+// list. run/lanes.h computes it for a trial in each lane, fast/machine_code.h turns it into instructions.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,4 +1,5 @@
-// A small dense product, or its gradients, for many trials: the call's steps written out, then run with a trial in each lane.
+// A small dense product, or its gradients, for many trials: the call's steps written out, then run with a trial in each
+// lane.
 #pragma once
 #include "run/step_trace.h"
 #include "run/traced_step.h"
@@ -14,10 +15,12 @@ inline int64_t span_of(const Program& program, int buffer) {
   for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step) {
     const auto reach = [&](const Ref& ref, int64_t Loop::*stride) {
       if (ref.buffer != buffer) return;
-      int64_t last = ref.offset + (step->row.extent - 1) * (step->row.*stride) + (step->lane.extent - 1) * (step->lane.*stride);
+      int64_t last =
+          ref.offset + (step->row.extent - 1) * (step->row.*stride) + (step->lane.extent - 1) * (step->lane.*stride);
       if (step->op == Op::fill) last = ref.offset + step->count - 1;
       for (const Span& loops : {step->outer, step->k})
-        for (int i = loops.first; i < loops.first + loops.count; ++i) last += (program.loops[i].extent - 1) * (program.loops[i].*stride);
+        for (int i = loops.first; i < loops.first + loops.count; ++i)
+          last += (program.loops[i].extent - 1) * (program.loops[i].*stride);
       span = std::max(span, last + 1);
     };
     reach(step->a, &Loop::a);
@@ -37,7 +40,8 @@ struct Port {
 class CallTrace : private StepTrace {
  public:
   CallTrace(const Program& program, const Call& call) : StepTrace(program, call), made_(buffers_.size()) {
-    for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step) made_[size_t(step->c.buffer)] = true;
+    for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step)
+      made_[size_t(step->c.buffer)] = true;
     for (int b = 0; b < int(buffers_.size()); ++b) {
       if (b == kScratch || b == kOne) continue;
       const int64_t span = span_of(program, b);
@@ -71,9 +75,11 @@ class CallTrace : private StepTrace {
 
 class TracedCall {
  public:
-  TracedCall(const Program& program, const Call& call) : tape_(CallTrace(program, call).tape(results_)), wide_(program.dtype == Dtype::f64) {
+  TracedCall(const Program& program, const Call& call)
+      : tape_(CallTrace(program, call).tape(results_)), wide_(program.dtype == Dtype::f64) {
     for (size_t i = 0; i < tape_.leaves.size(); ++i)
-      if (const Leaf& leaf = tape_.leaves[i]; leaf.kind == LeafKind::operand) operands_.push_back({leaf.which, leaf.index, int32_t(i)});
+      if (const Leaf& leaf = tape_.leaves[i]; leaf.kind == LeafKind::operand)
+        operands_.push_back({leaf.which, leaf.index, int32_t(i)});
     const TapeRange range{tape_.step.data(), tape_.step.data() + tape_.step.size(), tape_.kept};
     const int lanes = int(IRK_VECTOR_BYTES / (wide_ ? 8 : 4));
     code_ = wide_ ? MachineCode::of<double>(range, lanes) : MachineCode::of<float>(range, lanes);
@@ -101,7 +107,8 @@ class TracedCall {
  private:
   // f(element, number) in every lane for every port; lanes beyond n keep what they hold.
   template <class T, class F>
-  static void each(const std::vector<Port>& ports, const Program& program, const Call& call, int64_t first, int n, F f, T* x) {
+  static void each(const std::vector<Port>& ports, const Program& program, const Call& call, int64_t first, int n, F f,
+                   T* x) {
     constexpr int64_t W = Pack<T>::kLanes;
     T* base[W];
     int32_t seated = -1;

@@ -28,7 +28,8 @@ class LanePaces {
     alike_ = !wants_norm(fit_.rule);
     for (int lane = 0; lane < W; ++lane) alike_ = alike_ && (!live[lane] || equal(trial[lane], trial[first_]));
     for (int lane = 0; lane < W; ++lane)
-      for (int32_t g = 0; live[lane] && g < fit_.rule.groups; ++g) pace(lane, g).begin(fit_.rule, g, trial[lane], trials_);
+      for (int32_t g = 0; live[lane] && g < fit_.rule.groups; ++g)
+        pace(lane, g).begin(fit_.rule, g, trial[lane], trials_);
   }
 
   // On to the next update of every live lane.
@@ -45,7 +46,8 @@ class LanePaces {
       for (int32_t g = 0; live[lane] && g < rule.groups; ++g) ++rule.step[g * trials_ + trial[lane]];
     for (const int32_t number : coefficients_) {
       const Leaf& leaf = tape_.leaves[size_t(number)];
-      for (int lane = 0; lane < W; ++lane) at(number, lane) = T(coefficient(alike_ || !live[lane] ? first_ : lane, leaf));
+      for (int lane = 0; lane < W; ++lane)
+        at(number, lane) = T(coefficient(alike_ || !live[lane] ? first_ : lane, leaf));
     }
   }
 

@@ -1,5 +1,6 @@
-// Training with a trial in each lane: the tape of a step, on packs whose numbers lie [number][lane] for as long as a call lasts.
-// A lane without a trial of its own, or whose trial has stopped, repeats that of another: no lane is ever masked.
+// Training with a trial in each lane: the tape of a step, on packs whose numbers lie [number][lane] for as long as a
+// call lasts. A lane without a trial of its own, or whose trial has stopped, repeats that of another: no lane is ever
+// masked.
 #pragma once
 #include "run/buffers.h"
 #include "run/lane_paces.h"
@@ -17,7 +18,13 @@ class Lanes {
  public:
   // part: of the threads that share the packs.
   Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x, int part)
-      : step_(step), tape_(step.tape), program_(program), fit_(fit), trials_(trial_count(program)), x_(x), paces_(tape_, fit, trials_, x) {
+      : step_(step),
+        tape_(step.tape),
+        program_(program),
+        fit_(fit),
+        trials_(trial_count(program)),
+        x_(x),
+        paces_(tape_, fit, trials_, x) {
     for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, part);
   }
 
@@ -66,7 +73,9 @@ class Lanes {
       case LeafKind::sign: return number_of(kSign);
       case LeafKind::factor:
       case LeafKind::moment: return *element(leaf, trial);
-      case LeafKind::constant: return static_cast<const T*>(fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
+      case LeafKind::constant:
+        return static_cast<const T*>(
+            fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
       case LeafKind::value: return static_cast<const T*>(target.values)[trial * target.values_stride + leaf.index];
       case LeafKind::weight: return static_cast<const T*>(target.weights)[trial * target.weights_stride + leaf.index];
       case LeafKind::operand:
@@ -101,7 +110,8 @@ class Lanes {
 
   // Whether something is noted or checked at a step, and how many steps from here on nothing is.
   bool seen(int64_t step) const {
-    return (fit_.records && (fit_.records->n_each_step || step % fit_.records->every == 0)) || (fit_.limits && step % fit_.limits->every == 0);
+    return (fit_.records && (fit_.records->n_each_step || step % fit_.records->every == 0)) ||
+           (fit_.limits && step % fit_.limits->every == 0);
   }
   int64_t steps_unseen(int64_t step, int64_t last) const {
     if (fit_.records && fit_.records->n_each_step) return 0;

@@ -1,4 +1,5 @@
-// A recording as a tape: what is needed, in the order recorded, cut into once, step and update, and a place for each number.
+// A recording as a tape: what is needed, in the order recorded, cut into once, step and update, and a place for each
+// number.
 #pragma once
 #include <algorithm>
 
@@ -19,7 +20,11 @@ struct TapeRoots {
 class TapeBuilder {
  public:
   TapeBuilder(const Recording& recording, const TapeRoots& roots)
-      : nodes_(recording.nodes()), roots_(roots), part_(nodes_.size(), kUnused), kept_(nodes_.size()), last_(nodes_.size(), 0),
+      : nodes_(recording.nodes()),
+        roots_(roots),
+        part_(nodes_.size(), kUnused),
+        kept_(nodes_.size()),
+        last_(nodes_.size(), 0),
         place_(nodes_.size(), -1) {
     tape_.leaves = recording.leaves();
     tape_.numbers = int32_t(tape_.leaves.size());
@@ -70,7 +75,9 @@ class TapeBuilder {
     for (const int32_t i : roots_.gradients) kept_[size_t(i)] = true;
     kept_[size_t(roots_.loss)] = kept_[size_t(roots_.check)] = true;
   }
-  std::array<int32_t, 3> inputs(int32_t i) const { return {nodes_[size_t(i)].a, nodes_[size_t(i)].b, nodes_[size_t(i)].c}; }
+  std::array<int32_t, 3> inputs(int32_t i) const {
+    return {nodes_[size_t(i)].a, nodes_[size_t(i)].b, nodes_[size_t(i)].c};
+  }
 
   void place_ops() {
     std::vector<int32_t> free;
@@ -81,11 +88,13 @@ class TapeBuilder {
       if (part == kUpdate && !left) leave(left);
       const auto in = inputs(i);
       for (size_t k = 0; k < in.size(); ++k)
-        if (temporary(in[k]) && last_[size_t(in[k])] == int32_t(at) && std::find(in.begin(), in.begin() + k, in[k]) == in.begin() + k)
+        if (temporary(in[k]) && last_[size_t(in[k])] == int32_t(at) &&
+            std::find(in.begin(), in.begin() + k, in[k]) == in.begin() + k)
           free.push_back(place_[size_t(in[k])]);
       const auto target = target_.find(i);
       if (part == kUpdate && target != target_.end() && last_[size_t(target->second.front())] <= int32_t(at)) {
-        place_[size_t(i)] = place_[size_t(target->second.front())];  // made where it belongs: nobody reads the old number
+        place_[size_t(i)] =
+            place_[size_t(target->second.front())];  // made where it belongs: nobody reads the old number
       } else if (part == kOnce || kept(i) || free.empty()) {
         place_[size_t(i)] = tape_.numbers++;
       } else {
@@ -94,12 +103,14 @@ class TapeBuilder {
       }
       const auto& node = nodes_[size_t(i)];
       (part == kOnce ? tape_.once : tape_.step)
-          .push_back({node.op, place_[size_t(i)], place_[size_t(node.a)], place_[size_t(node.b)], place_[size_t(node.c)]});
+          .push_back(
+              {node.op, place_[size_t(i)], place_[size_t(node.a)], place_[size_t(node.b)], place_[size_t(node.c)]});
     }
     if (!left && roots_.training) leave(left);
     for (const auto& move : roots_.moves)  // what is not made in its place is copied there
       if (place_[size_t(move.value)] != place_[size_t(move.leaf)])
-        tape_.step.push_back({Arith::both, place_[size_t(move.leaf)], place_[size_t(move.value)], place_[size_t(move.value)], 0});
+        tape_.step.push_back(
+            {Arith::both, place_[size_t(move.leaf)], place_[size_t(move.value)], place_[size_t(move.value)], 0});
   }
   void leave(bool& left) {
     tape_.step.push_back({Arith::leave, 0, place_[size_t(roots_.check)], 0, 0});
@@ -113,7 +124,8 @@ class TapeBuilder {
     tape_.kept[size_t(tape_.loss)] = tape_.kept[size_t(tape_.check)] = true;
     for (const int32_t number : tape_.gradients) tape_.kept[size_t(number)] = true;
     std::vector<char> made(size_t(tape_.numbers));
-    auto op = std::find_if(tape_.step.begin(), tape_.step.end(), [](const TapeOp& each) { return each.op == Arith::leave; });
+    auto op =
+        std::find_if(tape_.step.begin(), tape_.step.end(), [](const TapeOp& each) { return each.op == Arith::leave; });
     for (; op < tape_.step.end(); ++op) {
       for (const int32_t number : {op->a, op->b, op->c})
         if (!made[size_t(number)]) tape_.kept[size_t(number)] = true;

@@ -13,7 +13,10 @@ namespace irk {
 class StepTrace {
  protected:
   StepTrace(const Program& program, const Call& call)
-      : program_(program), call_(call), recording_(program.dtype == Dtype::f64), buffers_(size_t(kOperands + 2 * program.n_operands)) {
+      : program_(program),
+        call_(call),
+        recording_(program.dtype == Dtype::f64),
+        buffers_(size_t(kOperands + 2 * program.n_operands)) {
     recording = &recording_;
     scratch().resize(size_t(program.scratch));
     buffers_[kOne].assign(1, Traced(1));
@@ -48,7 +51,9 @@ class StepTrace {
     const Entries& entries = *call_.entries;
     if (step.op == Op::sampled_dot)
       return sampled_dot_step<Traced, Index>(step, program_.loops, at(step.a), at(step.b), at(step.c), entries, Team());
-    SampledAxpy<Traced, Index>(step, program_.loops, at(step.a), at(step.b), at(step.c), entries.orders[step.order], entries.nnz).run(Team());
+    SampledAxpy<Traced, Index>(step, program_.loops, at(step.a), at(step.b), at(step.c), entries.orders[step.order],
+                               entries.nnz)
+        .run(Team());
   }
 
   void loss(const Step& step) {

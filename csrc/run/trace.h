@@ -1,4 +1,5 @@
-// A training program as a tape: its step list, the update and the check for what is not finite, run once on Traced numbers.
+// A training program as a tape: its step list, the update and the check for what is not finite, run once on Traced
+// numbers.
 #pragma once
 #include <optional>
 
@@ -61,7 +62,8 @@ class Trace : private StepTrace {
     while (factor < fit_.n_factors && fit_.factors[factor].data != data) ++factor;
     const bool constant = factor == fit_.n_factors;
     for (int64_t i = 0; i < span; ++i)
-      buffers_[size_t(buffer)].push_back(Traced::of(recording_.leaf(constant ? LeafKind::constant : LeafKind::factor, constant ? buffer : factor, i)));
+      buffers_[size_t(buffer)].push_back(
+          Traced::of(recording_.leaf(constant ? LeafKind::constant : LeafKind::factor, constant ? buffer : factor, i)));
   }
 
   // A coefficient that is 0, 1 or without bound in every trial and step is written into the tape.
@@ -74,7 +76,8 @@ class Trace : private StepTrace {
       const bool plain = value == 0 || std::abs(value) == 1 || std::isinf(value);
       const bool clipped = fit_.rule.clip && field == &Coefficients<double>::scale;
       const int64_t index = which++;
-      return common && plain && !clipped ? Traced(value) : Traced::of(recording_.leaf(LeafKind::coefficient, group, index));
+      return common && plain && !clipped ? Traced(value)
+                                         : Traced::of(recording_.leaf(LeafKind::coefficient, group, index));
     });
   }
   // Of the first two steps of every trial.

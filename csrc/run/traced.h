@@ -1,5 +1,6 @@
-// A number that writes down what is done with it: the templates of steps/, run on Traced, yield the tape of their arithmetic.
-// Nothing is rounded here: only identities that hold for every bit pattern are applied (a number that is "never -0" may lose + 0).
+// A number that writes down what is done with it: the templates of steps/, run on Traced, yield the tape of their
+// arithmetic. Nothing is rounded here: only identities that hold for every bit pattern are applied (a number that is
+// "never -0" may lose + 0).
 #pragma once
 #include <array>
 #include <cmath>
@@ -34,7 +35,8 @@ class Recording {
     const auto [found, fresh] = leaf_at_.try_emplace(key, int32_t(nodes_.size()));
     if (!fresh) return found->second;
     const bool plus = kind == LeafKind::literal && !std::signbit(value);
-    const bool fixed = kind != LeafKind::operand && kind != LeafKind::factor && kind != LeafKind::moment && kind != LeafKind::coefficient;
+    const bool fixed = kind != LeafKind::operand && kind != LeafKind::factor && kind != LeafKind::moment &&
+                       kind != LeafKind::coefficient;
     nodes_.push_back({true, Arith::add, 0, 0, 0, fixed, plus, int32_t(leaves_.size())});
     leaves_.push_back({kind, which, index, value});
     return found->second;
@@ -44,7 +46,8 @@ class Recording {
   int32_t add(int32_t a, int32_t b) {
     if (is(a, 0)) std::swap(a, b);
     if (is(b, 0)) return plus_zero(a);
-    if (const Node *x = op_of(a, Arith::add), *y = op_of(b, Arith::add); x && x->b == 0) return plus_zero(add(x->a, y && y->b == 0 ? y->a : b));
+    if (const Node *x = op_of(a, Arith::add), *y = op_of(b, Arith::add); x && x->b == 0)
+      return plus_zero(add(x->a, y && y->b == 0 ? y->a : b));
     else if (y && y->b == 0) return plus_zero(add(a, y->a));
     return make(Arith::add, a, without_zero_decay(a, b), 0, never_minus_0(a) || never_minus_0(b));
   }
@@ -72,7 +75,9 @@ class Recording {
   int32_t either(int32_t a, int32_t b) { return make(Arith::either, a, b); }
   int32_t filled(int32_t a) { return make(Arith::filled, a, 0); }
 
-  bool is_literal(int32_t a) const { return nodes_[size_t(a)].leaf && leaves_[size_t(nodes_[size_t(a)].place)].kind == LeafKind::literal; }
+  bool is_literal(int32_t a) const {
+    return nodes_[size_t(a)].leaf && leaves_[size_t(nodes_[size_t(a)].place)].kind == LeafKind::literal;
+  }
   double literal_of(int32_t a) const { return leaves_[size_t(nodes_[size_t(a)].place)].literal; }
 
  private:
@@ -99,7 +104,8 @@ class Recording {
   }
 
   int32_t make(Arith op, int32_t a, int32_t b, int32_t c = 0, bool never_minus_0 = false) {
-    const auto [found, fresh] = op_at_.try_emplace(std::array<int32_t, 4>{int32_t(op), a, b, c}, int32_t(nodes_.size()));
+    const auto [found, fresh] =
+        op_at_.try_emplace(std::array<int32_t, 4>{int32_t(op), a, b, c}, int32_t(nodes_.size()));
     if (!fresh) return found->second;
     const bool fixed = nodes_[size_t(a)].fixed && nodes_[size_t(b)].fixed && nodes_[size_t(c)].fixed;
     nodes_.push_back({false, op, a, b, c, fixed, never_minus_0, -1});
@@ -140,7 +146,9 @@ inline Traced smaller(Traced a, Traced b) { return Traced::of(recording->least(b
 inline Traced larger(Traced a, Traced b) { return Traced::of(recording->most(b.id, a.id)); }
 
 // What steps/loss.h asks of a number.
-inline Traced absolute(Traced r) { return Traced::of(recording->both(r.id, recording->leaf(LeafKind::magnitude, 0, 0))); }
+inline Traced absolute(Traced r) {
+  return Traced::of(recording->both(r.id, recording->leaf(LeafKind::magnitude, 0, 0)));
+}
 inline Traced with_sign(Traced size, Traced r) {
   return Traced::of(recording->either(size.id, recording->both(r.id, recording->leaf(LeafKind::sign, 0, 0))));
 }

@@ -13,7 +13,8 @@ constexpr int64_t kLaneShare = 100000;  // operations on packs worth one more th
 constexpr int64_t kLaneGain = 8;        // how many times less a multiply-add takes in lanes
 
 const void* trace_step(const Program& program, const FitCall& fit, const int64_t* spans) {
-  return new TracedStep(Trace({program, fit, spans}).tape(), fit, program.dtype == Dtype::f64, trial_count(program) == 1);
+  return new TracedStep(Trace({program, fit, spans}).tape(), fit, program.dtype == Dtype::f64,
+                        trial_count(program) == 1);
 }
 void forget_step(const void* traced) { delete static_cast<const TracedStep*>(traced); }
 int64_t step_length(const void* traced) { return int64_t(static_cast<const TracedStep*>(traced)->tape.step.size()); }
@@ -30,7 +31,8 @@ template <class T>
 void fit_packs(const TracedStep& step, const Program& program, const FitCall& fit, const std::vector<int64_t>& active) {
   const int64_t packs = packs_of(step, int64_t(active.size()));
   const int64_t work = int64_t(step.tape.step.size()) * std::min(fit.steps, kLaneShare) * packs;
-  const int32_t threads = int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
+  const int32_t threads =
+      int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
   parallel(threads, [&](const Team& team) {
     T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
     if (step.single) return Lanes<T, T>(step, program, fit, x, team.rank).run(active.data(), 1);
@@ -59,13 +61,17 @@ const void* trace_call(const Program& program, const Call& call) {
 void forget_call(const void* traced) { delete static_cast<const TracedCall*>(traced); }
 
 void run_call(const void* traced, const Program& program, const Call& call) {
-  const Shares shares = share(program.work / kLaneGain + 1, call.last_trial - call.first_trial, call.threads, kTeamWork);
+  const Shares shares =
+      share(program.work / kLaneGain + 1, call.last_trial - call.first_trial, call.threads, kTeamWork);
   with_compute_type(program.dtype, [&](auto zero) {
-    parallel(shares.threads, [&](const Team& team) { static_cast<const TracedCall*>(traced)->run<decltype(zero)>(program, call, team); });
+    parallel(shares.threads, [&](const Team& team) {
+      static_cast<const TracedCall*>(traced)->run<decltype(zero)>(program, call, team);
+    });
   });
 }
 
-const LanesTable kLanes{trace_step, forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES, lanes_bytes, fit_lanes, trace_call, forget_call, run_call};
+const LanesTable kLanes{trace_step,  forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES,
+                        lanes_bytes, fit_lanes,   trace_call,  forget_call,   run_call};
 
 }  // namespace
 }  // namespace irk
