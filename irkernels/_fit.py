@@ -14,10 +14,12 @@ from torch import Tensor
 from irkernels import _native, reference
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
-from irkernels._launch import LOSSES, RULES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
+from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
 from irkernels._problem import Problem
 from irkernels._watching import Watching
 from irkernels.observed import Observed
+
+RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 
 
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
@@ -26,10 +28,11 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     What irkernels/reference/fit.py computes, without returning to Python between the steps.
     """
     plan = _train_plan(problem)
-    if plan is None:
-        return reference.fit_steps(
-            problem, steps
-        )  # no tensor of the tree can be formed: rows are gathered step by step
+    if plan is None:  # no tensor of the tree can be formed
+        if problem.tier is not None:
+            raise ValueError(f"tier={problem.tier!r} needs native steps, but listed entries are gathered row by row in plain torch")
+        problem.served = "none: rows are gathered in plain torch"
+        return reference.fit_steps(problem, steps)
     whole, problem = problem, replace(problem, **problem.kept["folded"])
     operands, rule = tuple(problem.operands), problem.rule
     losses = torch.full((problem.trials,), torch.nan, dtype=operands[0].dtype)
@@ -49,7 +52,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     )
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
-    scratch = torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
+    in_lanes = _in_lanes(whole, plan, operands)
+    scratch = None if in_lanes else torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
     watching = problem.watching
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, threads)
@@ -60,9 +64,11 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ) -> None:  # fmt: skip
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
-        _native.fit(
-            plan, operands, factors, scratch, *entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge
-        )  # fmt: skip
+        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge)
+        if in_lanes:
+            _lanes(whole, plan, operands, factors, rest, threads)
+        else:
+            _native.fit(plan, operands, factors, scratch, *rest)
         watching.settle(begin + steps)
 
     if batches is not None:
@@ -73,6 +79,34 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     target = (*strided(values), *strided(weights))
     run(operands, coordinates(plan, at), target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
     return losses, done
+
+
+def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
+    """Whether a trial gets a lane or a core; problem.served says so in words. The bits are the same."""
+    if problem.served is None:
+        reason = _native.why_not_lanes(plan, operands, problem.tier == "lanes")
+        if problem.batch_size is not None or problem.ridge is not None:
+            reason = "lanes take no mini-batches and no ridge"
+        if problem.tier == "lanes" and reason:
+            raise ValueError(f"tier='lanes': {reason}")
+        if problem.tier == "core":
+            problem.served = "core: as asked"
+        else:
+            problem.served = f"core: {reason}" if reason else "lanes"
+    return problem.served.startswith("lanes")
+
+
+def _lanes(
+    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, rest: tuple, threads: int
+) -> None:
+    """The steps of a call with a trial in each lane, written out once for a problem."""
+    kept = problem.kept
+    if "lanes" not in kept:
+        kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
+        code = "machine code" if step.compiled else "interpreted"
+        problem.served = f"lanes: {step.length} operations a step, {code}"
+    scratch = torch.empty(kept["lanes"].bytes(problem.trials, threads), dtype=torch.uint8)
+    _native.lanes_fit(kept["lanes"], plan, operands, factors, scratch, *rest)
 
 
 def _watched(watching: Watching, first: int, look_back: bool, sights: tuple | None) -> tuple:

@@ -1,11 +1,11 @@
 """Tensors to addresses: plans looked up, outputs and workspaces allocated by torch, native calls made.
 
-Everything here works on plain tensors, all on one device, and knows no derivative rule; the only caller of `_native`.
+Everything here works on plain tensors, all on one device, and knows no derivative rule; `_native` has no caller but this file,
+_fit.py and _batches.py.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from irkernels import _native, openmp, reference
+from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
 VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN = range(6)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
-RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
@@ -82,7 +82,7 @@ def loss(
     first = operands[0]
     output, saved = _output(plan, first, observed.coordinates), _saved(plan, first)
     losses = output.new_empty(plan.output_shape[:-1])
-    target = _target(observed.values, observed.weights, plan.output_shape, kind, delta, losses)
+    target = target_of(observed.values, observed.weights, plan.output_shape, kind, delta, losses)
     _run(plan, operands, observed.coordinates, output=output, saved=saved, target=target)
     return losses.to(first.dtype), output, saved
 
@@ -125,6 +125,7 @@ class Explanation:
     saved_bytes: int
     workspace: dict[str, int]  # bytes that each stage takes from torch's allocator
     blas_steps: int
+    training: str  # who takes the steps of a native fit
 
 
 _STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
@@ -143,8 +144,19 @@ def explain(
     return Explanation(
         up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, tuple(up.output_shape),
         up.saved * compute_dtype(dtype).itemsize, {name: _workspace(plan, dtype) for name, plan in plans.items()},
-        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
+        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)), _training(equation, wanted, shapes, dtype, nnz, up),
     )
+
+
+def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
+    """Who would take native training steps of the wanted operands; `...` axes are trials."""
+    empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
+    if plan.gather or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
+        return "in plain torch"
+    single = "".join(without_path(equation).replace("...", "").split())
+    ranks = [len(term) for term in single.split("->")[0].split(",")]
+    views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
+    return _native.training_tier(_native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials)
 
 
 def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:
@@ -211,7 +223,7 @@ def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
     return like.new_empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
-def _target(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
+def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
     """Values and weights as [trials or 1, n] in compute dtype, with their strides between trials."""
     leading = list(shape[:-1])
 

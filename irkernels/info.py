@@ -73,6 +73,7 @@ def explain(
             f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
             f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
             f"arithmetic  {_arithmetic(dtype, plan.blas_steps)}",
+            f"training    {plan.training}",
             "value",
             plan.value.rstrip(),
             "gradients",

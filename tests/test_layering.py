@@ -16,7 +16,7 @@ HARD_LIMIT = 400  # lines a file
 SOURCES = (".h", ".cpp", ".cu", ".py")
 
 # what a layer of csrc may include of csrc; plan's headers of plain data (step lists) are what run, steps and fast read
-PLAIN_DATA = ("plan/program.h", "plan/fit_program.h", "plan/records.h", "plan/steps.h")
+PLAIN_DATA = ("plan/program.h", "plan/fit_program.h", "plan/records.h", "plan/tape.h", "plan/steps.h")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "core": ("core/",),
     "plan": ("plan/", "core/"),

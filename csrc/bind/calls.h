@@ -4,6 +4,7 @@
 #include "bind/batches.h"
 #include "bind/buffers.h"
 #include "bind/watching.h"
+#include "plan/tier.h"
 
 namespace irk {
 
@@ -22,10 +23,25 @@ inline bool holds_kept(const Plan& plan, const TensorView& v) {
          v.scalar == (plan.dtype == Dtype::f64 ? Scalar::f64 : Scalar::f32);
 }
 
+// The steps of a small dense product over many trials, written out once the plan has served enough; null where not.
+inline const void* lanes_of(const TargetTable& target, const Plan& plan, const Call& call) {
+  Plan::Lanes& lanes = plan.lanes;
+  if (lanes.traced || lanes.tried) return lanes.traced.get();
+  if (!target.lanes || plan.trials < kFewestCalled || plan.work > kMostCalled || plan.tree.sampled || int(plan.dtype) > int(Dtype::f64) ||
+      plan.product.empty || (lanes.served += plan.trials) < kServedFirst)
+    return nullptr;
+  lanes.tried = true;
+  if (const void* traced = target.lanes->trace_call(plan.program(), call)) lanes.traced = {traced, target.lanes->forget_call};
+  return lanes.traced.get();
+}
+
 inline void run_steps(const TargetTable& target, const Plan& plan, const Call& call) {
-  if (plan.work * plan.trials < kReleaseWork) return target.run(plan.program(), call);
+  const bool whole = call.first_step == 0 && call.last_step == int32_t(plan.steps.size());
+  const void* traced = whole ? lanes_of(target, plan, call) : nullptr;
+  const auto run = [&] { traced ? target.lanes->run(traced, plan.program(), call) : target.run(plan.program(), call); };
+  if (plan.work * plan.trials < kReleaseWork) return run();
   const py::gil_scoped_release release;
-  target.run(plan.program(), call);
+  run();
 }
 
 // Whether every number of a contiguous tensor is finite.
@@ -98,31 +114,45 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
   return factor;
 }
 
-// factors: see factor_of; rule: see rule_of; watching, batches: see Watching, BatchesArgument.
-inline void fit(const Plan& plan, const py::tuple& operands, const py::tuple& factors, const py::object& scratch, int64_t nnz,
-         const py::object& columns, const py::tuple& orders, const py::tuple& loss, const py::tuple& rule, int64_t steps,
-         const py::object& active, const py::object& done, int threads, const py::tuple& watching, const py::object& batches,
-         const py::object& ridge) {
+// A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
+// loss, rule, steps, active, done, threads, watching, batches, ridge); see factor_of, rule_of, Watching, BatchesArgument.
+class FitArguments {
+ public:
+  FitArguments(const Plan& plan, const py::tuple& given)
+      : operands(given[0].cast<py::tuple>()), buffers_(buffers_of(plan, operands, py::none(), place)),
+        entries_(framework, plan, given[3].cast<int64_t>(), given[4], given[5].cast<py::tuple>()),
+        target_(target_of(framework, given[6].cast<py::tuple>())), watch_(given[12].cast<py::tuple>()),
+        batches_(framework, plan, given[13], given[8].cast<int64_t>() + watch_.look_back) {
+    buffers_[kScratch] = address(given[2]);
+    buffers_[kCotangent] = address(given[14]);  // ridge: [trials] 2 ridge, in the plan's type
+    for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>(), ties_));
+    call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
+            rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
+            static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10])), watch_.first,
+            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get()};
+  }
+  FitArguments(const FitArguments&) = delete;
+
+  const py::tuple operands;
   Place place;
-  auto buffers = buffers_of(plan, operands, py::none(), place);
-  const TargetTable& target = targets.at(place);
+  FitCall call;
+
+ private:
+  std::vector<void*> buffers_;
+  const EntriesArgument entries_;
+  const Target target_;
+  const Watching watch_;
+  const BatchesArgument batches_;
+  std::vector<Factor> factors_;
+  std::vector<Tie> ties_;
+};
+
+inline void fit(const Plan& plan, const py::args& arguments) {
+  const FitArguments given(plan, arguments);
+  const TargetTable& target = targets.at(given.place);
   if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
-  buffers[kScratch] = address(scratch);
-  buffers[kCotangent] = address(ridge);  // [trials] 2 ridge, in the plan's type
-  const EntriesArgument entries(framework, plan, nnz, columns, orders);
-  const Target t = target_of(framework, loss);
-  std::vector<Factor> list;
-  std::vector<Tie> ties;
-  for (const auto& item : factors) list.push_back(factor_of(plan, item.cast<py::tuple>(), ties));
-  const Watching watch(watching);
-  const BatchesArgument drawn(framework, plan, batches, steps + watch.look_back);
-  const FitCall call{{buffers.data(), entries.get(), &t, threads, 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
-                     rule_of(rule),
-                     list.data(), int32_t(list.size()), ties.data(), int32_t(ties.size()), steps, static_cast<const uint8_t*>(address(active)),
-                     static_cast<int64_t*>(address(done)), watch.first, watch.look_back, watch.records(), watch.limits(), watch.verdicts,
-                     drawn.get()};
   const py::gil_scoped_release release;
-  target.fit(plan.program(), call);
+  target.fit(plan.program(), given.call);
 }
 
 }  // namespace irk

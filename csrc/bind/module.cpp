@@ -7,6 +7,7 @@
 
 #include "bind/calls.h"
 #include "bind/lane.h"
+#include "bind/lanes.h"
 #include "bind/requests.h"
 #include "plan/plan.h"
 
@@ -116,6 +117,14 @@ PYBIND11_MODULE(_bind, m) {
   m.def("fit", &fit);
   m.def("draw_batches", &draw_batches);
   m.def("list_batches", &list_batches);
+  py::class_<LanesStep, std::shared_ptr<LanesStep>>(m, "LanesStep")
+      .def_property_readonly("length", &LanesStep::length)
+      .def_property_readonly("compiled", &LanesStep::compiled)
+      .def("bytes", &LanesStep::bytes);
+  m.def("why_not_lanes", py::overload_cast<const Plan&, const py::tuple&, bool>(&why_not_lanes));
+  m.def("training_tier", &training_tier);
+  m.def("lanes_trace", &lanes_trace);
+  m.def("lanes_fit", &lanes_fit);
   add_lane(m);
   m.def("cached_plans", [] { return cache.size(); });
   m.def("clear_plans", [] { cache.clear(); });

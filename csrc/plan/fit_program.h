@@ -21,6 +21,8 @@ struct Rule {
   double* v;                 // [groups, trials] group_rmsprop: running mean of the squared gradient norm
 };
 
+inline bool wants_norm(const Rule& rule) { return rule.clip || rule.kind == RuleKind::group_rmsprop; }
+
 constexpr int kMoments = 3;  // sgd: momentum; adam: exp_avg, exp_avg_sq and, with amsgrad, its maximum
 
 struct Factor {

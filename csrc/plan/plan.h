@@ -62,6 +62,14 @@ struct Plan {
   int64_t saved = 0, scratch = 0;                   // compute elements of one trial
   int64_t work = 0;                                 // multiply-adds of one trial
 
+  // A target's: the steps written out, once enough trials have been served. Guarded by who calls (the GIL).
+  struct Lanes {
+    int64_t served = 0;
+    bool tried = false;
+    std::shared_ptr<const void> traced;
+  };
+  mutable Lanes lanes;
+
   Program program() const;
   std::string explain() const;
 };

@@ -17,6 +17,16 @@ void with_compute_type(Dtype dtype, F&& f) {
   else f(float());
 }
 
+// How far trial t moves a buffer, in elements.
+inline int64_t trial_offset(const Program& program, int buffer, int64_t t) {
+  int64_t offset = 0;
+  for (int i = 0; i < program.n_trials; ++i) {
+    offset += t % program.trials[i].extent * program.trials[i].strides[buffer];
+    t /= program.trials[i].extent;
+  }
+  return offset;
+}
+
 inline int64_t trial_count(const Program& program) {
   int64_t trials = 1;
   for (int i = 0; i < program.n_trials; ++i) trials *= program.trials[i].extent;

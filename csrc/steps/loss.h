@@ -13,8 +13,8 @@ struct LossTerm {
   T value, slope;  // mse: half the slope, its 2 joins the division
 };
 
-IRK_FN inline float magnitude(float r) { return std::fabs(r); }
-IRK_FN inline double magnitude(double r) { return std::fabs(r); }
+IRK_FN inline float absolute(float r) { return std::fabs(r); }
+IRK_FN inline double absolute(double r) { return std::fabs(r); }
 IRK_FN inline float with_sign(float size, float r) { return std::copysign(size, r); }
 IRK_FN inline double with_sign(double size, double r) { return std::copysign(size, r); }
 template <class T>
@@ -24,16 +24,19 @@ IRK_FN inline T smaller(T a, T b) { return b < a ? b : a; }  // NaN stays in a
 // A term of weight 0 is not observed in this trial: a NaN there must not count.
 template <class T>
 IRK_FN inline T counted(T weight, T term) { return weight == 0 ? T(0) : term; }
+// A sum of weights, 1 where a mini-batch has nothing of what a trial observes: its loss and cotangents are 0.
+template <class T>
+IRK_FN inline T some(T weights) { return weights == 0 ? T(1) : weights; }
 
 template <class T>
 IRK_FN inline LossTerm<T> loss_term(Loss kind, T r, T delta) {
   switch (kind) {
     case Loss::mse: return {r * r, r};
     case Loss::half_sse: return {r * r * T(0.5), r};
-    case Loss::l1: return {magnitude(r), sign_of(r)};
+    case Loss::l1: return {absolute(r), sign_of(r)};
     default: break;
   }
-  const T size = magnitude(r), cut = smaller(size, delta);
+  const T size = absolute(r), cut = smaller(size, delta);
   return {cut * (size - cut * T(0.5)), with_sign(cut, r)};
 }
 
@@ -101,8 +104,7 @@ IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Tar
     loss.push(sums[2 * block]);
     weight_sum.push(sums[2 * block + 1]);
   }
-  const T weights = weight_sum.total();  // 0 where a mini-batch has nothing of what a trial observes: loss and cotangents are 0
-  const T divisor = target.kind == Loss::half_sse || weights == 0 ? T(1) : target.weights ? weights : T(step.count);
+  const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? some(weight_sum.total()) : T(step.count);
   const T share = T(1) / divisor, slope = target.kind == Loss::mse ? T(2) * share : share;
   for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] * slope;
   if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() * share;

@@ -1,13 +1,10 @@
 // The CPU target: compiled once per instruction set from the same source, threads from the OpenMP pool that torch uses.
 #include "targets/target.h"
 
-#include <omp.h>
-#include <pthread.h>
-
-#include <memory>
 #include <vector>
 
 #include "run/fit.h"
+#include "targets/lanes.h"
 
 #ifndef IRK_TARGET_NAME
 #error "setup.py names the target"
@@ -15,22 +12,6 @@
 
 namespace irk {
 namespace {
-
-// An OpenMP pool does not survive fork: a child computes with one thread.
-bool forked = false;
-const int at_fork = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-
-template <class Body>
-void parallel(int threads, Body&& body) {
-  if (threads <= 1 || forked) return body(Team{});
-  std::unique_ptr<Barrier> barrier;
-#pragma omp parallel num_threads(threads)
-  {
-#pragma omp single
-    barrier = std::make_unique<Barrier>(omp_get_num_threads());
-    body(Team{omp_get_thread_num(), omp_get_num_threads(), barrier.get()});
-  }
-}
 
 void run(const Program& program, const Call& call) {
   const Shares shares = share(program.work, call.last_trial - call.first_trial, call.threads, kTeamWork);
@@ -66,7 +47,7 @@ int64_t arenas(const Program& program, int64_t trials, int32_t threads) {
   return shares.by_trial ? shares.threads : 1;
 }
 
-const TargetTable kTable{IRK_TARGET_NAME, run, fit, arenas};
+const TargetTable kTable{IRK_TARGET_NAME, run, fit, &kLanes, arenas};
 
 }  // namespace
 }  // namespace irk

@@ -52,7 +52,7 @@ void run(const Program& program, const Call& call) {
   Device<Cuda>(program, call).run();
 }
 
-const TargetTable kTable{"cuda", run, nullptr, Device<Cuda>::arenas};
+const TargetTable kTable{"cuda", run, nullptr, nullptr, Device<Cuda>::arenas};
 
 }  // namespace
 }  // namespace irk

@@ -25,7 +25,7 @@ struct Simt {
 
 void run(const Program& program, const Call& call) { Device<Simt>(program, call).run(); }
 
-const TargetTable kTable{"simt", run, nullptr, Device<Simt>::arenas};
+const TargetTable kTable{"simt", run, nullptr, nullptr, Device<Simt>::arenas};
 
 }  // namespace
 }  // namespace irk

@@ -38,7 +38,9 @@ _ENTRYWISE = (
 class NativeSteps:
     """Steps of a plain Problem; the model's parameters are its factors, in place."""
 
-    def __init__(self, model: Product, objective: Objective, optimizer: Any, overrides: Overrides) -> None:
+    def __init__(
+        self, model: Product, objective: Objective, optimizer: Any, overrides: Overrides, tier: str | None = None
+    ) -> None:
         self._model, self._optimizer, self._overrides = model, optimizer, overrides
         self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
         lead = () if model.trials is not None else (1,)
@@ -56,8 +58,11 @@ class NativeSteps:
         self.problem.batch_size, self.problem.sampler_seed = objective.batch_size, objective.sampler_seed
         self.problem.product, self.problem.single = model.equation, model.trials is None
         self.problem.ridge, self.problem.penalty = objective.ridge, objective.penalty
+        self.problem.tier = tier
         if isinstance(data, Measurements):
             self._measure(data)
+        if tier is not None and (reason := self.why_in_torch()):
+            raise ValueError(f"tier={tier!r} needs native steps, but {reason}")
 
     def _measure(self, data: Measurements) -> None:
         problem = self.problem
@@ -91,6 +96,11 @@ class NativeSteps:
             raise ValueError(f"memory_limit= needs native steps, but {reason}")
         self.problem.memory_limit = limit
         fit_workspace(self.problem)
+
+    @property
+    def tier(self) -> str:
+        """Which tier took the steps, and why."""
+        return self.problem.served or "none: plain torch"
 
     def _publish(self) -> None:
         # a parameter that is not contiguous is not its own factor
@@ -150,6 +160,7 @@ class OrdinarySteps:
     """loss.backward() and optimizer.step(), one step at a time; a trial that has stopped is put back after each."""
 
     optimizer_state = None  # the optimizer holds its own
+    tier = "none: steps in a Python loop"
 
     def __init__(self, model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides) -> None:
         if isinstance(optimizer, optim.LBFGS):

@@ -32,6 +32,8 @@ from irkernels.training.rules import check_optimizer, why_not_native
 from irkernels.training.stopping import Running, Stop
 from irkernels.training.trajectory import Trajectory
 
+TIERS = (None, "lanes", "core")
+
 
 def fit(
     model: Product,
@@ -60,6 +62,7 @@ def fit(
     penalty: Callable[[Tensor], Tensor] | None = None,
     memory_limit: int | None = None,
     distributed: str | None = None,
+    tier: str | None = None,
 ) -> Trajectory:
     """Train a model: `steps` optimizer steps of all its trials, each trial as if alone.
 
@@ -107,6 +110,9 @@ def fit(
     of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
     and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each rank.
 
+    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once)
+    or "core" (a trial on each core, or one on all); default by cost. A ValueError says why one cannot.
+
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
     steps = integer("steps", steps, 0)
@@ -117,6 +123,8 @@ def fit(
         raise TypeError(f"model must be an irk.nn.Product (MatrixChain, ...), got {type(model).__name__}")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be an irk.Stop, got {type(stop).__name__}")
+    if tier not in TIERS:
+        raise ValueError(f"unknown tier {tier!r}; known are {', '.join(map(repr, TIERS))}")
     checked_loss(loss, delta)
     data = checked_data("data", data, model)
     truth = None if truth is None else checked_data("truth", truth, model)
@@ -137,7 +145,7 @@ def fit(
         mark(optimizer)
     objective = with_batches(Objective(data, loss, delta), model, batch_size, sampler_seed)
     objective = with_penalties(objective, model, ridge, penalty)
-    engine = _engine_for(model, objective, optimizer, overrides, ranks)
+    engine = _engine_for(model, objective, optimizer, overrides, tier, ranks)
     if memory_limit is not None:
         engine.limit_memory(integer("memory_limit", memory_limit, 0))
     if optimizer_state is not None:
@@ -338,12 +346,13 @@ class _Run:
             trials=model.trials,
             loss=self.settings["loss"],
             optimizer=self.settings["optimizer kind"],
+            tier=self.engine.tier,
             optimizer_state=self.engine.optimizer_state,
         )
 
 
 def _engine_for(
-    model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides, ranks: Ranks
+    model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides, tier: str | None, ranks: Ranks
 ) -> NativeSteps | OrdinarySteps:
     reason = why_not_native(optimizer, model)
     if ranks.shares_observations:
@@ -356,7 +365,9 @@ def _engine_for(
             warnings.warn(
                 "irk.fit takes its steps in plain torch: penalty= is called at every step", UserWarning, stacklevel=3
             )
-        return NativeSteps(model, objective, optimizer, overrides)
+        return NativeSteps(model, objective, optimizer, overrides, tier)
+    if tier is not None:
+        raise ValueError(f"tier={tier!r} needs native steps, but {reason}")
     for name, values in overrides.hyper.items():
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")

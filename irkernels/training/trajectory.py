@@ -23,6 +23,7 @@ class Trajectory:
     stopped_at: updates made, int64 [trials], or an int.  lr: float64 [trials] or a scalar, the learning rates in use.
     optimizer_state: None where the optimizer itself has it; else (trials with their own hyper-parameters, or Adam's after
     different numbers of updates) each trial's, for the next fit's optimizer_state=.
+    tier: which tier of native code took the steps, and why.
     """
 
     steps: Tensor
@@ -34,6 +35,7 @@ class Trajectory:
     trials: int | None
     loss: str
     optimizer: str
+    tier: str = ""
     metrics: dict[str, Tensor] = field(default_factory=dict)
     optimizer_state: dict[str, Any] | None = None
 

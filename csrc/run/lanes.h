@@ -1,0 +1,192 @@
+// Training with a trial in each lane: the tape of a step, on packs whose numbers lie [number][lane] for as long as a
+// call lasts. A lane without a trial of its own, or whose trial has stopped, repeats that of another: no lane is ever
+// masked.
+#pragma once
+#include "run/buffers.h"
+#include "run/lane_paces.h"
+#include "run/traced_step.h"
+#include "run/watch.h"
+
+namespace irk {
+
+// V: T for one trial, else Pack<T>.
+template <class T, class V>
+class Lanes {
+  static constexpr int W = sizeof(V) / sizeof(T);
+  inline static const Team kAlone{};
+
+ public:
+  // part: of the threads that share the packs.
+  Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x, int part)
+      : step_(step),
+        tape_(step.tape),
+        program_(program),
+        fit_(fit),
+        trials_(trial_count(program)),
+        x_(x),
+        paces_(tape_, fit, trials_, x) {
+    for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, part);
+  }
+
+  // own: the trials of this pack, 1 to W of them.
+  void run(const int64_t* own, int n) {
+    for (int lane = 0; lane < W; ++lane) {
+      trial_[lane] = own[std::min(lane, n - 1)];
+      live_[lane] = lane < n;
+      if (live_[lane]) watches_[size_t(lane)].begin(trial_[lane]);
+    }
+    paces_.begin(trial_, live_);
+    load();
+    interpret(tape_.once.data(), tape_.once.data() + tape_.once.size(), packs());
+    const int64_t last = fit_.first + fit_.steps;
+    for (int64_t step = fit_.first; step < last && some_live();) {
+      const int64_t free = step_.steady && step > fit_.first ? steps_unseen(step, last) : 0;
+      const int64_t made = free ? step_.steps(packs(), free) : 0;
+      count(made);
+      step += made;
+      if (step < last && made == free) step += one(step);
+      else if (step < last) drop(step);
+    }
+    if (fit_.look_back && some_live()) {
+      step_.gradients(packs());
+      look(last);
+    }
+    for (int lane = 0; lane < W; ++lane)
+      if (live_[lane]) finish(lane);
+  }
+
+ private:
+  V* packs() const { return reinterpret_cast<V*>(x_); }
+  T& at(int32_t number, int lane) const { return x_[int64_t(number) * W + lane]; }
+
+  void load() {
+    for (size_t i = 0; i < tape_.leaves.size(); ++i)
+      for (int lane = 0; lane < W; ++lane) at(int32_t(i), lane) = value_of(tape_.leaves[i], trial_[lane]);
+  }
+  T value_of(const Leaf& leaf, int64_t trial) const {
+    using Unsigned = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    constexpr Unsigned kSign = Unsigned(1) << (8 * sizeof(T) - 1);
+    const Target& target = *fit_.call.target;
+    switch (leaf.kind) {
+      case LeafKind::literal: return T(leaf.literal);
+      case LeafKind::magnitude: return number_of(~kSign);
+      case LeafKind::sign: return number_of(kSign);
+      case LeafKind::factor:
+      case LeafKind::moment: return *element(leaf, trial);
+      case LeafKind::constant:
+        return static_cast<const T*>(
+            fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
+      case LeafKind::value: return static_cast<const T*>(target.values)[trial * target.values_stride + leaf.index];
+      case LeafKind::weight: return static_cast<const T*>(target.weights)[trial * target.weights_stride + leaf.index];
+      case LeafKind::operand:
+      case LeafKind::coefficient: break;  // set before an update
+    }
+    return T(0);
+  }
+  template <class Unsigned>
+  static T number_of(Unsigned bits) {
+    T x;
+    std::memcpy(&x, &bits, sizeof(T));
+    return x;
+  }
+  T* element(const Leaf& leaf, int64_t trial) const {
+    const bool factor = leaf.kind == LeafKind::factor;
+    const Factor& of = fit_.factors[factor ? leaf.which : leaf.which / kMoments];
+    return static_cast<T*>(factor ? of.data : of.moments[leaf.which % kMoments]) + trial * of.elements + leaf.index;
+  }
+
+  // One step that is looked at, or whose coefficients are its own; how many updates were made.
+  int64_t one(int64_t step) {
+    const bool whole = step_.gradients(packs());
+    if (seen(step)) look(step);
+    if (!whole) drop(step);
+    if (!some_live()) return 0;
+    paces_.next(trial_, live_);
+    for (int lane = 0; lane < W; ++lane)
+      if (live_[lane]) ++fit_.done[trial_[lane]];
+    step_.update(packs());
+    return 1;
+  }
+
+  // Whether something is noted or checked at a step, and how many steps from here on nothing is.
+  bool seen(int64_t step) const {
+    return (fit_.records && (fit_.records->n_each_step || step % fit_.records->every == 0)) ||
+           (fit_.limits && step % fit_.limits->every == 0);
+  }
+  int64_t steps_unseen(int64_t step, int64_t last) const {
+    if (fit_.records && fit_.records->n_each_step) return 0;
+    const auto before = [&](int64_t every) { return (step + every - 1) / every * every - step; };
+    int64_t n = last - step;
+    if (fit_.records) n = std::min(n, before(fit_.records->every));
+    if (fit_.limits) n = std::min(n, before(fit_.limits->every));
+    return n;
+  }
+  void look(int64_t step) {
+    for (int lane = 0; lane < W; ++lane) {
+      if (!live_[lane]) continue;
+      store(lane);
+      if (!watches_[size_t(lane)].look(step)) retire(lane);
+    }
+    refill();
+  }
+
+  void count(int64_t made) {
+    for (int lane = 0; lane < W; ++lane) {
+      if (!live_[lane]) continue;
+      fit_.done[trial_[lane]] += made;
+      for (int32_t g = 0; g < fit_.rule.groups; ++g) fit_.rule.step[g * trials_ + trial_[lane]] += made;
+    }
+  }
+
+  bool some_live() const { return std::find(live_, live_ + W, true) != live_ + W; }
+
+  // Lanes whose loss or gradients are not finite stay as they are.
+  void drop(int64_t step) {
+    for (int lane = 0; lane < W; ++lane) {
+      if (!live_[lane] || at(tape_.check, lane) == 0) continue;
+      store(lane);
+      watches_[size_t(lane)].leave(step, Verdict::diverged);
+      retire(lane);
+    }
+    refill();
+  }
+  void finish(int lane) {
+    store(lane);
+    watches_[size_t(lane)].done();
+  }
+  void retire(int lane) {
+    live_[lane] = false;
+    empty_ = true;
+  }
+  // Lanes without a trial repeat another's.
+  void refill() {
+    if (!empty_ || !some_live()) return;
+    const int from = int(std::find(live_, live_ + W, true) - live_);
+    for (int lane = 0; lane < W; ++lane)
+      for (int32_t number = 0; !live_[lane] && number < tape_.numbers; ++number) at(number, lane) = at(number, from);
+    paces_.begin(trial_, live_);
+    empty_ = false;
+  }
+  void store(int lane) const {
+    const int64_t trial = trial_[lane];
+    for (size_t i = 0; i < tape_.leaves.size(); ++i) {
+      const Leaf& leaf = tape_.leaves[i];
+      if (leaf.kind == LeafKind::factor || leaf.kind == LeafKind::moment) *element(leaf, trial) = at(int32_t(i), lane);
+    }
+    static_cast<T*>(fit_.call.target->loss)[trial] = at(tape_.loss, lane);
+  }
+
+  const TracedStep& step_;
+  const Tape& tape_;
+  const Program& program_;
+  const FitCall& fit_;
+  const int64_t trials_;
+  T* x_;  // [numbers, W]
+  LanePaces<T, W> paces_;
+  std::vector<Watch<T>> watches_;  // [W]
+  int64_t trial_[W];
+  bool live_[W];
+  bool empty_ = false;  // some lane has lost its trial
+};
+
+}  // namespace irk

@@ -1,0 +1,215 @@
+"""The lanes tier of irk.fit: a trial in each SIMD lane, the same bits as the core tier."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import irkernels as irk
+from irkernels import _launch
+from irkernels.nn import Product
+from irkernels.optim import GroupRMSprop
+from irkernels.testing.fingerprint import bits
+
+pytestmark = pytest.mark.skipif(not _launch.FITS_NATIVELY, reason="this kernel target has no native training")
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
+    "decayed, maximized": lambda p: torch.optim.SGD(p, lr=0.01, weight_decay=1e-2, maximize=True),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, dampening=0.2, weight_decay=1e-3),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    "amsgrad": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True, weight_decay=1e-2),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01),
+    "group_rmsprop": lambda p: GroupRMSprop(p, lr=0.01),
+}
+EQUATIONS = {  # shapes of one trial's factors
+    "ij,jk,kl->il": ((3, 2), (2, 4), (4, 3)),
+    "ir,jr,kr->ijk": ((3, 2), (2, 2), (4, 2)),
+    "ip,jq,kr,pqr->ijk": ((2, 2), (3, 2), (2, 3), (2, 2, 3)),
+    "ij,ij->ij": ((3, 3), (3, 3)),
+    "ii,ij->j": ((3, 3), (3, 2)),
+    "i,i->": ((40,), (40,)),
+}
+
+
+def factors(equation: str, trials: int | None, dtype: torch.dtype, scale: float = 0.5) -> list[Tensor]:
+    """Of each trial its own, whatever their number."""
+    found = []
+    for position, shape in enumerate(EQUATIONS[equation]):
+        draw = torch.Generator().manual_seed(position)
+        many = torch.randn(40, *shape, generator=draw, dtype=torch.float64) * scale
+        found.append(torch.nn.Parameter((many[:trials] if trials else many[0]).to(dtype)))
+    return found
+
+
+def model_of(equation: str, trials: int | None = 5, dtype: torch.dtype = torch.float64) -> Product:
+    return Product(equation, *factors(equation, trials, dtype), trials=trials)
+
+
+def observed(model: Product, weighted: bool = False, own: bool = False) -> irk.Observed:
+    """Every second entry and one twice; weights with zeros; values and weights of each trial its own."""
+    every = torch.cartesian_prod(*(torch.arange(n) for n in model.shape)).reshape(-1, len(model.shape))
+    at, draw = torch.cat([every[::2], every[:1]]), torch.Generator().manual_seed(7)
+    lead, dtype = (40,) if own else (), model.factors[0].dtype
+    values = torch.randn(*lead, len(at), generator=draw, dtype=torch.float64).to(dtype)
+    weights = torch.randint(0, 3, (*lead, len(at)), generator=draw).to(dtype) if weighted else None
+    if own:
+        values, weights = values[: model.trials], weights[: model.trials] if weighted else None
+    return irk.Observed(at, values, model.shape, weights)
+
+
+def dense(model: Product) -> Tensor:
+    return torch.linspace(-1, 1, math.prod(model.shape), dtype=model.factors[0].dtype).reshape(model.shape)
+
+
+def trained(tier: str, model: Product, data: irk.Observed | Tensor, kind: str = "sgd", steps: int = 23, **settings) -> dict[str, Tensor]:
+    """Everything a run leaves behind: factors, optimizer state, losses, what ended each trial."""
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    run = irk.fit(model, data, optimizer, steps=steps, tier=tier, progress=False, record="loss" if model.shape else (), record_every=7, **settings)
+    assert run.tier.startswith(tier), run.tier
+    left = {f"factor {p}": factor.detach() for p, factor in enumerate(model.factors)}
+    for p, state in enumerate(optimizer.state.values()):
+        left |= {f"state {p} {name}": torch.as_tensor(value) for name, value in state.items()}
+    return left | run.metrics | {"stopped at": torch.as_tensor(run.stopped_at), "reason": run.reason}
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys() and found.pop("reason") == expected.pop("reason")
+    differing = [name for name, tensor in expected.items() if bits(found[name]) != bits(tensor)]
+    assert not differing, f"other bits in lanes: {differing}"
+
+
+def assert_tiers_agree(equation: str, data, trials: int | None = 5, dtype: torch.dtype = torch.float64, **settings) -> None:
+    runs = []
+    for tier in ("lanes", "core"):
+        model = model_of(equation, trials, dtype)
+        runs.append(trained(tier, model, data(model), **settings))
+    assert_same(*runs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_equations(equation: str, dtype: torch.dtype) -> None:
+    if not equation.endswith("->"):
+        assert_tiers_agree(equation, observed, dtype=dtype)
+    assert_tiers_agree(equation, dense, dtype=dtype)
+
+
+@pytest.mark.parametrize("trials", [None, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_numbers_of_trials(trials: int | None, dtype: torch.dtype) -> None:
+    own = trials is not None
+    assert_tiers_agree("ij,jk,kl->il", lambda model: observed(model, own, own), trials, dtype, kind="momentum")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("clipped", [{}, {"clip": 0.1, "clip_value": 0.05}], ids=["free", "clipped"])
+def test_rules(kind: str, clipped: dict[str, float], dtype: torch.dtype) -> None:
+    assert_tiers_agree("ij,jk,kl->il", observed, dtype=dtype, kind=kind, **clipped)
+
+
+@pytest.mark.parametrize("loss", ["mse", "half_sse", "l1", "huber"])
+@pytest.mark.parametrize("weighted, own", [(False, False), (False, True), (True, False), (True, True)])
+def test_losses(loss: str, weighted: bool, own: bool) -> None:
+    for dtype in (torch.float64, torch.float32):
+        assert_tiers_agree("ij,jk,kl->il", lambda model: observed(model, weighted, own), dtype=dtype, loss=loss, delta=0.3)
+
+
+def test_rates_of_each_trial() -> None:
+    rates = [0.001, 0.01, 0.03, 0.1, 0.2]
+    for kind in ("sgd", "adam", "group_rmsprop"):
+        assert_tiers_agree("ij,jk,kl->il", observed, kind=kind, lr=rates)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam", "group_rmsprop"])
+def test_trials_that_diverge_stop_by_themselves(kind: str, dtype: torch.dtype) -> None:
+    """At steps of their own, the others going on; all of them in one case."""
+    rates = [0.01, 1e30, 0.02, 3e9, 0.01]
+    assert_tiers_agree("ij,jk,kl->il", observed, dtype=dtype, kind=kind, lr=rates, steps=40)
+    assert_tiers_agree("ij,jk,kl->il", observed, dtype=dtype, kind=kind, lr=1e35, steps=40)
+
+
+def test_trials_that_have_converged_rest() -> None:
+    """Some lanes are not taken up again by later calls."""
+    stop = irk.Stop(loss=0.3, every=5)
+    assert_tiers_agree("ij,jk,kl->il", observed, trials=19, steps=60, stop=stop)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_what_is_noted_of_the_steps(every: int) -> None:
+    """Entries, the determinant and extremes, while a trial diverges, one has converged and one has neither."""
+    noted = ["loss", "determinant", irk.Running("min", irk.Entry(0, 1)), irk.Entry(1, 1)]
+    found = []
+    for tier in ("lanes", "core"):
+        draw = torch.Generator().manual_seed(5)
+        model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(11, 2, 2, generator=draw)) for _ in range(2)), trials=11)
+        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        rates = [0.05] * 9 + [1e20, 0.3]
+        stop = irk.Stop(loss=0.02, every=3)
+        run = irk.fit(model, torch.eye(2), optimizer, steps=50, lr=rates, record=noted, record_every=every, stop=stop,
+                      tier=tier, progress=False)
+        assert len(set(run.reason)) == 3, run.reason
+        found.append(run.metrics | {"stopped at": run.stopped_at, "reason": run.reason})
+    assert_same(*found)
+
+
+def test_constants() -> None:
+    runs = []
+    for tier in ("lanes", "core"):
+        a, b = factors("ij,ij->ij", 3, torch.float64)
+        inputs = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3).t()  # not contiguous
+        model = Product("ij,jx,jk->ikx", a, b, constants={1: inputs}, trials=3)
+        runs.append(trained(tier, model, torch.linspace(-1, 1, 72, dtype=torch.float64).reshape(3, 3, 8)))
+    assert_same(*runs)
+
+
+@pytest.mark.parametrize("trials", [None, 5])
+def test_tied_and_frozen_factors(trials: int | None) -> None:
+    runs = []
+    for tier in ("lanes", "core"):
+        tied, still = factors("ij,ij->ij", trials, torch.float64)
+        model = Product("ij,jk,jk,kl->il", tied, still.requires_grad_(False), tied, tied, trials=trials)
+        runs.append(trained(tier, model, observed(model)))
+    assert_same(*runs)
+
+
+def test_a_step_too_long_to_be_written_out_is_refused() -> None:
+    draw = torch.Generator().manual_seed(0)
+    model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(60, 60, generator=draw)) for _ in range(2)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="tier='lanes': a step of one trial has .* multiply-adds, and lanes take at most"):
+        irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, tier="lanes", progress=False)
+    run = irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, progress=False)
+    assert run.tier.startswith("core: a step of one trial has")
+
+
+def test_the_tier_is_chosen_by_cost() -> None:
+    def tier_of(n: int, trials: int | None, **settings) -> str:
+        model = irk.nn.MatrixChain(n, n, 3, trials=trials, init_scale=0.3, seed=0)
+        target = torch.zeros(n, n)
+        return irk.fit(model, target, OPTIMIZERS["sgd"](model.parameters()), steps=2, progress=False, **settings).tier
+
+    assert tier_of(2, None).startswith("lanes") and tier_of(2, 16).startswith("lanes")
+    assert tier_of(10, None).startswith("core: an estimated") and tier_of(20, 1).startswith("core")
+    assert tier_of(2, None, tier="core") == "core: as asked"
+    with pytest.raises(ValueError, match="unknown tier 'fast'; known are None, 'lanes', 'core'"):
+        tier_of(2, None, tier="fast")
+
+
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in an ordinary Python loop")
+def test_a_tier_needs_native_steps() -> None:
+    model = model_of("ij,jk,kl->il")
+    with pytest.raises(ValueError, match="tier='lanes' needs native steps, but Rprop"):
+        irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, tier="lanes", progress=False)
+    ordinary = irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, progress=False)
+    assert ordinary.tier == "none: steps in a Python loop"
+    half = model_of("ij,jk,kl->il", dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="tier='core' needs native steps, but the factors are torch.bfloat16 on cpu"):
+        irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, tier="core", progress=False)
+    assert irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, progress=False).tier.startswith("none")
