@@ -1,4 +1,4 @@
-"""The command line: `irkernels complete FILE`, `irkernels reproduce E3`, `irkernels info`.
+"""The command line: `irkernels complete FILE`, `irkernels reproduce E1`, `irkernels info`.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a criterion failed, 2 bad input,
 130 interrupted.
@@ -14,6 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _DTYPES = ("float32", "float64")
+_EXPERIMENTS = {
+    "E1": "depth helps matrix completion",
+    "E2": "norms go to infinity",
+    "E3": "singular values are learned one at a time",
+}
 _COMPLETE = """\
 Complete an incomplete matrix or tensor by deep matrix chains that are trained from small initial factors, with
 classical completions beside them, and report the error on entries that were held out.
@@ -95,31 +100,34 @@ def _reproduce(options: argparse.Namespace) -> int:
     from irkernels.experiments.criteria import table
 
     experiment = EXPERIMENTS[options.experiment]
+    given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
+    settings = {
+        name: getattr(experiment, name.upper()) if value is None else value for name, value in given.items()
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    outcome = experiment.run(options.trials, options.seed, options.steps, getattr(torch, options.dtype), progress=True)
+    outcome = experiment.run(**{**settings, "dtype": getattr(torch, settings["dtype"])}, progress=True)
     drawn = options.out / f"{options.experiment}.png"
     experiment.draw(outcome, drawn)
     seconds = time.perf_counter() - start
-    passed = all(criterion.passed for criterion in outcome.criteria)
     if options.json:
         _print_json(
             {
                 "experiment": options.experiment,
                 "criteria": [criterion.summary() for criterion in outcome.criteria],
-                "pass": passed,
-                "trials": options.trials,
-                "seed": options.seed,
-                "steps": options.steps,
-                "dtype": options.dtype,
+                "pass": outcome.passed,
+                **settings,
                 "picture": str(drawn),
                 "seconds": round(seconds, 3),
+                "training seconds": round(outcome.seconds, 3),
+                "eager": [each.summary() for each in outcome.eager],
             }
         )
     else:
         print(table(outcome.criteria))
-        print(f"{options.experiment} {'passes' if passed else 'FAILS'}; wrote {drawn} in {seconds:.1f} s")
-    return 0 if passed else 1
+        print(outcome.beside_eager)
+        print(f"{options.experiment} {'passes' if outcome.passed else 'FAILS'}; wrote {drawn} in {seconds:.1f} s")
+    return 0 if outcome.passed else 1
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -243,16 +251,11 @@ def _add_complete(commands) -> None:
 def _add_reproduce(commands) -> None:
     reproduce = commands.add_parser("reproduce", help="repeat a published experiment and check its criteria")
     add = reproduce.add_argument
-    add("experiment", metavar="NAME", choices=["E3"], help="E3: singular values learned one at a time")
-    add("--trials", type=_count, default=2, help="independent problems, all at once (default: 2)")
-    add(
-        "--steps",
-        type=_count,
-        default=20_000,
-        help="gradient descent steps (default: 20000, which the criteria are for)",
-    )
-    add("--seed", type=_whole, default=0)
-    add("--dtype", choices=_DTYPES, default="float64")
+    add("experiment", metavar="NAME", choices=list(_EXPERIMENTS), help="; ".join(f"{n}: {s}" for n, s in _EXPERIMENTS.items()))
+    add("--trials", type=_count, help="E1, E2: runs of each setting; E3: problems; all at once (default: 3, 4, 2)")
+    add("--steps", type=_count, help="most steps (default: the experiment's own, which the criteria are for)")
+    add("--seed", type=_whole, help="of problems and initial factors (default: the experiment's own)")
+    add("--dtype", choices=_DTYPES, help="default: the experiment's own")
     add("--threads", type=_count, help="CPU threads (default: torch's)")
     add("--out", type=Path, default=Path("."), metavar="DIR", help="folder of the picture (default: here)")
     add("--json", action="store_true", help="one JSON object on standard output")

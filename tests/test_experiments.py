@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from irkernels.experiments import EXPERIMENTS, e3
+from irkernels.experiments import EXPERIMENTS, e1, e2, e3
 from irkernels.experiments.criteria import Criterion, table, worst
 from irkernels.experiments.low_rank import completion
 
@@ -82,3 +82,64 @@ def test_a_criterion_says_its_bound_and_is_plain():
 def test_every_experiment_can_be_run_and_drawn():
     for experiment in EXPERIMENTS.values():
         assert callable(experiment.run) and callable(experiment.draw) and experiment.__doc__
+
+
+def test_e1_trains_all_depths_and_scales_and_draws_them(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    outcome = e1.run(trials=2, steps=30)
+    assert list(outcome.runs) == [2, 3, 4] and all(run.trials == 8 for run in outcome.runs.values())
+    assert not outcome.passed and 4.8 < outcome.goal["effective_rank"] < 5
+    norms = e1.at_the_end(outcome.runs[2], "nuclear norm")
+    assert norms.shape == (4, 2) and (norms[1:] > norms[:-1]).all()  # scales in rising order, their trials beside each other
+    e1.draw(outcome, tmp_path / "e1.png")
+    assert min(image.open(tmp_path / "e1.png").size) > 400
+
+
+def test_e2_starts_as_the_paper_does():
+    for depth, (large, small) in e2.RATES.items():
+        model = e2.initial(depth, trials=50, seed=0, dtype=torch.float64)
+        W = model().detach().reshape(2, 2, 50, 2, 2)  # init, std, trial
+        assert (torch.linalg.det(W) >= 0).all()
+        for found, (std, _) in zip(W.std(dim=(2, 3, 4)).T, (large, small), strict=True):
+            assert ((0.5 * std < found) & (found < 2 * std)).all()  # of 50 draws; tails are heavy
+        assert not torch.equal(W[0, 0, 0], W[0, 0, 1])
+
+
+def test_e2_notes_its_extremes_at_every_step(tmp_path):
+    """Against the same run recorded step by step, from a start that is not small."""
+    pytest.importorskip("matplotlib")
+    model = e2.initial(2, trials=1, seed=0, dtype=torch.float64)
+    with torch.no_grad():
+        for factor in model.factors:
+            factor.mul_(300)
+    start = [factor.detach().clone() for factor in model.factors]
+
+    def run(record, every):
+        with torch.no_grad():
+            for factor, value in zip(model.factors, start):
+                factor.copy_(value)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+        return e2.fit(model, e2.problem(), optimizer, loss="half_sse", steps=400, record=record, record_every=every, progress=False)
+
+    extremes, each = run(e2.RECORD, 400).metrics, run(["loss", "product"], 1).metrics
+    q, corner = (2 * each["loss"]).sqrt(), each["product"][..., 0, 0].abs()
+    torch.testing.assert_close(extremes["least det"][-1], torch.linalg.det(each["product"]).amin(0))
+    excess = torch.where(q < 1, corner - (1 - q) ** 2 / q, torch.inf).amin(0)
+    assert torch.isfinite(excess).all()
+    torch.testing.assert_close(extremes["least excess"][-1], excess)
+    inside = (each["loss"] >= e2.WINDOW[0]) & (each["loss"] <= e2.WINDOW[1])
+    assert inside.any()
+    torch.testing.assert_close(extremes["greatest |w_11| q"][-1], torch.where(inside, corner * q, -torch.inf).amax(0))
+
+
+def test_e2_judges_balanced_trials_at_every_step(tmp_path):
+    outcome = e2.run(trials=1, steps=500)
+    assert not outcome.passed and outcome.eager_seconds > 0 and "times as long" in outcome.beside_eager
+    run = outcome.runs[3]
+    good = {"loss": 9e-5, "least det": 1e-9, "least excess": 1e-3, "least |w_11| q": 0.98, "greatest |w_11| q": 1.0}
+    run.metrics.update({name: torch.full_like(run.metrics[name], value) for name, value in good.items()})
+    assert all(criterion.passed for criterion in e2.criteria({3: run, 4: run})[:6])
+    run.metrics["least det"][-1, 2] = -1e-9  # a balanced trial
+    assert [criterion.passed for criterion in e2.criteria({3: run, 4: run})[:6]].count(False) == 1
+    e2.draw(outcome, tmp_path / "e2.png")
+    assert (tmp_path / "e2.png").stat().st_size > 10_000

@@ -11,55 +11,54 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from irkernels.experiments.criteria import Criterion, worst
+from irkernels.experiments.eager import extrapolated
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
-from irkernels.nn import MatrixChain
+from irkernels.experiments.outcome import Outcome, steps_taken
+from irkernels.nn import MatrixChain, Product
 from irkernels.training import Trajectory, fit
 
 INIT_SCALE, LR = 1e-3, 0.1
-STEPS = 20_000
+TRIALS, SEED, STEPS, DTYPE = 2, 0, 20_000, "float64"
+TIMED = 100  # eager steps
 DEPTHS = (1, 2, 3)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    runs: dict[int, Trajectory]  # depth -> loss, error, singular_values, effective_rank [records, trials, ...]
-    criteria: list[Criterion]
-    seconds: float
-
-
 def run(
-    trials: int = 2,
-    seed: int = 0,
+    trials: int = TRIALS,
+    seed: int = SEED,
     steps: int = STEPS,
     dtype: torch.dtype = torch.float64,
     progress: bool | Callable = False,
 ) -> Outcome:
     """Train depths 1, 2 and 3 on the same problems, all trials at once, and judge them."""
-    start = time.perf_counter()
     truth, observed = completion(trials, seed, dtype)
-    runs = {}
+    optimizer = functools.partial(torch.optim.SGD, lr=LR)
+    runs, eager, seconds = {}, [], 0.0
     for depth in DEPTHS:
         model = MatrixChain(SIZE, SIZE, depth, trials=trials, init="identity", init_scale=INIT_SCALE, dtype=dtype)
-        optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+        begin = Product(model.equation, *model.factors, trials=trials)
+        start = time.perf_counter()
         runs[depth] = fit(
             model,
             observed,
-            optimizer,
+            optimizer(model.parameters()),
             steps=steps,
             truth=truth,
             record=["loss", "error", "singular_values", "effective_rank"],
             record_every=max(1, steps // 100),
             progress=progress,
         )
-    return Outcome(runs, criteria(runs), time.perf_counter() - start)
+        seconds += time.perf_counter() - start
+        eager.append(extrapolated(begin, observed, optimizer, steps_taken(runs[depth]), min(TIMED, steps)))
+    return Outcome(runs, criteria(runs), seconds, eager)
 
 
 def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
