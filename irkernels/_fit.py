@@ -105,7 +105,10 @@ def _lanes(
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
         code = "machine code" if step.compiled else "interpreted"
         problem.served = f"lanes: {step.length} operations a step, {code}"
-    scratch = torch.empty(kept["lanes"].bytes(problem.trials, threads), dtype=torch.uint8)
+    size, limit = kept["lanes"].bytes(problem.trials, threads), problem.memory_limit
+    if limit is not None and size > limit:
+        raise MemoryError(f"memory_limit is {limit} bytes, but lanes need a workspace of {size}; tier='core' may need less")
+    scratch = torch.empty(size, dtype=torch.uint8)
     _native.lanes_fit(kept["lanes"], plan, operands, factors, scratch, *rest)
 
 
