@@ -286,7 +286,7 @@ def test_a_peer_that_fails_costs_a_note_and_never_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, message", [(["C"], "unknown table 'C'"), (["--threads", "0"], "at least 1, got 0")]
+    "arguments, message", [(["Z"], "unknown table 'Z'"), (["--threads", "0"], "at least 1, got 0")]
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
