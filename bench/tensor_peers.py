@@ -98,7 +98,8 @@ def _irkernels(row: TensorCompletion, dtype: str, mode: str) -> Case:
 
     def fresh(seed: int) -> None:
         problem = inputs.completing_tensor(row, dtype, seed)
-        model = irk.nn.Product(row.product.equation, *(torch.nn.Parameter(torch.from_numpy(f)) for f in problem.factors))
+        factors = [torch.nn.Parameter(torch.from_numpy(factor)) for factor in problem.factors]
+        model = irk.nn.Product(row.product.equation, *factors)
         observed = irk.Observed(torch.from_numpy(problem.at), torch.from_numpy(problem.values), model.shape)
         now[:] = [model, observed, torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)]
 

@@ -27,12 +27,14 @@ def table_b(session: Session) -> None:
     found = session.measured("training", session.chosen(TRAINING), running, mode="training")
     if not found:
         return
-    print(f"\nTable B: microseconds a step (per trial where there are {TRIALS} or {MANY_TRIALS}), {session.dtype}, medians\n")
+    trials = f"per trial where there are {TRIALS} or {MANY_TRIALS}"
+    print(f"\nTable B: microseconds a step ({trials}), {session.dtype}, medians\n")
     own = [name for name in _NAMES if name.startswith(_ONE)]
     print(report.times(found, [name for name in _NAMES if name not in own], own))
     print("\nTheir time over ours, median of the rounds with quartiles; the best of JAX on one core and on all\n")
     lines = [[done.row.name, *(report.ratio(done, *pair) for pair in _pairs(done))] for done in found]
-    print(report.text_table(["row", "JAX, one trial", *(f"JAX, per trial of {n}" for n in (TRIALS, MANY_TRIALS)), "eager"], lines))
+    of_trials = [f"JAX, per trial of {n}" for n in (TRIALS, MANY_TRIALS)]
+    print(report.text_table(["row", "JAX, one trial", *of_trials, "eager"], lines))
     print("\nOurs against arithmetic time on all cores, microseconds\n")
     lines = [[done.row.name, *_limit_cells(session, done)] for done in found]
     print(report.text_table(["row", "limit", "share of it", "bound by"], lines))

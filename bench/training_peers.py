@@ -106,7 +106,8 @@ def _compiled(row: Completion, dtype: str, mode: str) -> Case:
 
 
 def _few_or_small(row: Completion, trials: int | None) -> None:
-    absent_unless(trials != MANY_TRIALS or row.n <= _MANY_AT_MOST, f"{MANY_TRIALS} trials are for extents up to {_MANY_AT_MOST}")
+    reason = f"{MANY_TRIALS} trials are for extents up to {_MANY_AT_MOST}"
+    absent_unless(trials != MANY_TRIALS or row.n <= _MANY_AT_MOST, reason)
 
 
 def _arrays(factors: list[Tensor]) -> list[np.ndarray]:

@@ -47,7 +47,7 @@ CASES = (
     Case("diagonal and sum", "iij,jk->k", ((40, 40, 30), (30, 50))),
     Case("scalar", "ij,jk,ki->", ((60, 50), (50, 70), (70, 60))),
     Case("split", CHAIN, ((300, 40), (40, 30), (30, 300)), nnz=500),
-    Case("dense, read", CHAIN, ((60, 40), (40, 30), (30, 60)), nnz=3000),
+    Case("dense, read", CHAIN, ((60, 40), (40, 30), (30, 60)), nnz=9000),
     Case("split in trials", TRIALS, ((6, 90, 20), (6, 20, 10), (6, 10, 90)), nnz=200),
     Case("split, BLAS", CHAIN, ((900, 800), (800, 850), (850, 1000)), nnz=900),
     Case("gather", "ar,br,cr,dr->abcd", ((100, 5),) * 4, nnz=100),

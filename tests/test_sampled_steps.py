@@ -57,7 +57,8 @@ def threads() -> Iterator[None]:
 def problem(case: Case, dtype: torch.dtype, weighted: bool) -> tuple[list[Tensor], irk.Observed]:
     """Operands, and entries of which a few are listed twice."""
     generator = torch.Generator().manual_seed(8)
-    operands = [torch.randn(shape, generator=generator, dtype=torch.float64) / math.sqrt(shape[1]) for shape in case.shapes]
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in case.shapes]
+    operands = [operand / math.sqrt(operand.shape[1]) for operand in drawn]
     flat = torch.randperm(math.prod(case.shape), generator=generator)[: case.observed]
     flat = torch.cat([flat, flat[:3]])
     at = torch.stack(torch.unravel_index(flat, case.shape), 1)

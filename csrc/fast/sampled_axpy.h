@@ -1,4 +1,5 @@
-// The sampled axpy of steps/sampled.h on one CPU core: a row of c stays in registers while the entries of its group add to it.
+// The sampled axpy of steps/sampled.h on one CPU core: a row of c stays in registers while the entries of its group add
+// to it.
 #pragma once
 #include <algorithm>
 
@@ -64,7 +65,8 @@ class SampledAxpy {
         for (int64_t j = 0; j < width; j += kMost * W) {
           const int64_t left = std::min<int64_t>(kMost * W, width - j);
           const int packs = int((left + W - 1) / W);
-          kernel(packs)(window.g + at, window.b + at, n, b_ + outer.b + j, c + j, int(left - (packs - 1) * W), add || block > first);
+          const int tail = int(left - (packs - 1) * W);
+          kernel(packs)(window.g + at, window.b + at, n, b_ + outer.b + j, c + j, tail, add || block > first);
         }
       }
     }
@@ -122,7 +124,8 @@ class SampledAxpy {
         n = std::min(kBlock, last - block);
         if (block + n > window.last) move(window, g_ + outer.a, block, end);
         T sum = T(0);
-        for (int64_t i = block - window.first; i < block - window.first + n; ++i) sum = fma(window.g[i], b[window.b[i]], sum);
+        const int64_t at = block - window.first;
+        for (int64_t i = at; i < at + n; ++i) sum = fma(window.g[i], b[window.b[i]], sum);
         total = block > first ? total + sum : add ? *number + sum : sum;
       }
       *number = total;

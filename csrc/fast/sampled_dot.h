@@ -1,5 +1,5 @@
-// The sampled dot of steps/sampled.h on one CPU core. Bound by loads: entries that share a row of a read it once for all,
-// so the entries are taken in the sorted order that a plan names, where it names one.
+// The sampled dot of steps/sampled.h on one CPU core. Bound by loads: entries that share a row of a read it once for
+// all, so the entries are taken in the sorted order that a plan names, where it names one.
 #pragma once
 #include <algorithm>
 
@@ -11,7 +11,8 @@ template <class T, class Index>
 class SampledDot {
   using Lanes = Pack<T>;
   static constexpr int W = Lanes::kLanes, P = kPartials / W;
-  static constexpr int kTogether = std::min(4, std::max(1, IRK_VECTOR_REGISTERS / 2 / P));  // their sums stay in registers
+  // Entries at once whose partial sums stay in registers.
+  static constexpr int kTogether = std::min(4, std::max(1, IRK_VECTOR_REGISTERS / 2 / P));
   static constexpr int64_t kWindow = 256;                     // entries whose offsets are found at once
 
  public:
@@ -29,7 +30,10 @@ class SampledDot {
       n = std::min(kWindow, last - first);
       at_.template offsets<&Loop::a>(first, n, a_at);
       at_.template offsets<&Loop::b>(first, n, b_at);
-      for (int i = 0; i < W; ++i) { a_at[n + i] = a_at[n - 1]; b_at[n + i] = b_at[n - 1]; }  // the last entries begin with others
+      for (int i = 0; i < W; ++i) {  // beyond the last entry: whole packs of them are summed
+        a_at[n + i] = a_at[n - 1];
+        b_at[n + i] = b_at[n - 1];
+      }
       Walk outer(pool_, step_.outer);
       const int64_t repeats = outer.size();
       for (int64_t r = 0; r < repeats; ++r, outer.next()) {
@@ -40,7 +44,8 @@ class SampledDot {
             store(entries(a, b, a_at + i, b_at + i, k->extent), first + i, int(std::min<int64_t>(W, n - i)), c);
         else
           for (int64_t i = 0; i < n; ++i)
-            c[place(first + i)] = step_.k.count ? dot(a + a_at[i], b + b_at[i], pool_, step_.k) : fma(a[a_at[i]], b[b_at[i]], T(0));
+            c[place(first + i)] = step_.k.count ? dot(a + a_at[i], b + b_at[i], pool_, step_.k)
+                                                : fma(a[a_at[i]], b[b_at[i]], T(0));
       }
     }
   }

@@ -1,7 +1,7 @@
-// What steps cost, in multiply-adds of a dense contraction (20 ps on the core that was measured). Pure functions of sizes, so
-// that a route never depends on the machine, the threads, the strides or the number of trials. `python -m bench.routes`
-// measures them: an entry of a sampled sweep took 1.6 ns at depth 16, 1.9 at 32, 2.7 at 64, 3.8 at 128, an entry read from a
-// dense product in the first cache or written to its cotangent 1.4.
+// What steps cost, in multiply-adds of a dense contraction (20 ps on the core that was measured). Pure functions of
+// sizes, so that a route never depends on the machine, the threads, the strides or the number of trials.
+// `python -m bench.routes` measures them: an entry of a sampled sweep took 1.6 ns at depth 16, 1.9 at 32, 2.7 at 64 and
+// 3.8 at 128, an entry read from a dense product in the first cache or written to its cotangent 1.4.
 #pragma once
 
 namespace irk {

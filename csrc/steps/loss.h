@@ -47,8 +47,8 @@ struct Residuals {
   T* cotangent;
   T delta;
 
-  // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights. By way of
-  // arrays of its own: prediction and cotangent may be one array, of which a vector of lanes would have to be afraid.
+  // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights. By way
+  // of arrays of its own: prediction and cotangent may be one array, which compilers dare not read in vectors.
   template <Loss kLoss>
   IRK_FN void add(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
     T r[kPartials], terms[kPartials], slopes[kPartials], weights[kPartials], ones[kPartials];
@@ -83,8 +83,8 @@ IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, 
 }
 
 template <class T>
-IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target, int64_t trial,
-                       const Team& team) {
+IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* sums, const Target& target,
+                       int64_t trial, const Team& team) {
   const T* value = static_cast<const T*>(target.values) + trial * target.values_stride;
   const T* weight = target.weights ? static_cast<const T*>(target.weights) + trial * target.weights_stride : nullptr;
   const Residuals<T> entries{prediction, value, weight, cotangent, T(target.delta)};
@@ -98,7 +98,8 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
 
 // Second phase, once all terms are there: the loss, and cotangents, over the sum of weights.
 template <class T>
-IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial, const Team& team) {
+IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial,
+                        const Team& team) {
   TreeSum<T> loss, weight_sum;
   for (int64_t block = 0; block < reduction_blocks(step.count); ++block) {
     loss.push(sums[2 * block]);

@@ -1,5 +1,5 @@
-// The product at listed coordinates (a dot product an entry) and its pull-back (a sum of rows a group of entries), one number
-// at a time: what fast/sampled_dot.h and fast/sampled_axpy.h compute in packs, to the bit.
+// The product at listed coordinates (a dot product an entry) and its pull-back (a sum of rows a group of entries), one
+// number at a time: what fast/sampled_dot.h and fast/sampled_axpy.h compute in packs, to the bit.
 // No atomics: a row belongs to one group, a group to one member.
 #pragma once
 #include "steps/dot.h"
@@ -39,8 +39,8 @@ struct Coordinates {
 };
 
 template <class T, class Index>
-IRK_FN void sampled_dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries,
-                             const Team& team) {
+IRK_FN void sampled_dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c,
+                             const Entries& entries, const Team& team) {
   const Coordinates<Index> at(entries.columns, entries.nnz, pool, step.columns);
   Walk outer(pool, step.outer);
   const int64_t repeats = outer.size();
@@ -82,8 +82,8 @@ IRK_FN inline bool adds(const Walk& outer) {
 }
 
 template <class T, class Index>
-IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, const T* b, T* c, const Order& order, int64_t nnz,
-                              const Team& team) {
+IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, const T* b, T* c, const Order& order,
+                              int64_t nnz, const Team& team) {
   const Coordinates<Index> at(order.columns, nnz, pool, step.columns);
   const Groups<Index> groups(order, nnz, team);
   const Index* perm = static_cast<const Index*>(order.perm);
