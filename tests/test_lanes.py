@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -186,7 +187,7 @@ def test_a_step_too_long_to_be_written_out_is_refused() -> None:
     with pytest.raises(ValueError, match="tier='lanes': a step of one trial has .* multiply-adds, and lanes take at most"):
         irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, tier="lanes", progress=False)
     run = irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, progress=False)
-    assert run.tier.startswith("core: a step of one trial has")
+    assert ": a step of one trial has" in run.tier
 
 
 def test_the_tier_is_chosen_by_cost() -> None:
