@@ -20,6 +20,7 @@ from irkernels._watching import Watching
 from irkernels.observed import Observed
 
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
+_SHARING = {None: 0, "lanes": 0, "core": 1, "grid": 2}  # csrc/plan/fit_program.h, Sharing
 
 
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
@@ -53,7 +54,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
     in_lanes = _in_lanes(whole, plan, operands)
-    scratch = None if in_lanes else torch.empty(plan.scratch_bytes(threads), dtype=torch.uint8)
+    scratch = None if in_lanes else torch.empty(_scratch_bytes(problem, plan, threads), dtype=torch.uint8)
     watching = problem.watching
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, threads)
@@ -64,7 +65,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ) -> None:  # fmt: skip
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
-        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge)
+        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier])
         if in_lanes:
             _lanes(whole, plan, operands, factors, rest, threads)
         else:
@@ -82,17 +83,18 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
 
 
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
-    """Whether a trial gets a lane or a core; problem.served says so in words. The bits are the same."""
+    """Whether a trial gets a lane; problem.served says in words who takes the steps. The bits are the same."""
     if problem.served is None:
         reason = _native.why_not_lanes(plan, operands, problem.tier == "lanes")
         if problem.batch_size is not None or problem.ridge is not None:
             reason = "lanes take no mini-batches and no ridge"
         if problem.tier == "lanes" and reason:
             raise ValueError(f"tier='lanes': {reason}")
-        if problem.tier == "core":
-            problem.served = "core: as asked"
+        name = "core" if plan.trains_by_trial(own_threads()) else "grid"
+        if problem.tier in ("core", "grid"):
+            problem.served = f"{problem.tier}: as asked"
         else:
-            problem.served = f"core: {reason}" if reason else "lanes"
+            problem.served = f"{name}: {reason}" if reason else "lanes"
     return problem.served.startswith("lanes")
 
 
@@ -145,7 +147,11 @@ def fit_workspace(problem: Problem) -> int:
     if plan is None:
         raise ValueError("memory_limit= needs native steps, but listed entries are gathered row by row in plain torch")
     batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
-    return plan.scratch_bytes(threads) + problem.kept["folded bytes"] + (0 if batches is None else batches.bytes)
+    return _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"] + (0 if batches is None else batches.bytes)
+
+
+def _scratch_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
+    return plan.training_bytes(threads, _SHARING[problem.tier])
 
 
 def _train_plan(problem: Problem) -> _native.Plan | None:
@@ -182,7 +188,7 @@ def _new_plan(problem: Problem) -> _native.Plan | None:
 
 def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches | None:
     """Room for mini-batches, taken once; all that is taken is held against the limit."""
-    scratch, limit = plan.scratch_bytes(threads) + problem.kept["folded bytes"], problem.memory_limit
+    scratch, limit = _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"], problem.memory_limit
     if limit is not None and scratch > limit:
         raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {scratch}")
     if problem.batch_size is None:

@@ -156,7 +156,7 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtyp
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
     views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
-    return _native.training_tier(_native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials)
+    return _native.training_tier(_native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials, own_threads())
 
 
 def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:

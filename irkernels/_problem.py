@@ -71,7 +71,7 @@ class Problem:
     single: bool = False  # a model without trials: its penalty sees W without their axis
     memory_limit: int | None = None  # bytes that an engine may take as workspace
     kept: dict[str, Any] = field(default_factory=dict)  # what an engine keeps from call to call
-    tier: str | None = None  # "lanes" or "core" of the native engine; None: as it finds best
+    tier: str | None = None  # "lanes", "core" or "grid" of the native engine; None: as it finds best
     served: str | None = None  # the tier that took the steps, and why
     watching: Watching | None = None  # which steps, what to note of them, and when to stop a trial; default: nothing
 

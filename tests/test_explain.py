@@ -143,7 +143,7 @@ def test_bad_equations_raise_what_einsum_raises(explain: Callable, einsum: Calla
 
 def test_who_takes_the_steps_of_training() -> None:
     assert line(irk.explain("...ij,...jk->...ik", (16, 3, 3), (16, 3, 3), nnz=5), "training").startswith("lanes")
-    assert line(irk.explain("ij,jk->ik", (100, 100), (100, 100)), "training").startswith("core: a step of one trial has")
+    assert line(irk.explain("ij,jk->ik", (100, 100), (100, 100)), "training").partition(": ")[2].startswith("a step of one trial has")
     assert line(irk.explain("ij,jk->ik", (9, 9), (9, 9), dtype=torch.bfloat16), "training") == "in plain torch"
 
 

@@ -10,9 +10,9 @@ namespace irk {
 
 inline int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
 
-inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}) {
+inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}, Sharing asked = Sharing::cheapest) {
   int64_t bytes;
-  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads), &bytes))
+  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads, asked), &bytes))
     throw std::overflow_error("the workspace would have more than 2^63 bytes");
   return bytes;
 }
@@ -115,7 +115,7 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
 }
 
 // A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
-// loss, rule, steps, active, done, threads, watching, batches, ridge); see factor_of, rule_of, Watching, BatchesArgument.
+// loss, rule, steps, active, done, threads, watching, batches, ridge, sharing); see factor_of, rule_of, Watching, BatchesArgument, Sharing.
 class FitArguments {
  public:
   FitArguments(const Plan& plan, const py::tuple& given)
@@ -129,7 +129,7 @@ class FitArguments {
     call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
             rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
             static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10])), watch_.first,
-            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get()};
+            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get(), Sharing(given[15].cast<int>())};
   }
   FitArguments(const FitArguments&) = delete;
 

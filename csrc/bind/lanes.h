@@ -62,7 +62,7 @@ inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bo
 }
 
 // Who would take the steps of training so many trials, for the plan of one made from shapes.
-inline std::string training_tier(const Plan& plan, int64_t trials) {
+inline std::string training_tier(const Plan& plan, int64_t trials, int threads) {
   int64_t numbers = 0;
   for (const Operand& operand : plan.product.operands) {
     int64_t elements = 1;
@@ -70,7 +70,8 @@ inline std::string training_tier(const Plan& plan, int64_t trials) {
     numbers += elements;
   }
   const std::string reason = why_not_lanes(plan, numbers, trials, false);
-  return reason.empty() ? "lanes: a trial in each SIMD lane" : "core: " + reason;
+  if (reason.empty()) return "lanes: a trial in each SIMD lane";
+  return (share(plan.work, trials, threads, kTeamTraining).by_trial ? "core: " : "grid: ") + reason;
 }
 
 inline std::shared_ptr<LanesStep> lanes_trace(const Plan& plan, const py::args& arguments) {

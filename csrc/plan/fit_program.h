@@ -53,6 +53,9 @@ struct Batches {
   int32_t n_rows;
 };
 
+// Who is asked to share a run of training: a thread takes whole trials ("core"), or all take each step of one ("grid").
+enum class Sharing : int32_t { cheapest, trials, steps };
+
 struct FitCall {
   Call call;
   Rule rule;
@@ -69,6 +72,7 @@ struct FitCall {
   const Limits* limits;   // or null
   Verdict* verdicts;      // [trials] why a trial left, none while it runs
   const Batches* batches; // or null: every step sees all of the data
+  Sharing sharing;
 };
 
 // How a call is shared: whole trials over threads, or every step of each trial over a team of threads.
@@ -82,7 +86,9 @@ constexpr int64_t kShareWork = 100000;   // multiply-adds worth one more thread
 constexpr int64_t kTeamWork = 500000, kTeamTraining = 500000;
 
 // Own kernels give the same bits either way, so this may look at trials and threads.
-inline Shares share(int64_t work, int64_t trials, int32_t threads, int64_t team_work) {
+inline Shares share(int64_t work, int64_t trials, int32_t threads, int64_t team_work, Sharing asked = Sharing::cheapest) {
+  if (asked == Sharing::steps) return {threads, 0};
+  if (asked == Sharing::trials) return {trials < threads ? int32_t(trials) : threads, 1};
   if (trials < threads && work >= team_work) return {threads, 0};
   const int64_t useful = work / kShareWork * trials + work % kShareWork * trials / kShareWork + 1;
   const int64_t most = useful < trials ? useful : trials;

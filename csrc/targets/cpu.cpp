@@ -38,12 +38,12 @@ void fit_trials(const Program& program, const FitCall& fit, const Shares& shares
 }
 
 void fit(const Program& program, const FitCall& fit) {
-  const Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining);
+  const Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
 }
 
-int64_t arenas(const Program& program, int64_t trials, int32_t threads) {
-  const Shares shares = share(program.work, trials, threads, kTeamTraining);  // the most: a call makes a team of no fewer
+int64_t arenas(const Program& program, int64_t trials, int32_t threads, Sharing asked) {
+  const Shares shares = share(program.work, trials, threads, kTeamTraining, asked);  // the most: a call makes a team of no fewer
   return shares.by_trial ? shares.threads : 1;
 }
 

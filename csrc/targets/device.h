@@ -5,6 +5,7 @@
 #include <string>
 
 #include "run/buffers.h"
+#include "plan/fit_program.h"
 #include "run/thread.h"
 
 namespace irk {
@@ -23,7 +24,7 @@ class Device {
   }
 
   // Every trial has a scratch of its own: they run side by side.
-  static int64_t arenas(const Program&, int64_t trials, int32_t) { return trials; }
+  static int64_t arenas(const Program&, int64_t trials, int32_t, Sharing) { return trials; }
 
  private:
   template <class T>

@@ -26,7 +26,7 @@ struct TargetTable {
   void (*run)(const Program& program, const Call& call);
   void (*fit)(const Program& program, const FitCall& fit);  // null where there is no native training
   const LanesTable* lanes;  // null where there are none
-  int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads);  // scratches in use at the same time
+  int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads, Sharing asked);  // scratches in use at the same time
 };
 
 }  // namespace irk

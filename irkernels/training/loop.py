@@ -32,7 +32,7 @@ from irkernels.training.rules import check_optimizer, why_not_native
 from irkernels.training.stopping import Running, Stop
 from irkernels.training.trajectory import Trajectory
 
-TIERS = (None, "lanes", "core")
+TIERS = (None, "lanes", "core", "grid")
 
 
 def fit(
@@ -110,8 +110,9 @@ def fit(
     of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
     and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each rank.
 
-    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once)
-    or "core" (a trial on each core, or one on all); default by cost. A ValueError says why one cannot.
+    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once),
+    "core" (a trial on each core) or "grid" (each step of a trial on all cores); default by cost. A ValueError says why
+    one cannot.
 
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
