@@ -54,7 +54,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
     in_lanes = _in_lanes(whole, plan, operands)
-    scratch = None if in_lanes else torch.empty(_scratch_bytes(problem, plan, threads), dtype=torch.uint8)
+    scratch = torch.empty(_scratch_bytes(problem, plan, threads), dtype=torch.uint8)
     watching = problem.watching
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, threads)
@@ -66,9 +66,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
         rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier])
-        if in_lanes:
-            _lanes(whole, plan, operands, factors, rest, threads)
-        else:
+        if not (in_lanes and _lanes(whole, plan, operands, factors, rest, threads)):
             _native.fit(plan, operands, factors, scratch, *rest)
         watching.settle(begin + steps)
 
@@ -100,8 +98,8 @@ def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]
 
 def _lanes(
     problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, rest: tuple, threads: int
-) -> None:
-    """The steps of a call with a trial in each lane, written out once for a problem."""
+) -> bool:
+    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for it."""
     kept = problem.kept
     if "lanes" not in kept:
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
@@ -109,9 +107,12 @@ def _lanes(
         problem.served = f"lanes: {step.length} operations a step, {code}"
     size, limit = kept["lanes"].bytes(problem.trials, threads), problem.memory_limit
     if limit is not None and size > limit:
-        raise MemoryError(f"memory_limit is {limit} bytes, but lanes need a workspace of {size}; tier='core' may need less")
-    scratch = torch.empty(size, dtype=torch.uint8)
-    _native.lanes_fit(kept["lanes"], plan, operands, factors, scratch, *rest)
+        if problem.tier == "lanes":
+            raise MemoryError(f"memory_limit is {limit} bytes, but lanes need a workspace of {size}")
+        problem.served = f"core: memory_limit is {limit} bytes, lanes need {size}"
+        return False
+    _native.lanes_fit(kept["lanes"], plan, operands, factors, torch.empty(size, dtype=torch.uint8), *rest)
+    return True
 
 
 def _watched(watching: Watching, first: int, look_back: bool, sights: tuple | None) -> tuple:

@@ -285,6 +285,16 @@ class Search {
     return total;
   }
 
+  // One answer for every subset of wanted gradients, as their bits may not differ: that for all of them.
+  bool reads_dense(const Tree& whole, const TreeRequest& dense) const {
+    const size_t n = product_.operands.size(), wanted = size_t(std::count(request_.wanted.begin(), request_.wanted.end(), true));
+    if (wanted < n || !request_.constant.empty()) {
+      const Tree tree = find_tree(product_, {std::vector<bool>(n, true), request_.nnz});
+      return !tree.is_pair(tree.root);
+    }
+    return cost(whole, dense) + 2 * double(request_.nnz) * kRead < cost(tree_, request_);
+  }
+
   // A sampled product whose dense form is cheaper is formed whole and read at the coordinates.
   Tree finish() {
     Node& root = tree_.nodes[tree_.root];
@@ -296,8 +306,7 @@ class Search {
       TreeRequest dense = request_;
       dense.nnz = -1;
       Tree whole = find_tree(product_, dense);
-      const double read = double(request_.nnz) * kRead * (1 + root.wanted);
-      if (cost(whole, dense) + read < cost(tree_, request_)) {
+      if (reads_dense(whole, dense)) {
         tree_ = whole;
         tree_.sampled = true;
         const LetterSet letters = tree_.nodes[tree_.root].letters;
