@@ -15,6 +15,7 @@ from irkernels import _native, reference
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
 from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
+from irkernels._long_steps import Undo, is_long
 from irkernels._problem import Problem
 from irkernels._watching import Watching
 from irkernels.observed import Observed
@@ -65,9 +66,13 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ) -> None:  # fmt: skip
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
-        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier])
+        alone = steps <= 1 and is_long(problem, plan.work)
+        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier], alone)
         if not (in_lanes and _lanes(whole, plan, operands, factors, rest, threads)):
+            undo = _undo(problem) if alone else None
             _native.fit(plan, operands, factors, scratch, *rest)
+            if undo is not None and watching.interrupted:
+                undo.back()
         watching.settle(begin + steps)
 
     if batches is not None:
@@ -78,6 +83,14 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     target = (*strided(values), *strided(weights))
     run(operands, coordinates(plan, at), target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
     return losses, done
+
+
+def _undo(problem: Problem) -> Undo:
+    """How to take the next step back."""
+    undo = problem.kept.get("undo") or Undo(problem)
+    problem.kept["undo"] = undo
+    undo.remember()
+    return undo
 
 
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:

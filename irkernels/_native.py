@@ -47,6 +47,7 @@ if _CUDA.exists():
 
 Plan = _bind.Plan
 plan, plan_of_shapes, train_plan, run, fit = _bind.plan, _bind.plan_of_shapes, _bind.train_plan, _bind.run, _bind.fit
+hear_interrupts, unhear_interrupts = _bind.hear_interrupts, _bind.unhear_interrupts
 draw_batches, list_batches = _bind.draw_batches, _bind.list_batches
 why_not_lanes, lanes_trace, lanes_fit = _bind.why_not_lanes, _bind.lanes_trace, _bind.lanes_fit
 training_tier = _bind.training_tier

@@ -17,7 +17,7 @@ WORDS = (
     "less", "at_most", "choose",
 )  # fmt: skip
 KEEP = ("value", "least", "greatest")
-VERDICTS = ("none", "converged", "diverged")
+VERDICTS = ("none", "converged", "diverged", "interrupted")
 MOST_NUMBERS = 64  # of one trial at one step
 DETERMINANT_ORDER = 8  # larger ones are taken between chunks
 
@@ -88,11 +88,19 @@ class Watching:
     rows: Tensor | None = None  # [probes, T, rows], one for each multiple of records.every among the steps
     verdicts: Tensor = field(init=False)  # uint8 [T], of VERDICTS
 
+    def __post_init__(self) -> None:
+        self.verdicts = torch.zeros(self.trials, dtype=torch.uint8)
+
     def prepare(self, steps: int, device: torch.device) -> None:
         """Fresh rows and verdicts for a call of so many steps."""
         self.verdicts = torch.zeros(self.trials, dtype=torch.uint8, device=device)
         if self.records is not None:
             self.rows = self.records.now.new_empty(*self.records.now.shape, self.row(self.first + steps))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the call was given up: no step of it counts."""
+        return bool((self.verdicts == VERDICTS.index("interrupted")).any())
 
     def settle(self, steps: int) -> None:
         """Where some trials have stopped within the first so many steps, their rows from there on repeat their last."""

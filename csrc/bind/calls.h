@@ -3,6 +3,7 @@
 #include "bind/arguments.h"
 #include "bind/batches.h"
 #include "bind/buffers.h"
+#include "bind/interrupt.h"
 #include "bind/watching.h"
 #include "plan/tier.h"
 
@@ -115,7 +116,7 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
 }
 
 // A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
-// loss, rule, steps, active, done, threads, watching, batches, ridge, sharing); see factor_of, rule_of, Watching, BatchesArgument, Sharing.
+// loss, rule, steps, active, done, threads, watching, batches, ridge, sharing, whether Ctrl-C ends it); see factor_of, rule_of, Watching, BatchesArgument, Sharing.
 class FitArguments {
  public:
   FitArguments(const Plan& plan, const py::tuple& given)
@@ -129,7 +130,8 @@ class FitArguments {
     call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
             rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
             static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10])), watch_.first,
-            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get(), Sharing(given[15].cast<int>())};
+            watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get(), Sharing(given[15].cast<int>()),
+            given[16].cast<bool>() ? Interrupts::asked() : nullptr};
   }
   FitArguments(const FitArguments&) = delete;
 

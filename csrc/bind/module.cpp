@@ -117,6 +117,8 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("run", &run);
   m.def("fit", &fit);
+  m.def("hear_interrupts", [] { interrupts.hear(); });
+  m.def("unhear_interrupts", [] { interrupts.unhear(); });
   m.def("draw_batches", &draw_batches);
   m.def("list_batches", &list_batches);
   py::class_<LanesStep, std::shared_ptr<LanesStep>>(m, "LanesStep")

@@ -50,15 +50,15 @@ class ContractStep {
     const int64_t last = team.end(total);
     if (blocks == 1) {  // divisions would cost as much as a small product
       if (task) outer.seek(task);
-      for (; task < last; ++task, outer.next()) compute(outer, 0, step_.lane.extent, 0, step_.row.extent);
+      for (; task < last && !team.stopped(); ++task, outer.next()) compute(outer, 0, step_.lane.extent, 0, step_.row.extent, team);
       return;
     }
     if (task) outer.seek(task / blocks);
-    for (int64_t block = task % blocks; task < last; ++task) {
+    for (int64_t block = task % blocks; task < last && !team.stopped(); ++task) {
       const int64_t row = block / shares.columns, column = block % shares.columns;
       const int64_t begin = panels * column / shares.columns * Shape::kColumns;
       const int64_t end = std::min(step_.lane.extent, panels * (column + 1) / shares.columns * Shape::kColumns);
-      compute(outer, begin, end, step_.row.extent * row / shares.rows, step_.row.extent * (row + 1) / shares.rows);
+      compute(outer, begin, end, step_.row.extent * row / shares.rows, step_.row.extent * (row + 1) / shares.rows, team);
       if (++block == blocks) { block = 0; outer.next(); }
     }
   }
@@ -68,12 +68,12 @@ class ContractStep {
   static int64_t panel_of(int64_t depth) { return depth * Shape::kColumns + kPad; }
   static int64_t panels_of(int64_t lanes) { return pieces(lanes, Shape::kColumns); }
 
-  void compute(const Walk& outer, int64_t column, int64_t column_end, int64_t row, int64_t row_end) const {
+  void compute(const Walk& outer, int64_t column, int64_t column_end, int64_t row, int64_t row_end, const Team& team) const {
     const int64_t columns = column_end - column, rows = row_end - row;
     const T* a = a_ + outer.a + row * step_.row.a + column * step_.lane.a;
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
-    if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns);
+    if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns, team);
     const RowTiles tiles(rows, rows_per_tile_);
     TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false, ahead_, {}};
     const auto tile_row = [&](int64_t k, int64_t begin, int64_t end) {
@@ -89,7 +89,7 @@ class ContractStep {
       }
       return;
     }
-    for (int64_t k = 0; k < k_; k += kBlock) {
+    for (int64_t k = 0; k < k_ && !team.stopped(); k += kBlock) {
       if (fetch_b_) fetch_next(t, b, std::min(k_, k + kBlock), columns, tiles.count == 1 ? 2 : 1);
       for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) tile_row(k, r, end = tiles.end(i, r));
     }
@@ -118,7 +118,7 @@ class ContractStep {
     t.fetch = {from, along_k ? step_.lane.b : b_k_, lines, int(pieces(numbers, kLine * lines))};
   }
 
-  __attribute__((noinline)) void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
+  __attribute__((noinline)) void packed(const T* a, const T* b, T* c, int64_t rows, int64_t columns, const Team& team) const {
     alignas(64) static thread_local T right[kRight];  // too large for a frame; made when a thread first packs
     alignas(64) T left[kBlock * std::max(Shape::kRows, kLanes)];
     int64_t a_at[kBlock], b_at[kBlock];
@@ -143,7 +143,7 @@ class ContractStep {
       t.a_k = height;
       panels(t, left, block, into, height, columns, 0, b_panel);
     };
-    for (int64_t k = 0; k < k_; k += kBlock) {
+    for (int64_t k = 0; k < k_ && !team.stopped(); k += kBlock) {
       const int64_t depth = std::min(kBlock, k_ - k);
       for (int64_t i = 0; i < depth; ++i, walk.next()) { a_at[i] = walk.a; b_at[i] = walk.b; }
       T* block = right + (whole ? k / kBlock * block_size : 0);

@@ -1,5 +1,7 @@
 // What a native training run is told, as plain data: the step list of one step, the factors and the update rule.
 #pragma once
+#include <atomic>
+
 #include "plan/program.h"
 #include "plan/records.h"
 
@@ -73,6 +75,7 @@ struct FitCall {
   Verdict* verdicts;      // [trials] why a trial left, none while it runs
   const Batches* batches; // or null: every step sees all of the data
   Sharing sharing;
+  const std::atomic<int>* stop;  // or null; once it is set, trials leave before their update
 };
 
 // How a call is shared: whole trials over threads, or every step of each trial over a team of threads.

@@ -54,8 +54,8 @@ struct Records {
   int64_t scratch_elements;
 };
 
-// Why a trial stopped.
-enum class Verdict : uint8_t { none, converged, diverged };
+// Why a trial stopped. interrupted: nothing of its step under way was noted or made.
+enum class Verdict : uint8_t { none, converged, diverged, interrupted };
 
 struct Limits {
   double below, above;   // converged: loss < below at `patience` checks on end; diverged: loss > above

@@ -19,7 +19,7 @@ struct TeamNotes {
     squares.resize(size_t(blocks));
   }
 
-  std::atomic<int> broken{0};
+  std::atomic<int> broken{0}, interrupted{0};
   std::vector<double> squares;  // [blocks of all factors]
   std::vector<Pace> paces;      // [groups]
 };
@@ -44,7 +44,7 @@ class Fit {
     for (int64_t step = fit_.first; step < last; ++step) {
       if (fit_.batches) take_batch(frame, target, step - fit_.first);
       evaluate(frame);
-      if (!watch_.look(step)) return;
+      if (interrupted(trial) || !watch_.look(step)) return;
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
       if (fit_.n_ties) team_.sync();
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
@@ -52,7 +52,7 @@ class Fit {
     if (fit_.look_back) {
       if (fit_.batches) take_batch(frame, target, fit_.steps);
       evaluate(frame);
-      if (!watch_.look(last)) return;
+      if (interrupted(trial) || !watch_.look(last)) return;
     }
     watch_.done();
   }
@@ -61,9 +61,19 @@ class Fit {
   void evaluate(const Frame<T>& frame) const {
     for (int s = 0; s < program_.n_steps; ++s) {
       if (program_.steps[s].fence) team_.sync();
-      frame.run(program_.steps[s], team_);
+      const bool waits = program_.steps[s].op == Op::loss;  // inside, for all members
+      if (waits || !team_.stopped()) frame.run(program_.steps[s], team_);
     }
     team_.sync();
+  }
+
+  // Whether the trial leaves as it was before this step: one answer for the whole team.
+  bool interrupted(int64_t trial) {
+    if (!team_.stop) return false;
+    if (team_.rank == 0) notes_.interrupted = team_.stopped();
+    team_.sync();
+    if (notes_.interrupted && team_.rank == 0) fit_.verdicts[trial] = Verdict::interrupted;
+    return notes_.interrupted;
   }
 
   void add(const Tie& tie, T* scratch) const {

@@ -41,7 +41,9 @@ class Barrier {
 struct Team {
   int rank = 0, size = 1;
   Barrier* barrier = nullptr;
+  const std::atomic<int>* stop = nullptr;  // or null; where it is set, what a step has yet to do need not be done
 
+  bool stopped() const { return stop && stop->load(std::memory_order_relaxed); }
   void sync() const { if (size > 1) barrier->wait(); }
   IRK_FN int64_t begin(int64_t n) const { return size == 1 ? 0 : n * rank / size; }
   IRK_FN int64_t end(int64_t n) const { return size == 1 ? n : n * (rank + 1) / size; }

@@ -91,7 +91,8 @@ def fit(
     repeats its last.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
-    after the present chunk (about 0.1 s) and returns what was reached.  checkpoint: a file written at the start,
+    after the present chunk (about 0.1 s) and returns what was reached; a native step that takes longer is given up and
+    not recorded.  checkpoint: a file written at the start,
     every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
     for bit as if it had not been interrupted, in its recordings too.
 
@@ -216,7 +217,7 @@ class _Run:
 
     def loop(self, report: Any, path: Any, checkpoint_every: float) -> None:
         pace = Pace()
-        with answer_interrupts() as interrupt:
+        with answer_interrupts(within_steps=not self.ranks.shares_trials) as interrupt:
             try:
                 if self._fresh:
                     self._visit()
@@ -230,6 +231,8 @@ class _Run:
                     if interrupted:
                         break
                     self._advance(pace, chunk)
+                    if self.watching.interrupted:
+                        break
                     self._visit()
                     self._report(report, pace)
                     if time.monotonic() - written > checkpoint_every:
@@ -245,6 +248,8 @@ class _Run:
         active, self.watching.first, self.watching.look_back = self.running.active, self.reached, False
         with pace.measured(chunk):
             losses, done = self.engine.advance(chunk, active, self.watching)
+        if self.watching.interrupted:
+            return
         self.losses = torch.where(active, losses, self.losses.to(losses)).cpu().double()
         self.running.advanced(self.reached, done, self.watching.verdicts)
         self.reached += chunk
@@ -267,7 +272,12 @@ class _Run:
             self.recorder.record(self.reached, self.snapshot(), self.running.settled)
 
     def _finish(self) -> None:
-        """The state that no step begins from is looked at too, and stands in the last record."""
+        """The state that no step begins from is looked at too, and stands in the last record.
+
+        That of a step which was given up is not: a look takes as long as the step.
+        """
+        if self.watching.interrupted:
+            return self.running.pause(self.reached)
         if (self.watching.records or self.watching.limits) and self.running.active.any():
             self.watching.first, self.watching.look_back = self.reached, True
             _, done = self.engine.advance(0, self.running.active, self.watching)
@@ -336,9 +346,11 @@ class _Run:
         reasons, ends = self.running.reasons(self.steps), self.running.stopped_at.cpu()
         single = model.trials is None
         metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
+        steps = self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, dtype=torch.int64)
         return Trajectory(
-            steps=self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, dtype=torch.int64),
-            metrics={name: metrics[name] for name in self.names},
+            steps=steps,
+            # the ledger lacks the step that was given up
+            metrics={name: metrics[name][: len(steps)] for name in self.names},
             reason=reasons[0] if single else reasons,
             stopped_at=int(ends[0]) if single else ends,
             lr=self.engine.lr[0] if single else self.engine.lr,
