@@ -79,6 +79,13 @@ def adam(parameters):
     return torch.optim.Adam(parameters, lr=0.01)
 
 
+def fourth_powers(W):
+    return 0.01 * W.pow(4).sum((-2, -1))
+
+
+PENALTIES = dict(ridge=[0.0, 0.02, 0.3], penalty=fourth_powers)
+
+
 def all_cases(rank, folder):
     """What one rank does; the second rank of the observations has the smaller part."""
     keep = [slice(0, 7), slice(7, None)][rank]
@@ -90,8 +97,9 @@ def all_cases(rank, folder):
         found[name] = observations_case(*case, keep=keep, distributed="observations")
     stop = Stop(0.3, every=1)
     found["adam"] = observations_case("mse", False, adam, keep=keep, distributed="observations", stop=stop)
+    found["penalties"] = observations_case("mse", True, keep=keep, distributed="observations", **PENALTIES)
     errors = []
-    for wrong in (dict(steps=10 + rank), dict(distributed="trials", steps=10)):
+    for wrong in (dict(steps=10 + rank), dict(distributed="trials", steps=10), dict(batch_size=2)):
         try:
             observations_case("mse", False, keep=keep, **{"distributed": "observations", **wrong})
         except ValueError as error:
@@ -156,10 +164,20 @@ def test_any_optimizer_steps_over_ranks(ranks):
     assert min(expected["stopped_at"].tolist()) < 30
 
 
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in plain torch")
+def test_penalties_count_once_over_ranks(ranks):
+    expected = observations_case("mse", True, **PENALTIES)
+    assert not torch.allclose(expected["loss"], observations_case("mse", True)["loss"])
+    for found in ranks:
+        for key in ("loss", "max loss", "parameters"):
+            torch.testing.assert_close(found["penalties"][key], expected[key], rtol=1e-12, atol=1e-14)
+
+
 def test_ranks_that_differ_say_so(ranks):
     for found in ranks:
         assert "distributed: steps is 10 on rank 0, but 11 on rank 1" in found["errors"][0]
         assert "distributed: data is observed 7 of" in found["errors"][1]
+        assert "batch_size= is of one process" in found["errors"][2]
 
 
 def test_what_cannot_be_distributed_is_said():

@@ -2,7 +2,7 @@
 
 Trials: every rank holds all of them and trains its own; what they have become is exchanged at the end, bit for bit what
 one process gets.  Observations: every rank takes every step of all trials with the gradient of all ranks' observations,
-the mean over all of them, in a Python loop with an all-reduce a step.
+the mean over all of them and the penalties on the product, in a Python loop with an all-reduce a step.
 """
 
 from __future__ import annotations

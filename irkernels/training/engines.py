@@ -222,9 +222,13 @@ class OrdinarySteps:
     def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...] at this step."""
         losses, descended = (each.reshape(-1) for each in self._objective.step_losses(self._model, step))
-        gradients = torch.autograd.grad(descended.sum(), self._parameters)
+        gradients = torch.autograd.grad(self._own_part(losses, descended).sum(), self._parameters)
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
+
+    def _own_part(self, losses: Tensor, descended: Tensor) -> Tensor:
+        """What this process adds to what is descended."""
+        return descended
 
     def _product(self) -> Tensor:
         with torch.no_grad():
@@ -291,7 +295,10 @@ class OrdinarySteps:
 
 
 class SharedSteps(OrdinarySteps):
-    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed."""
+    """Ordinary steps along the gradient of all ranks' observations: each rank's own, weighed and summed.
+
+    Penalties are of the product, which all ranks have: each adds an equal part of them.
+    """
 
     def __init__(
         self, model: Product, objective: Objective, optimizer: Optimizer, overrides: Overrides, ranks: Ranks
@@ -301,6 +308,8 @@ class SharedSteps(OrdinarySteps):
 
     def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
         losses, gradients = super()._gradients(step)
-        shares = [self._share.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for each in (losses, *gradients)]
-        losses, *gradients = self._ranks.add([each * share for each, share in zip((losses, *gradients), shares)])
+        losses, *gradients = self._ranks.add([self._share.to(losses) * losses, *gradients])
         return losses, gradients
+
+    def _own_part(self, losses: Tensor, descended: Tensor) -> Tensor:
+        return self._share.to(losses) * losses + (descended - losses) / self._ranks.count

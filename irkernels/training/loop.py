@@ -385,15 +385,9 @@ def _engine_for(
         if (values != values[0]).any():
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
     if ranks.shares_observations:
-        _check_shared(objective)
+        if objective.batch_size is not None:
+            raise ValueError('batch_size= is of one process: with distributed="observations" each has a part of the data')
         return SharedSteps(model, objective, optimizer, overrides, ranks)
     engine = OrdinarySteps(model, objective, optimizer, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)
     return engine
-
-
-def _check_shared(objective: Objective) -> None:
-    given = {"batch_size": objective.batch_size, "ridge": objective.ridge, "penalty": objective.penalty}
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(f'{name}= is of one process: with distributed="observations" each has a part of the data')
