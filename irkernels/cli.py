@@ -116,6 +116,7 @@ def _reproduce(options: argparse.Namespace) -> int:
                 "experiment": options.experiment,
                 "criteria": [criterion.summary() for criterion in outcome.criteria],
                 "pass": outcome.passed,
+                "notes": outcome.notes,
                 **settings,
                 "picture": str(drawn),
                 "seconds": round(seconds, 3),
@@ -124,7 +125,7 @@ def _reproduce(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(table(outcome.criteria))
+        print(table(outcome.criteria), *outcome.notes, sep="\n")
         print(outcome.beside_eager)
         print(f"{options.experiment} {'passes' if outcome.passed else 'FAILS'}; wrote {drawn} in {seconds:.1f} s")
     return 0 if outcome.passed else 1

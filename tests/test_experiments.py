@@ -11,6 +11,7 @@ import torch
 from irkernels.experiments import EXPERIMENTS, e1, e2, e3
 from irkernels.experiments.criteria import Criterion, table, worst
 from irkernels.experiments.low_rank import completion
+from irkernels.training import fit
 
 
 def test_e3_problem_is_the_papers():
@@ -91,6 +92,11 @@ def test_e1_trains_all_depths_and_scales_and_draws_them(tmp_path):
     assert not outcome.passed and 4.8 < outcome.goal["effective_rank"] < 5
     norms = e1.at_the_end(outcome.runs[2], "nuclear norm")
     assert norms.shape == (4, 2) and (norms[1:] > norms[:-1]).all()  # scales in rising order, their trials beside each other
+    heading, *lines = outcome.notes
+    assert len(lines) == 3 * 2 + 2 and lines[-1] == "depth 4: 8 of 8 runs on another matrix than the truth"
+    error = e1.at_the_end(outcome.runs[3], "error")[2]
+    assert lines[2].startswith("depth 3: error") and lines[2].count("+-") == 4
+    assert f" {error.mean():.3g} +- {error.std(correction=0):.1g} " in lines[2]
     e1.draw(outcome, tmp_path / "e1.png")
     assert min(image.open(tmp_path / "e1.png").size) > 400
 
@@ -119,7 +125,7 @@ def test_e2_notes_its_extremes_at_every_step(tmp_path):
             for factor, value in zip(model.factors, start):
                 factor.copy_(value)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-        return e2.fit(model, e2.problem(), optimizer, loss="half_sse", steps=400, record=record, record_every=every, progress=False)
+        return fit(model, e2.problem(), optimizer, loss="half_sse", steps=400, record=record, record_every=every, progress=False)
 
     extremes, each = run(e2.RECORD, 400).metrics, run(["loss", "product"], 1).metrics
     q, corner = (2 * each["loss"]).sqrt(), each["product"][..., 0, 0].abs()

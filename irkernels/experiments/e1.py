@@ -5,11 +5,17 @@ Arora, Cohen, Hu, Luo, *Implicit Regularization in Deep Matrix Factorization* (N
 mean loss on observed entries is 1e-6. One problem, and in each setting as many runs as there are trials.
 
 How well depth 2 does depends on the draw of the problem. The paper's is a hard one: nuclear norm minimisation errs by
-0.106 on it, on 60 draws of ours by 0.020 to 0.090, 0.041 in the median. SEED is the draw nearest to the paper's by that
-number, which no chain had a part in; depth 2 errs there by 0.0074 from the smallest scale, below its criterion.
+0.106 on it, on 600 draws of ours by 0.090 at most, 0.043 in the median. SEED is the draw nearest to the paper's by that
+number, which no chain had a part in; depth 2 errs there by 0.0074 from the smallest scale, below its criterion (on the
+three draws that come next by 0.0050, 0.010 and 0.012).
 
-At depth 4 a run in twelve or so settles, at either of the paper's rates (1e-3, 3e-4), on another matrix of low rank and
-takes its million steps; the criteria are judged on the worst run and fail then.
+At depth 4 one run in seven or so (5 of 36, of draws 0, 1 and 50; each of them from 1e-4 or smaller) settles on another
+matrix. While W has rank 2 or 3, the entries observed in some row are met ever better, a little, while the others of that
+row grow: of draw 0, trial 3, row 32 comes to a norm of 389, mean squared error 17. It seems that the best approximation
+of that rank lies at infinity there, as in E2, and the flow follows it. float64, a rate of 3e-4 and the published rule
+in eager PyTorch pass through the same singular values, to three digits after 27,000 steps: neither rounding nor the size
+of steps decides it. The criteria are judged on the worst run, and fail then; beside them stand mean and standard
+deviation over the runs of a setting, which is what the paper shows.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -17,25 +23,26 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import extrapolated
+from irkernels.experiments.eager import fit_beside_eager
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
-from irkernels.experiments.outcome import Outcome, steps_taken
-from irkernels.nn import MatrixChain, Product
+from irkernels.experiments.outcome import Outcome, judged
+from irkernels.nn import MatrixChain
 from irkernels.optim import GroupRMSprop
 from irkernels.spectrum import effective_rank, singular_values
-from irkernels.training import Stop, Trajectory, fit
+from irkernels.training import Stop, Trajectory
 
 DEPTHS = (2, 3, 4)
 SCALES = (1e-6, 1e-5, 1e-4, 1e-3)  # of the initial product
 LR, EPS, LOSS = 1e-3, 1e-4, 1e-6
+TEST = 1e-4  # test error of depths 3 and 4
 TRIALS, SEED, STEPS, DTYPE = 3, 50, 1_000_000, "float32"
 TIMED = 50  # eager steps
 
@@ -51,15 +58,13 @@ def run(
     truth, observed = completion(None, seed, dtype)
     scales = torch.tensor(SCALES, dtype=torch.float64).repeat_interleave(trials)
     optimizer = functools.partial(GroupRMSprop, lr=LR, eps=EPS, trials=len(scales))
-    runs, eager, seconds = {}, [], 0.0
+    fits = {}
     for depth in DEPTHS:
-        model = MatrixChain(SIZE, SIZE, depth, trials=len(scales), init_scale=scales, seed=seed, dtype=dtype)
-        begin = Product(model.equation, *model.factors, trials=model.trials)
-        start = time.perf_counter()
-        runs[depth] = fit(
-            model,
+        fits[depth] = fit_beside_eager(
+            MatrixChain(SIZE, SIZE, depth, trials=len(scales), init_scale=scales, seed=seed, dtype=dtype),
             observed,
-            optimizer(model.parameters()),
+            optimizer,
+            TIMED,
             steps=steps,
             stop=Stop(loss=LOSS, every=1),
             truth=truth,
@@ -67,11 +72,9 @@ def run(
             record_every=max(1, min(1000, steps // 100)),
             progress=progress,
         )
-        seconds += time.perf_counter() - start
-        taken = steps_taken(runs[depth])
-        eager.append(extrapolated(begin, observed, optimizer, taken, min(TIMED, taken)))
     goal = {"nuclear norm": float(nuclear_norm(truth)), "effective_rank": float(effective_rank(truth))}
-    return Outcome(runs, criteria(runs), seconds, eager, goal)
+    outcome = judged(fits, criteria)
+    return replace(outcome, goal=goal, notes=spread(outcome.runs))
 
 
 def nuclear_norm(W: Tensor) -> Tensor:
@@ -84,6 +87,20 @@ def at_the_end(run: Trajectory, name: str) -> Tensor:
     return run.metrics[name][-1].reshape(len(SCALES), -1)
 
 
+def spread(runs: dict[int, Trajectory]) -> list[str]:
+    """As the paper shows it: mean and standard deviation of each setting's runs, and how many runs went another way."""
+    lines = [f"{'mean +- deviation of runs':28}" + "".join(f"{f'scale {scale:g}':>22}" for scale in SCALES)]
+    for depth, run in runs.items():
+        for name in ("error", "effective_rank"):
+            values = at_the_end(run, name)
+            each = zip(values.mean(1).tolist(), values.std(1, correction=0).tolist(), strict=True)
+            lines.append(f"{f'depth {depth}: {name}':28}" + "".join(f"{f'{mean:.3g} +- {std:.1g}':>22}" for mean, std in each))
+    for depth in (3, 4):
+        error = at_the_end(runs[depth], "error")
+        lines.append(f"depth {depth}: {int((error > TEST).sum())} of {error.numel()} runs on another matrix than the truth")
+    return lines
+
+
 def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
     """Depth 2 completes in part, better from smaller factors; depths 3 and 4 find the matrix, from all scales."""
     error = {depth: at_the_end(run, "error") for depth, run in runs.items()}
@@ -92,8 +109,8 @@ def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
     return [
         worst("depth 2: test error", error[2].flatten(), 1e-2, 2e-1),
         worst("depth 2: mean test error over that of the scale below", mean[2][1:] / mean[2][:-1], low=1.0),
-        worst("depth 3: test error", error[3].flatten(), high=1e-4),
-        worst("depth 4: test error", error[4].flatten(), high=1e-4),
+        worst("depth 3: test error", error[3].flatten(), high=TEST),
+        worst("depth 4: test error", error[4].flatten(), high=TEST),
         worst("depth 3: effective rank", rank[3].flatten(), 4.8, 5.2),
         worst("depth 4: effective rank", rank[4].flatten(), 4.8, 5.2),
         worst("depth 3: mean test error over that of depth 2", mean[3] / mean[2], high=1e-2),

@@ -15,7 +15,6 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,13 +22,13 @@ import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import Eager, extrapolated
-from irkernels.experiments.outcome import Outcome, steps_taken
+from irkernels.experiments.eager import fit_beside_eager
+from irkernels.experiments.outcome import Outcome, judged
 from irkernels.families.chain import chain_equation
 from irkernels.families.streams import trial_generators
 from irkernels.nn import MatrixChain, Product
 from irkernels.observed import Observed
-from irkernels.training import Determinant, Entry, Loss, Running, Stop, Trajectory, fit
+from irkernels.training import Determinant, Entry, Loss, Running, Stop, Trajectory
 
 TRIALS, SEED, STEPS, DTYPE = 4, 0, 5_000_000, "float64"
 INITS = ("gaussian", "balanced")
@@ -92,16 +91,13 @@ def run(
     progress: bool | Callable = False,
 ) -> Outcome:
     """All initialisations and learning rates of a depth at once, `trials` draws of each, and their verdict."""
-    observed, runs, seconds = problem(dtype), {}, 0.0
-    eager: list[Eager] = []
+    observed, fits = problem(dtype), {}
     for depth in RATES:
-        model = initial(depth, trials, seed, dtype)
-        begin = Product(model.equation, *model.factors, trials=model.trials)
-        start = time.perf_counter()
-        runs[depth] = fit(
-            model,
+        fits[depth] = fit_beside_eager(
+            initial(depth, trials, seed, dtype),
             observed,
-            torch.optim.SGD(model.parameters()),
+            torch.optim.SGD,
+            TIMED,
             lr=torch.tensor([lr for *_, lr in settings(depth, trials)]),
             loss="half_sse",
             steps=steps,
@@ -110,10 +106,7 @@ def run(
             record_every=max(1, min(1000, steps // 100)),
             progress=progress,
         )
-        seconds += time.perf_counter() - start
-        taken = steps_taken(runs[depth])
-        eager.append(extrapolated(begin, observed, torch.optim.SGD, taken, min(TIMED, taken), loss="half_sse"))
-    return Outcome(runs, criteria(runs), seconds, eager)
+    return judged(fits, criteria)
 
 
 def _trials(run: Trajectory, depth: int, init: str, std: float | None = None) -> torch.Tensor:

@@ -12,18 +12,17 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import extrapolated
+from irkernels.experiments.eager import fit_beside_eager
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
-from irkernels.experiments.outcome import Outcome, steps_taken
-from irkernels.nn import MatrixChain, Product
-from irkernels.training import Trajectory, fit
+from irkernels.experiments.outcome import Outcome, judged
+from irkernels.nn import MatrixChain
+from irkernels.training import Trajectory
 
 INIT_SCALE, LR = 1e-3, 0.1
 TRIALS, SEED, STEPS, DTYPE = 2, 0, 20_000, "float64"
@@ -41,24 +40,21 @@ def run(
     """Train depths 1, 2 and 3 on the same problems, all trials at once, and judge them."""
     truth, observed = completion(trials, seed, dtype)
     optimizer = functools.partial(torch.optim.SGD, lr=LR)
-    runs, eager, seconds = {}, [], 0.0
+    fits = {}
     for depth in DEPTHS:
         model = MatrixChain(SIZE, SIZE, depth, trials=trials, init="identity", init_scale=INIT_SCALE, dtype=dtype)
-        begin = Product(model.equation, *model.factors, trials=trials)
-        start = time.perf_counter()
-        runs[depth] = fit(
+        fits[depth] = fit_beside_eager(
             model,
             observed,
-            optimizer(model.parameters()),
+            optimizer,
+            TIMED,
             steps=steps,
             truth=truth,
             record=["loss", "error", "singular_values", "effective_rank"],
             record_every=max(1, steps // 100),
             progress=progress,
         )
-        seconds += time.perf_counter() - start
-        eager.append(extrapolated(begin, observed, optimizer, steps_taken(runs[depth]), min(TIMED, steps)))
-    return Outcome(runs, criteria(runs), seconds, eager)
+    return judged(fits, criteria)
 
 
 def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:

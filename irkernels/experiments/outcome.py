@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from irkernels.experiments.criteria import Criterion
-from irkernels.experiments.eager import Eager
+from irkernels.experiments.eager import Eager, Timed
 from irkernels.training import Trajectory
 
 
@@ -19,6 +20,7 @@ class Outcome:
     seconds: float
     eager: list[Eager] = field(default_factory=list)
     goal: dict[str, float] = field(default_factory=dict)  # what the ground truth itself has, by metric
+    notes: list[str] = field(default_factory=list)  # lines beside the criteria
 
     @property
     def passed(self) -> bool:
@@ -38,6 +40,7 @@ class Outcome:
         )
 
 
-def steps_taken(run: Trajectory) -> int:
-    """Of the trial that ran longest."""
-    return int(run.stopped_at) if run.trials is None else int(run.stopped_at.max())
+def judged(fits: Mapping[int, Timed], criteria: Callable[[dict[int, Trajectory]], list[Criterion]]) -> Outcome:
+    """The outcome of an experiment's fits, by depth."""
+    runs = {depth: each.run for depth, each in fits.items()}
+    return Outcome(runs, criteria(runs), math.fsum(each.seconds for each in fits.values()), [each.eager for each in fits.values()])
