@@ -15,7 +15,7 @@ from irkernels import _native, reference
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
 from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
-from irkernels._long_steps import Undo, is_long
+from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem
 from irkernels._watching import Watching
 from irkernels.observed import Observed
@@ -161,11 +161,16 @@ def fit_workspace(problem: Problem) -> int:
     if plan is None:
         raise ValueError("memory_limit= needs native steps, but listed entries are gathered row by row in plain torch")
     batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
-    return _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"] + (0 if batches is None else batches.bytes)
+    return _steps_bytes(problem, plan, threads) + (0 if batches is None else batches.bytes)
 
 
 def _scratch_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
     return plan.training_bytes(threads, _SHARING[problem.tier])
+
+
+def _steps_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
+    """All but the room for mini-batches."""
+    return _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"] + undo_bytes(problem, plan.work)
 
 
 def _train_plan(problem: Problem) -> _native.Plan | None:
@@ -202,7 +207,7 @@ def _new_plan(problem: Problem) -> _native.Plan | None:
 
 def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches | None:
     """Room for mini-batches, taken once; all that is taken is held against the limit."""
-    scratch, limit = _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"], problem.memory_limit
+    scratch, limit = _steps_bytes(problem, plan, threads), problem.memory_limit
     if limit is not None and scratch > limit:
         raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {scratch}")
     if problem.batch_size is None:

@@ -125,7 +125,7 @@ class Explanation:
     saved_bytes: int
     workspace: dict[str, int]  # bytes that each stage takes from torch's allocator
     blas_steps: int
-    training: str  # who takes the steps of a native fit
+    training: str  # who takes the steps of a native fit, and its workspace
 
 
 _STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
@@ -149,14 +149,18 @@ def explain(
 
 
 def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
-    """Who would take native training steps of the wanted operands; `...` axes are trials."""
+    """Who would take native training steps of the wanted operands, and in how many bytes; `...` axes are trials."""
     empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
     if plan.gather or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
         return "in plain torch"
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
     views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
-    return _native.training_tier(_native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), plan.trials, own_threads())
+    step, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
+    tier = _native.training_tier(step, plan.trials, threads)
+    if tier.startswith("lanes"):
+        return tier
+    return f"{tier}; workspace {step.training_bytes(threads, trials=plan.trials):,} bytes"
 
 
 def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:

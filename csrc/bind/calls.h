@@ -11,9 +11,10 @@ namespace irk {
 
 inline int64_t compute_bytes(const Plan& plan) { return plan.dtype == Dtype::f64 ? 8 : 4; }
 
-inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}, Sharing asked = Sharing::cheapest) {
+// trials: in place of the plan's own.
+inline int64_t scratch_bytes(const Plan& plan, int threads, const Place& place = {}, Sharing asked = Sharing::cheapest, int64_t trials = -1) {
   int64_t bytes;
-  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), plan.trials, threads, asked), &bytes))
+  if (__builtin_mul_overflow(plan.scratch * compute_bytes(plan), targets.at(place).arenas(plan.program(), trials < 0 ? plan.trials : trials, threads, asked), &bytes))
     throw std::overflow_error("the workspace would have more than 2^63 bytes");
   return bytes;
 }

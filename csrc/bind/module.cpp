@@ -84,7 +84,9 @@ PYBIND11_MODULE(_bind, m) {
       .def("scratch_bytes", [](const Plan& p, int threads, bool cuda) {
         return scratch_bytes(p, threads, {cuda ? DeviceKind::cuda : DeviceKind::cpu, 0});
       }, py::arg("threads"), py::arg("cuda") = false)
-      .def("training_bytes", [](const Plan& p, int threads, int sharing) { return scratch_bytes(p, threads, {}, Sharing(sharing)); })
+      .def("training_bytes", [](const Plan& p, int threads, int sharing, int64_t trials) {
+        return scratch_bytes(p, threads, {}, Sharing(sharing), trials);
+      }, py::arg("threads"), py::arg("sharing") = 0, py::arg("trials") = -1)
       .def("trains_by_trial", [](const Plan& p, int threads) { return share(p.work, p.trials, threads, kTeamTraining).by_trial != 0; })
       .def_property_readonly("constant_groups", [](const Plan& p) { return constant_groups(p.tree); })
       .def("explain", &Plan::explain);

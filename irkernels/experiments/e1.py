@@ -94,10 +94,12 @@ def spread(runs: dict[int, Trajectory]) -> list[str]:
         for name in ("error", "effective_rank"):
             values = at_the_end(run, name)
             each = zip(values.mean(1).tolist(), values.std(1, correction=0).tolist(), strict=True)
-            lines.append(f"{f'depth {depth}: {name}':28}" + "".join(f"{f'{mean:.3g} +- {std:.1g}':>22}" for mean, std in each))
+            settings = (f"{mean:.3g} +- {std:.1g}" for mean, std in each)
+            lines.append(f"{f'depth {depth}: {name}':28}" + "".join(f"{setting:>22}" for setting in settings))
     for depth in (3, 4):
         error = at_the_end(runs[depth], "error")
-        lines.append(f"depth {depth}: {int((error > TEST).sum())} of {error.numel()} runs on another matrix than the truth")
+        elsewhere = int((error > TEST).sum())
+        lines.append(f"depth {depth}: {elsewhere} of {error.numel()} runs on another matrix than the truth")
     return lines
 
 

@@ -89,12 +89,12 @@ class NativeSteps:
             return f"the factors are {factor.dtype} on {factor.device}"
         return None
 
-    def limit_memory(self, limit: int) -> None:
-        """Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them."""
+    def limit_memory(self, limit: int, watching: Watching) -> None:
+        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them."""
         reason = self.why_in_torch()
         if reason is not None:
             raise ValueError(f"memory_limit= needs native steps, but {reason}")
-        self.problem.memory_limit = limit
+        self.problem.memory_limit, self.problem.watching = limit, watching
         fit_workspace(self.problem)
 
     @property
@@ -248,7 +248,7 @@ class OrdinarySteps:
     def gather(self, ranks: Ranks) -> None:
         pass  # every rank has taken every step
 
-    def limit_memory(self, limit: int) -> None:
+    def limit_memory(self, limit: int, watching: Watching) -> None:
         raise ValueError("memory_limit= needs native steps, but these are the optimizer's own")
 
     def adopt(self, state: dict[str, Any]) -> None:

@@ -148,8 +148,6 @@ def fit(
     objective = with_batches(Objective(data, loss, delta), model, batch_size, sampler_seed)
     objective = with_penalties(objective, model, ridge, penalty)
     engine = _engine_for(model, objective, optimizer, overrides, tier, ranks)
-    if memory_limit is not None:
-        engine.limit_memory(integer("memory_limit", memory_limit, 0))
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
     settings = {
@@ -181,6 +179,8 @@ def fit(
         steps=steps,
         stop=stop,
     )
+    if memory_limit is not None:
+        engine.limit_memory(integer("memory_limit", memory_limit, 0), run.watching)
     if saved is not None:
         files.same_settings(resume, saved["settings"], settings)
         run.load(resume, saved)

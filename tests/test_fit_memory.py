@@ -1,0 +1,82 @@
+"""The workspace of native training: what explain() says is what memory_limit= counts, and what is allocated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+import torch
+from test_memory import most_alive
+
+import irkernels as irk
+from irkernels import _long_steps
+from irkernels._fit import fit_workspace
+from irkernels._watching import Watching
+from irkernels.training.engines import NativeSteps
+from irkernels.training.objective import Objective
+from irkernels.training.overrides import Overrides
+
+pytestmark = pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
+
+
+@dataclass(frozen=True)
+class Case:
+    equation: str
+    shapes: tuple[tuple[int, ...], ...]
+    trials: int | None = None
+    nnz: int | None = None
+
+
+CASES = {
+    "chain": Case("ij,jk,kl->il", ((70, 60), (60, 50), (50, 90))),
+    "trials": Case("ij,jk,kl->il", ((40, 30), (30, 50), (50, 45)), trials=3),
+    "split": Case("ij,jk,kl->il", ((300, 40), (40, 30), (30, 300)), nnz=500),
+    "CP in trials": Case("ar,br,cr->abc", ((30, 16), (25, 16), (35, 16)), trials=2),
+    "listed CP": Case("ar,br,cr->abc", ((30, 16), (25, 16), (35, 16)), nnz=9000),
+}
+
+
+def steps_of(case: Case, dtype: torch.dtype) -> NativeSteps:
+    lead = () if case.trials is None else (case.trials,)
+    factors = [torch.randn(*lead, *shape, dtype=dtype) / 8 for shape in case.shapes]
+    model = irk.nn.Product(case.equation, *factors, trials=case.trials)
+    data = torch.zeros(model.shape, dtype=dtype)
+    if case.nnz is not None:
+        at = torch.stack([torch.randint(extent, (case.nnz,)) for extent in model.shape], 1)
+        data = irk.Observed(at, torch.zeros(case.nnz, dtype=dtype), model.shape)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return NativeSteps(model, Objective(data), optimizer, Overrides(), None)
+
+
+def told(case: Case, dtype: torch.dtype) -> int:
+    lead = () if case.trials is None else (case.trials,)
+    terms, output = case.equation.split("->")
+    spread = f"{','.join('...' + term for term in terms.split(','))}->...{output}" if lead else case.equation
+    text = irk.explain(spread, *((*lead, *shape) for shape in case.shapes), nnz=case.nnz, dtype=dtype)
+    return int(re.search(r"^training .*; workspace ([\d,]+) bytes$", text, re.MULTILINE)[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("count", (1, 2))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_training_takes_what_explain_tells(name: str, dtype: torch.dtype, count: int, threads) -> None:
+    threads(count)
+    case = CASES[name]
+    steps, trials = steps_of(case, dtype), case.trials or 1
+    assert fit_workspace(steps.problem) == told(case, dtype)
+    active, watching = torch.ones(trials, dtype=torch.bool), Watching(trials)
+    a_trial = dtype.itemsize + torch.int64.itemsize + 1  # its loss, its updates, its verdict
+    assert most_alive(lambda: steps.advance(1, active, watching)) == told(case, dtype) + trials * a_trial
+    assert steps.tier.startswith(("core", "grid"))
+
+
+def test_a_long_step_of_many_trials_takes_a_copy_that_is_counted(monkeypatch) -> None:
+    case = CASES["trials"]
+    short, long = steps_of(case, torch.float32), steps_of(case, torch.float32)
+    kept = sum(tensor.nbytes for tensor in (*short.problem.factors, short.problem.rule.step))
+    monkeypatch.setattr(_long_steps, "LONG", 1)
+    assert fit_workspace(long.problem) == told(case, torch.float32) + kept
+    active, watching = torch.ones(3, dtype=torch.bool), Watching(3)
+    long.advance(1, active, watching)
+    assert sum(tensor.nbytes for tensor in long.problem.kept["undo"]._copies) == kept
