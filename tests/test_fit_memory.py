@@ -66,8 +66,8 @@ def test_training_takes_what_explain_tells(name: str, dtype: torch.dtype, count:
     steps, trials = steps_of(case, dtype), case.trials or 1
     assert fit_workspace(steps.problem) == told(case, dtype)
     active, watching = torch.ones(trials, dtype=torch.bool), Watching(trials)
-    a_trial = dtype.itemsize + torch.int64.itemsize + 1  # its loss, its updates, its verdict
-    assert most_alive(lambda: steps.advance(1, active, watching)) == told(case, dtype) + trials * a_trial
+    a_trial = dtype.itemsize + torch.int64.itemsize + 1  # its loss, its updates, its verdict: what a call gives back
+    assert 0 <= most_alive(lambda: steps.advance(1, active, watching)) - told(case, dtype) <= trials * a_trial
     assert steps.tier.startswith(("core", "grid"))
 
 
