@@ -56,7 +56,8 @@ def unfolding_dot_khatri_rao(tensor: Tensor, cp_tensor: Any, mode: int) -> Tenso
     """MTTKRP: the unfolding of a tensor [n_1, ..., n_N] along a mode, times the Khatri-Rao product of the other factors.
 
     cp_tensor: (weights, factors) as for cp_to_tensor; the factor of `mode` is not read and may be None.
-    Returns [n_mode, R].  The tensor meets the factors one after the other: no Khatri-Rao product is formed.
+    Returns [n_mode, R].  The tensor meets the factors one after the other, the last factor first unless `mode` is
+    the last: that is how a message counts them.  No Khatri-Rao product of all other factors is formed.
 
     >>> factors = [torch.ones(2, 5), torch.ones(3, 5), torch.ones(4, 5)]
     >>> unfolding_dot_khatri_rao(torch.ones(2, 3, 4), (None, factors), 1)[0, 0]
@@ -71,8 +72,9 @@ def unfolding_dot_khatri_rao(tensor: Tensor, cp_tensor: Any, mode: int) -> Tenso
             " (one for each mode, two at least)"
         )
     mode = mode_of("mode", mode, order, "modes")
-    others = _matrices([factor for position, factor in enumerate(factors) if position != mode], first=1)
-    return contraction(_mttkrp(order, mode, weights is not None), [tensor, *_with_weights(others, weights)])
+    equation, met = _mttkrp(order, mode, weights is not None)
+    others = _matrices([factors[position] for position in met], first=1)
+    return contraction(equation, [tensor, *_with_weights(others, weights)])
 
 
 def _matrices(factors: Sequence[Tensor], first: int = 0) -> list[Tensor]:
@@ -110,8 +112,15 @@ def _outer(count: int, weighted: bool, keep: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def _mttkrp(order: int, mode: int, weighted: bool) -> str:
-    """`bcd,br,dr->cr`; weights last."""
+def _mttkrp(order: int, mode: int, weighted: bool) -> tuple[str, list[int]]:
+    """`bcd,dr,br->cr` and the factors in the order in which they meet the tensor; weights last.
+
+    Where sizes leave the planner a choice, the operands named first meet first: from the end of the tensor that is not
+    `mode`, so that it is read in one run as a matrix.
+    """
     modes = [symbol(1 + position) for position in range(order)]
-    others = [letter + _COLUMN for position, letter in enumerate(modes) if position != mode]
-    return f"{','.join([''.join(modes), *others, *[_COLUMN] * weighted])}->{modes[mode]}{_COLUMN}"
+    met = [position for position in range(order) if position != mode]
+    if mode != order - 1:
+        met.reverse()
+    terms = ["".join(modes), *(modes[position] + _COLUMN for position in met), *[_COLUMN] * weighted]
+    return f"{','.join(terms)}->{modes[mode]}{_COLUMN}", met
