@@ -1,4 +1,4 @@
-"""A pytest plug-in (-p) under which TensorLy's own tests run on its PyTorch backend, IRKERNELS_ROUTED=1 with irkernels on.
+"""A pytest plug-in (-p) under which TensorLy's own tests run with irkernels on (TENSORLY_BACKEND=pytorch).
 
 The counts of calls that irkernels answered are printed last; a call that it refused is TensorLy's again and not counted.
 """
@@ -6,12 +6,9 @@ The counts of calls that irkernels answered are printed last; a call that it ref
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-
-import tensorly
 
 from irkernels.integrations import tensorly as integration
 
@@ -32,8 +29,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line("irkernels calls: " + ", ".join(f"{count} {name}" for name, count in _calls.items()))
 
 
-tensorly.set_backend("pytorch")
-if os.environ.get("IRKERNELS_ROUTED") == "1":
-    integration.einsum = _counted("einsum", integration.einsum)
-    integration.FUNCTIONS = {name: _counted(name, function) for name, function in integration.FUNCTIONS.items()}
-    integration.enable()
+integration.einsum = _counted("einsum", integration.einsum)
+integration.FUNCTIONS = {name: _counted(name, function) for name, function in integration.FUNCTIONS.items()}
+integration.enable()
