@@ -160,8 +160,8 @@ def tree(node: object) -> Tensor:
     transfer, factors = node
     parts = [tree(factor) for factor in factors]
     if transfer.dim() < len(parts) + 1:
-        s = len(transfer)
-        transfer = torch.stack([outer([torch.eye(s, dtype=torch.float64)[i]] * len(parts)) for i in range(s)], -1) @ transfer
+        units = torch.eye(len(transfer), dtype=torch.float64)
+        transfer = torch.stack([outer([unit] * len(parts)) for unit in units], -1) @ transfer
     for part in parts:  # a part's modes go to the end, its columns meet the transfer's first axis
         transfer = torch.tensordot(transfer, part, ([0], [part.dim() - 1]))
     return transfer.movedim(0, -1)
@@ -233,8 +233,8 @@ def test_mttkrp_forms_no_khatri_rao_product_of_all_other_modes(mode: int, gradie
     factors = [torch.randn(n, rank, requires_grad=gradients) for n in shape]
 
     def call() -> object:
-        product = irk.unfolding_dot_khatri_rao(tensor, (None, factors), mode)
-        return torch.autograd.grad(product.sum(), [f for k, f in enumerate(factors) if k != mode]) if gradients else product
+        product, others = irk.unfolding_dot_khatri_rao(tensor, (None, factors), mode), factors[:mode] + factors[mode + 1 :]
+        return torch.autograd.grad(product.sum(), others) if gradients else product
 
     results = 4 * rank * sum(shape)
     others = 4 * rank * math.prod(n for k, n in enumerate(shape) if k != mode)

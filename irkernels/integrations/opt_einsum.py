@@ -20,17 +20,17 @@ from irkernels.integrations.switch import Enabled, Replacement, Switch
 
 _BACKENDS = (None, "auto", "torch", "irkernels")
 _KEYWORDS = {"optimize", "use_blas", "memory_limit", "backend"}
-_OWN_CHOICE = (None, True, False, "auto")  # `optimize` without a wish of the caller's
+_OWN_CHOICE = (None, True, "auto")  # `optimize` without a wish of the caller's
 
 
 def enable() -> Enabled:
     """Makes irkernels compute opt_einsum.contract and contract expressions of torch tensors, for the whole process.
 
     The planner chooses the order unless `optimize` names one, which is then followed.  Names bound before
-    (`from opt_einsum import contract`) and expressions built before are served too, along opt_einsum's path.  Under a
-    memory limit opt_einsum finds the path.  Arrays of other packages, `out=` and what irkernels refuses (integers, complex
-    numbers, mixed dtypes) are computed as before.  A second call changes nothing.  In a `with` statement it holds for the
-    block.
+    (`from opt_einsum import contract`) and expressions built before are served too, along opt_einsum's path; under a
+    memory limit it is opt_einsum that finds the path.  Arrays of other packages, `out=`, `optimize=False` and what
+    irkernels refuses (integers, complex numbers, mixed dtypes) are computed as before.  A second call changes nothing.
+    In a `with` statement it holds for the block.
 
     Raises ImportError where opt_einsum is not installed.
     """
@@ -88,13 +88,15 @@ def _stepwise(original: Any) -> Any:
 
 
 def _ours(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
-    operands = arguments[1:] if arguments and isinstance(arguments[0], str) else arguments[: len(arguments) // 2 * 2 : 2]
+    text = arguments and isinstance(arguments[0], str)
+    operands = arguments[1:] if text else arguments[: len(arguments) // 2 * 2 : 2]
     return (
         bool(operands)
         and all(isinstance(operand, Tensor) for operand in operands)
         and keywords.keys() <= _KEYWORDS
         and keywords.get("backend") in _BACKENDS
         and keywords.get("memory_limit") in (None, -1)
+        and keywords.get("optimize") is not False  # numpy.einsum then, whatever the operands are
     )
 
 

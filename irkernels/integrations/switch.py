@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any
 
 _ABSENT = object()
@@ -55,13 +54,13 @@ class Enabled:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._switch is not None:
             self._switch.disable()
 
 
 def first_ours(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """A call by our function, and by the original where ours refuses the arguments: errors are those its callers know."""
+    """A call by our function, by the original where ours refuses the arguments: its callers know its errors."""
 
     @functools.wraps(original)
     def routed(*arguments: Any, **keywords: Any) -> Any:

@@ -28,9 +28,9 @@ FUNCTIONS = {  # of tensorly.tenalg
 def enable() -> Enabled:
     """Makes irkernels compute TensorLy's einsum, mode products, Khatri-Rao products and MTTKRP, for tensors of torch.
 
-    For the whole process, in both tensor algebra backends ("core" and "einsum"), and, as in TensorLy, in every thread whose
-    backend is PyTorch: arrays of other backends, complex and integer tensors and calls that irkernels refuses are computed
-    as before.  A second call changes nothing.  In a `with` statement it holds for the block.
+    For the whole process, in both tensor algebra backends ("core" and "einsum"), and, as in TensorLy, in every thread
+    whose backend is PyTorch: arrays of other backends, complex and integer tensors and calls that irkernels refuses are
+    computed as before.  A second call changes nothing.  In a `with` statement it holds for the block.
 
     Raises ImportError (TensorLy is not installed) and RuntimeError (this thread's backend is not "pytorch").
     """
@@ -71,10 +71,13 @@ def _pytorch_tensorly() -> Any:
     try:
         import tensorly
     except ImportError as error:
-        raise ImportError("irkernels.integrations.tensorly needs TensorLy, which is not installed (pip install tensorly)") from error
+        raise ImportError(
+            "irkernels.integrations.tensorly needs TensorLy, which is not installed (pip install tensorly)"
+        ) from error
     if (backend := tensorly.get_backend()) != "pytorch":
         raise RuntimeError(
-            f"TensorLy's backend is {backend!r}; irkernels computes for 'pytorch' (call tensorly.set_backend('pytorch') first)"
+            f"TensorLy's backend is {backend!r}; irkernels computes for 'pytorch'"
+            " (call tensorly.set_backend('pytorch') first)"
         )
     return tensorly
 

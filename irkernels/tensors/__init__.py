@@ -1,8 +1,8 @@
 """Tensors in factored form, under TensorLy's names and argument forms.
 
-Each function is one equation of irkernels.einsum: differentiable to any order, batches by torch.func.vmap, planned as a
-whole.  Operands are float16, bfloat16, float32 or float64 tensors of one dtype and device, any strides; a result is a new
-contiguous tensor of that dtype.
+Each function is one equation of irkernels.einsum: planned as a whole, differentiable to any order, batched by
+torch.func.vmap.  Operands are float16, bfloat16, float32 or float64 tensors of one dtype and device, any strides; a
+result is a new contiguous tensor of that dtype.
 
 Every function raises TypeError (not a tensor, dtype) and ValueError (dimensions, sizes, devices, modes).  A message
 counts operands in the order in which the equation takes them: tensor or core, then factors as given, then weights.

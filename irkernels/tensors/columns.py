@@ -16,10 +16,10 @@ _COLUMN = symbol(0)  # the letter of the components; those of the modes follow
 
 
 def cp_to_tensor(cp_tensor: Any, mask: Tensor | None = None) -> Tensor:
-    """The tensor of a canonical polyadic form, sum_r weights[r] factors[0][:, r] x factors[1][:, r] x ...: [n_1, ..., n_N].
+    """The tensor of a canonical polyadic form, sum_r weights[r] factors[0][:, r] x factors[1][:, r] x ...
 
     cp_tensor: (weights, factors) or what unpacks to them: weights [R] or None (ones), factors [n_k, R]; a vector is a
-    matrix of one column.  mask: multiplies the result, broadcasting.
+    matrix of one column.  mask: multiplies the result, broadcasting.  Returns [n_1, ..., n_N].
 
     >>> cp_to_tensor((None, [torch.ones(2, 5), torch.ones(3, 5), torch.ones(4, 5)])).shape
     torch.Size([2, 3, 4])
@@ -31,9 +31,12 @@ def cp_to_tensor(cp_tensor: Any, mask: Tensor | None = None) -> Tensor:
 
 
 def khatri_rao(
-    matrices: Sequence[Tensor], weights: Tensor | None = None, skip_matrix: int | None = None, mask: Tensor | None = None
+    matrices: Sequence[Tensor],
+    weights: Tensor | None = None,
+    skip_matrix: int | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
-    """The column-wise Kronecker product of matrices [n_k, R]: [n_1 ... n_N, R], rows of the last matrix running fastest.
+    """The column-wise Kronecker product of matrices [n_k, R]: [n_1 ... n_N, R], the last matrix's rows running fastest.
 
     weights [R] multiply the columns, mask (of n_1 ... n_N elements) the rows.  skip_matrix: the position of a matrix to
     leave out.  One matrix alone, without weights and mask, is returned as it is.
@@ -53,7 +56,7 @@ def khatri_rao(
 
 
 def unfolding_dot_khatri_rao(tensor: Tensor, cp_tensor: Any, mode: int) -> Tensor:
-    """MTTKRP: the unfolding of a tensor [n_1, ..., n_N] along a mode, times the Khatri-Rao product of the other factors.
+    """MTTKRP: the unfolding of a tensor [n_1, ..., n_N] along a mode times the Khatri-Rao product of the other factors.
 
     cp_tensor: (weights, factors) as for cp_to_tensor; the factor of `mode` is not read and may be None.
     Returns [n_mode, R].  The tensor meets the factors one after the other, the last factor first unless `mode` is
@@ -86,8 +89,8 @@ def _matrices(factors: Sequence[Tensor], first: int = 0) -> list[Tensor]:
         check_kind(position, factor)
         if factor.dim() not in (1, 2):
             raise ValueError(
-                f"operand {position} of shape {list(factor.shape)} has {factor.dim()} dimensions, but a factor is a matrix"
-                " of columns, or a vector"
+                f"operand {position} of shape {list(factor.shape)} has {factor.dim()} dimensions, but a factor is a"
+                " matrix of columns, or a vector"
             )
         found.append(factor if factor.dim() == 2 else factor.unsqueeze(1))
     return found

@@ -1,4 +1,4 @@
-"""What the functions of this package share: an equation whose letters do not broadcast, and modes counted from either end."""
+"""Shared by the functions of this package: equations whose letters do not broadcast, modes counted from either end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def check_dimensions(position: int, operand: Any, dimensions: int, what: str) ->
     check_kind(position, operand)
     if operand.dim() != dimensions:
         raise ValueError(
-            f"operand {position} of shape {list(operand.shape)} has {operand.dim()} dimensions, but {what} has {dimensions}"
+            f"operand {position} of shape {list(operand.shape)} has {operand.dim()} dimensions, but {what} has"
+            f" {dimensions}"
         )
 
 

@@ -42,7 +42,9 @@ def multi_mode_dot(
     order = tensor.dim()
     modes = list(range(len(matrix_or_vec_list)) if modes is None else modes)
     if len(modes) != len(matrix_or_vec_list):
-        raise ValueError(f"there are {len(matrix_or_vec_list)} matrices or vectors, but {len(modes)} modes (one for each)")
+        raise ValueError(
+            f"there are {len(matrix_or_vec_list)} matrices or vectors, but {len(modes)} modes (one for each)"
+        )
     modes = [mode_of("mode", mode, order, "modes") for mode in modes]
     placed = sorted(zip(modes, matrix_or_vec_list), key=lambda pair: pair[0])
     if skip is not None:
@@ -51,8 +53,8 @@ def multi_mode_dot(
         check_kind(position, factor)
         if factor.dim() not in (1, 2):
             raise ValueError(
-                f"operand {position} of shape {list(factor.shape)} has {factor.dim()} dimensions, but a mode is multiplied"
-                " by a matrix or a vector"
+                f"operand {position} of shape {list(factor.shape)} has {factor.dim()} dimensions, but a mode is"
+                " multiplied by a matrix or a vector"
             )
     if not placed:
         return tensor
@@ -63,8 +65,8 @@ def multi_mode_dot(
 def tucker_to_tensor(tucker_tensor: Any, skip_factor: int | None = None, transpose_factors: bool = False) -> Tensor:
     """The tensor of a Tucker form: the core [r_1, ..., r_N] times factors [n_k, r_k] along its modes, [n_1, ..., n_N].
 
-    tucker_tensor: (core, factors) or what unpacks to them.  skip_factor: a position to leave out.  transpose_factors: the
-    factors are [r_k, n_k].
+    tucker_tensor: (core, factors) or what unpacks to them.  skip_factor: a position to leave out.  transpose_factors:
+    the factors are [r_k, n_k].
 
     >>> tucker_to_tensor((torch.ones(2, 2), [torch.ones(3, 2), torch.ones(4, 2)])).shape
     torch.Size([3, 4])

@@ -30,7 +30,7 @@ def tr_to_tensor(factors: Sequence[Tensor]) -> Tensor:
 
 
 def tt_matrix_to_tensor(tt_matrix: Sequence[Tensor]) -> Tensor:
-    """The tensor of a matrix in tensor train form: cores [r_{k-1}, m_k, n_k, r_k], result [m_1, ..., m_N, n_1, ..., n_N].
+    """The tensor of a matrix as a tensor train: cores [r_{k-1}, m_k, n_k, r_k], result [m_1, ..., m_N, n_1, ..., n_N].
 
     >>> tt_matrix_to_tensor([torch.ones(1, 2, 5, 3), torch.ones(3, 4, 6, 1)]).shape
     torch.Size([2, 4, 5, 6])
@@ -48,15 +48,15 @@ def _train(cores: Sequence[Tensor], modes: int, ring: bool) -> Tensor:
         for position, axis, end in ((0, 0, "first"), (len(cores) - 1, -1, "last")):
             if cores[position].shape[axis] != 1:
                 raise ValueError(
-                    f"operand {position} of shape {list(cores[position].shape)} has size {cores[position].shape[axis]} in"
-                    f" its {end} dimension, where the train ends (must be 1)"
+                    f"operand {position} of shape {list(cores[position].shape)} has size {cores[position].shape[axis]}"
+                    f" in its {end} dimension, where the train ends (must be 1)"
                 )
     return contraction(_train_equation(len(cores), modes, ring), cores)
 
 
 @lru_cache(maxsize=256)
 def _train_equation(count: int, modes: int, ring: bool) -> str:
-    """`aib,bjc,ckd->ijk`, of a ring `aib,bjc,cka->ijk`: ranks first, then the modes, all first ones before all second."""
+    """`aib,bjc,ckd->ijk`, of a ring `aib,bjc,cka->ijk`; of several modes a core, all first ones before all second."""
     ranks = [symbol(position) for position in range(count + 1)]
     if ring:
         ranks[-1] = ranks[0]

@@ -16,11 +16,12 @@ from irkernels.tensors.contraction import contraction, mode_of
 def ht_to_tensor(ht_tensor: Any, modes: Sequence[int] | None = None) -> Tensor:
     """The tensor of a hierarchical Tucker form over any tree of modes: [n_1, ..., n_N].
 
-    ht_tensor: (core, factors) as of a Tucker form, but a factor is a matrix [n, r] or a node (transfer, factors) in its
-    turn, to any depth, with any number of factors.  A node's transfer tensor is [r_1, ..., r_m, r], r_i the columns of its
-    factors and r its own; the core has no r.  A transfer [s, r] and a core [s] are diagonal in their factors, which all
-    have s columns (the local components of Razin et al. 2022); None stands for ones.  So ht_to_tensor is tucker_to_tensor
-    and cp_to_tensor where no factor is a node.  modes: the mode of each matrix, left to right; 0, 1, 2, ... without.
+    ht_tensor: (core, factors) as of a Tucker form, but a factor is a matrix [n, r] or a node (transfer, factors) in
+    its turn, to any depth, with any number of factors.  A node's transfer tensor is [r_1, ..., r_m, r], r_i the columns
+    of its factors and r its own; the core has no r.  A transfer [s, r] and a core [s] are diagonal in their factors,
+    which all have s columns (the local components of Razin et al. 2022); None stands for ones.  So ht_to_tensor is
+    tucker_to_tensor and cp_to_tensor where no factor is a node.
+    modes: the mode of each matrix, left to right; 0, 1, 2, ... without.
     Operands are counted depth first, a core or transfer before its factors.
 
     >>> pair = (torch.ones(2, 3, 5), [torch.ones(4, 2), torch.ones(6, 3)])
@@ -70,8 +71,8 @@ def _inner_letters(core: Tensor, factors: int, has_column: bool, letters: Any, p
     if core.dim() == 1 + has_column:
         return [next(letters)] * factors
     raise ValueError(
-        f"operand {position} of shape {list(core.shape)} has {core.dim()} dimensions, but joins {factors} factors: it needs"
-        f" {factors + has_column}, or {1 + has_column} where it is diagonal"
+        f"operand {position} of shape {list(core.shape)} has {core.dim()} dimensions, but joins {factors} factors: it"
+        f" needs {factors + has_column}, or {1 + has_column} where it is diagonal"
     )
 
 

@@ -1,6 +1,6 @@
 """A pytest plug-in (-p) under which TensorLy's own tests run with irkernels on (TENSORLY_BACKEND=pytorch).
 
-The counts of calls that irkernels answered are printed last; a call that it refused is TensorLy's again and not counted.
+The counts of calls that irkernels answered are printed last; a call that it refused is TensorLy's and not counted.
 """
 
 from __future__ import annotations
