@@ -233,8 +233,8 @@ def test_mttkrp_forms_no_khatri_rao_product_of_all_other_modes(mode: int, gradie
     factors = [torch.randn(n, rank, requires_grad=gradients) for n in shape]
 
     def call() -> object:
-        product, others = irk.unfolding_dot_khatri_rao(tensor, (None, factors), mode), factors[:mode] + factors[mode + 1 :]
-        return torch.autograd.grad(product.sum(), others) if gradients else product
+        product = irk.unfolding_dot_khatri_rao(tensor, (None, factors), mode)
+        return torch.autograd.grad(product.sum(), factors[:mode] + factors[mode + 1 :]) if gradients else product
 
     results = 4 * rank * sum(shape)
     others = 4 * rank * math.prod(n for k, n in enumerate(shape) if k != mode)
