@@ -30,7 +30,7 @@ def decompositions(session: Session) -> None:
         ("TensorLy's functions", FUNCTIONS, "a call"),
     ):
         rows = [row for row in session.chosen(rows) if not session.quick or max(row.shape) <= _QUICK]
-        found = session.measured("decompositions", rows, peers.DECOMPOSITION_PEERS)
+        found = session.measured("decompositions", rows, peers.DECOMPOSITION_PEERS, "value")
         if not found:
             continue
         print(f"\n{title}, stock and with irkernels: microseconds {unit}, {session.dtype}, medians\n")
