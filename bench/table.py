@@ -2,7 +2,7 @@
 
 A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
 for tensors.  sweep: every size from 1 to 128.  layer: factorised layers in training.  gradients: what all gradients cost
-beside the value.
+beside the value.  tensorly: TensorLy's decompositions and functions, stock and with irkernels.
 Progress goes to standard error, tables to standard output.
 """
 
@@ -13,7 +13,7 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
-from bench import gradient_cost, keep, layer, limits, machine, operators, report, sizes, sweep, tensors, training
+from bench import decompositions, gradient_cost, keep, layer, limits, machine, operators, report, sizes, sweep, tensors, training
 from bench.measure import FULL, QUICK
 from bench.session import Session
 from bench.workers import Workers
@@ -26,6 +26,7 @@ TABLES = {
     "sweep": sweep.sweep,
     "layer": layer.layer,
     "gradients": gradient_cost.gradient_cost,
+    "tensorly": decompositions.decompositions,
 }
 
 _QUIET = 0.1  # cores' worth of other work that still leaves a fair picture

@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from irkernels import nn, optim, reference, spectrum
+from irkernels import integrations, nn, optim, reference, spectrum
 from irkernels._launch import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot
 from irkernels.info import build_info, explain
@@ -10,7 +10,13 @@ from irkernels.observed import Coordinates, Observed
 from irkernels.pairwise import tensordot, transpose
 from irkernels.regression import Regression
 from irkernels.sensing import RankOneSensing, Sensing
-from irkernels.training import CheckpointError, Determinant, Entry, Loss, Progress, Quantity, Running, Stop, Trajectory, fit
+from irkernels.tensors import (
+    cp_to_tensor, ht_to_tensor, khatri_rao, mode_dot, multi_mode_dot, tr_to_tensor, tt_matrix_to_tensor, tt_to_tensor,
+    tucker_to_tensor, unfolding_dot_khatri_rao,
+)
+from irkernels.training import (
+    CheckpointError, Determinant, Entry, Loss, Progress, Quantity, Running, Stop, Trajectory, fit,
+)
 
 try:
     __version__ = version("irkernels")
@@ -18,7 +24,10 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+source"
 
 __all__ = [
-    "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity", "RankOneSensing",
-    "Regression", "Running", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss", "deterministic", "einsum",
-    "entries", "explain", "fit", "gradients", "multi_dot", "nn", "optim", "reference", "spectrum", "tensordot", "transpose",
+    "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity",
+    "RankOneSensing", "Regression", "Running", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss",
+    "cp_to_tensor", "deterministic", "einsum", "entries", "explain", "fit", "gradients", "ht_to_tensor",
+    "integrations", "khatri_rao", "mode_dot", "multi_dot", "multi_mode_dot", "nn", "optim", "reference", "spectrum",
+    "tensordot", "tr_to_tensor", "transpose", "tt_matrix_to_tensor", "tt_to_tensor", "tucker_to_tensor",
+    "unfolding_dot_khatri_rao",
 ]

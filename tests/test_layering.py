@@ -166,6 +166,16 @@ def test_observed_knows_torch_only() -> None:
         assert module.split(".")[0] in {"torch", *sys.stdlib_module_names}, f"observed.py knows torch only: {where}"
 
 
+def test_factored_tensors_and_integrations_know_the_verbs_only() -> None:
+    """A factored tensor is an equation; another package is asked for when it is switched on, never at import."""
+    may = ("torch", "irkernels.functional", "irkernels.grammar", "irkernels.reference.operands", "irkernels.tensors")
+    for folder, more in (("tensors", ()), ("integrations", ("irkernels.integrations", "tensorly"))):
+        for path in sources(PACKAGE / folder):
+            for where, module in imports(path):
+                known = module.split(".")[0] in sys.stdlib_module_names or module.startswith((*may, *more))
+                assert known or module == f"irkernels.{folder}", f"{folder}/ knows einsum and factored tensors: {where}"
+
+
 def test_no_file_is_named_utils() -> None:
     named = [path for folder in (CSRC, PACKAGE, ROOT / "tests", ROOT / "bench") for path in sources(folder)]
     offending = [str(path.relative_to(ROOT)) for path in named if re.search("utils?|helpers?|misc", path.stem)]
