@@ -76,7 +76,7 @@ def test_complete_a_labelled_tensor_with_a_chosen_unfolding(folder, capsys):
         (["complete", "none.npy"], "none.npy: no such file"),
         (["complete", "bad.tns"], "bad.tns, line 2: expected 3 columns as in line 1, got 2: '1 2'"),
         (["complete", "tensorly:none"], "no data set 'tensorly:none'"),
-        (["complete", "small.npy", "--out", "a.txt"], "--out a.txt: expected a name that ends in .npy or .npz"),
+        (["complete", "small.npy", "--out", "a.txt"], "--out a.txt: expected a name that ends in .npy, .npz, .tns or .tns.gz"),
         (["complete", "small.npy", "--picture", "none/a.png"], "the folder none does not exist"),
         (["complete", "small.npy", "--unfold", "5"], "--unfold 5: the array has the axes 0 to 1"),
         (["complete", "small.npy", "--value", "2"], "--value does not apply"),

@@ -11,7 +11,7 @@ import torch
 from irkernels.complete import Options, complete, output, report
 from irkernels.complete.baselines import column_mean, global_mean, hard_impute, row_mean, soft_impute
 from irkernels.complete.entries import Entries, Scale, split
-from irkernels.complete.unfolding import Unfolding, chosen, natural
+from irkernels.complete.folding import chosen, flattened, natural, unchanged, unfolded
 from irkernels.io import DataError
 from irkernels.io.array import from_dense
 
@@ -24,7 +24,7 @@ def low_rank(rows=40, columns=30, rank=2, seed=0):
 
 
 def every_entry(matrix):
-    return Entries(*(axis.ravel() for axis in np.indices(matrix.shape)), matrix.ravel())
+    return Entries(np.argwhere(np.ones(matrix.shape)), matrix.ravel())
 
 
 def parts_of(matrix, heldout=0.4, seed=0):
@@ -37,17 +37,17 @@ def parts_of(matrix, heldout=0.4, seed=0):
 @pytest.mark.parametrize("rows", [(0,), (1,), (0, 2), (1, 3), (0, 1, 3)])
 def test_refolding_undoes_unfolding(rows):
     tensor = np.arange(120.0).reshape(2, 3, 4, 5)
-    unfolding = Unfolding(tensor.shape, rows)
-    matrix = np.full(unfolding.shape, np.nan)
     at = np.argwhere(np.ones(tensor.shape))
-    matrix[unfolding.positions(at)] = tensor.ravel()
-    assert not np.isnan(matrix).any()
-    np.testing.assert_array_equal(unfolding.refold(matrix), tensor)
+    for folding in (unfolded(tensor.shape, rows), unchanged(tensor.shape), flattened(tensor.shape)):
+        folded = np.full(folding.shape, np.nan)
+        folded[tuple(folding.positions(at).T)] = tensor.ravel()
+        np.testing.assert_array_equal(folded, folding.fold(tensor))
+        np.testing.assert_array_equal(folding.refold(folded), tensor)
 
 
 def test_unfolding_keeps_the_order_of_axes():
     tensor = np.random.default_rng(0).standard_normal((2, 3, 4))
-    unfolding = Unfolding(tensor.shape, (0, 2))
+    unfolding = unfolded(tensor.shape, (0, 2))
     np.testing.assert_array_equal(unfolding.refold(tensor.transpose(0, 2, 1).reshape(8, 3)), tensor)
     assert str(unfolding) == "0,2|1" and unfolding.shape == (8, 3)
 
@@ -56,9 +56,14 @@ def test_the_natural_unfolding_is_square_and_cuts_across_missing_blocks():
     full = np.ones((6, 5, 6))
     assert natural(full.shape, np.argwhere(full)).shape == (6, 30)
     known = np.ones((4, 4, 4, 4), dtype=bool)
-    assert natural(known.shape, np.argwhere(known)).rows == (0, 1)
+    assert str(natural(known.shape, np.argwhere(known))) == "0,1|2,3"
     known[2, 3] = False  # a row of 0,1|2,3 of which nothing is known
-    assert natural(known.shape, np.argwhere(known)).rows == (0, 2)
+    assert str(natural(known.shape, np.argwhere(known))) == "0,2|1,3"
+
+
+def test_the_natural_unfolding_of_a_high_order_is_found_without_trying_all():
+    known = np.random.default_rng(0).integers(0, 2, (500, 26))
+    assert natural((2,) * 26, known).shape == (2**13, 2**13)
 
 
 @pytest.mark.parametrize("text", ["", "a", "0,1,2", "3", "-1", "0;1"])
@@ -102,12 +107,12 @@ def test_scale_centres_and_restores():
 
 
 def test_means_are_means_of_the_training_entries_only():
-    train = Entries(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([1.0, 3.0, 5.0]))
+    train = Entries(np.array([[0, 0], [0, 1], [1, 0]]), np.array([1.0, 3.0, 5.0]))
     assert (global_mean((3, 3), train).matrix == 3.0).all()
     np.testing.assert_array_equal(row_mean((3, 3), train).matrix[:, 0], [2.0, 5.0, 3.0])
     np.testing.assert_array_equal(column_mean((3, 3), train).matrix[0], [3.0, 3.0, 3.0])
     np.testing.assert_array_equal(
-        column_mean((3, 2), Entries(train.rows, train.columns, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0]
+        column_mean((3, 2), Entries(train.at, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0]
     )
 
 

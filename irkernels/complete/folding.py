@@ -1,69 +1,94 @@
-"""A tensor as a matrix: some axes become rows, the others columns."""
+"""A tensor with groups of its axes run together: as a matrix, as a vector, or as it is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
 from irkernels.io import DataError
 
+_LOOKED_AT = 256  # unfoldings whose empty rows and columns are counted; an order above 9 has more
+
 
 @dataclass(frozen=True)
-class Unfolding:
-    """The matrix whose rows run over the axes `rows` and whose columns run over the others, both in ascending order."""
+class Folding:
+    """The array whose axis k runs over the axes groups[k] of a tensor, the first of them slowest."""
 
     tensor_shape: tuple[int, ...]
-    rows: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]  # every axis of the tensor once
 
     @property
-    def columns(self) -> tuple[int, ...]:
-        return tuple(axis for axis in range(len(self.tensor_shape)) if axis not in self.rows)
+    def shape(self) -> tuple[int, ...]:
+        return tuple(math.prod(self.tensor_shape[axis] for axis in group) for group in self.groups)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        extents = self.tensor_shape
-        return math.prod(extents[axis] for axis in self.rows), math.prod(extents[axis] for axis in self.columns)
+    def positions(self, at: np.ndarray) -> np.ndarray:
+        """Coordinates [nnz, groups] of tensor coordinates [nnz, order]."""
+        return np.stack([self._flat(at, group) for group in self.groups], axis=1)
 
-    def positions(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns [nnz] of tensor coordinates [nnz, order]."""
-        return self._flat(at, self.rows), self._flat(at, self.columns)
+    def fold(self, tensor: np.ndarray) -> np.ndarray:
+        """The tensor in the shape of this folding."""
+        return tensor.transpose(self._axes).reshape(self.shape)
 
-    def refold(self, matrix: np.ndarray) -> np.ndarray:
-        """The tensor of which `matrix` is the unfolding."""
-        axes = self.rows + self.columns
-        return matrix.reshape([self.tensor_shape[axis] for axis in axes]).transpose(np.argsort(axes))
+    def refold(self, folded: np.ndarray) -> np.ndarray:
+        """The tensor of which `folded` is the folding."""
+        return folded.reshape([self.tensor_shape[axis] for axis in self._axes]).transpose(np.argsort(self._axes))
 
     def __str__(self) -> str:
-        return "|".join(",".join(map(str, axes)) for axes in (self.rows, self.columns))
+        return "|".join(",".join(map(str, group)) for group in self.groups)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(axis for group in self.groups for axis in group)
 
     def _flat(self, at: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         return np.ravel_multi_index(tuple(at[:, axis] for axis in axes), [self.tensor_shape[axis] for axis in axes])
 
 
-def natural(shape: tuple[int, ...], at: np.ndarray) -> Unfolding:
+def unfolded(shape: tuple[int, ...], rows: tuple[int, ...]) -> Folding:
+    """The matrix whose rows run over the axes `rows` and whose columns run over the others, in ascending order."""
+    return Folding(shape, (rows, tuple(axis for axis in range(len(shape)) if axis not in rows)))
+
+
+def unchanged(shape: tuple[int, ...]) -> Folding:
+    """Every axis by itself."""
+    return Folding(shape, tuple((axis,) for axis in range(len(shape))))
+
+
+def flattened(shape: tuple[int, ...]) -> Folding:
+    """One axis for all."""
+    return Folding(shape, (tuple(range(len(shape))),))
+
+
+def natural(shape: tuple[int, ...], at: np.ndarray) -> Folding:
     """The unfolding with the fewest entries in rows or columns of which nothing is known; of those, the squarest.
 
     No low-rank completion says anything of an empty row: data missing in blocks should be cut across the block.
+    Of a tensor of high order only the unfoldings of the fewest axes are looked at, and all cuts of the axes in order.
     """
-    others = range(1, len(shape))
-    choices = [Unfolding(shape, (0, *more)) for count in range(len(shape) - 1) for more in combinations(others, count)]
+    choices = dict.fromkeys([*islice(_subsets(len(shape)), _LOOKED_AT), *(tuple(range(n)) for n in range(1, len(shape)))])
     return min(
-        choices,
+        (unfolded(shape, rows) for rows in choices),
         key=lambda unfolding: (_hopeless(unfolding, at), abs(math.log(unfolding.shape[0] / unfolding.shape[1]))),
     )
 
 
-def _hopeless(unfolding: Unfolding, at: np.ndarray) -> int:
+def _subsets(order: int) -> Iterator[tuple[int, ...]]:
+    """The axes of the rows: every choice with axis 0 that leaves a column."""
+    return ((0, *more) for count in range(order - 1) for more in combinations(range(1, order), count))
+
+
+def _hopeless(unfolding: Folding, at: np.ndarray) -> int:
     """How many entries lie in a row or column without any known entry."""
     rows, columns = unfolding.shape
-    seen_rows, seen_columns = (len(np.unique(positions)) for positions in unfolding.positions(at))
+    seen_rows, seen_columns = (len(np.unique(positions)) for positions in unfolding.positions(at).T)
     return rows * columns - seen_rows * seen_columns
 
 
-def chosen(shape: tuple[int, ...], at: np.ndarray, text: str | None) -> Unfolding:
+def chosen(shape: tuple[int, ...], at: np.ndarray, text: str | None) -> Folding:
     """The unfolding a user asks for: the axes of the rows, from 0, as in `0,2`; without it the natural one of `at`."""
     if text is None:
         return natural(shape, at)
@@ -75,4 +100,4 @@ def chosen(shape: tuple[int, ...], at: np.ndarray, text: str | None) -> Unfoldin
         raise DataError(
             f"--unfold {text}: the array has the axes 0 to {len(shape) - 1}; rows and columns each need at least one"
         )
-    return Unfolding(shape, rows)
+    return unfolded(shape, rows)
