@@ -11,8 +11,9 @@ import torch
 from irkernels.complete import Options, complete, output, report
 from irkernels.complete.baselines import column_mean, global_mean, hard_impute, row_mean, soft_impute
 from irkernels.complete.entries import Entries, Scale, split
+from irkernels.complete.models import MODELS
 from irkernels.complete.folding import chosen, flattened, natural, unchanged, unfolded
-from irkernels.io import DataError
+from irkernels.io import DataError, read
 from irkernels.io.array import from_dense
 
 QUICK = Options(depths=(1, 2), steps=300, init_scales=(1e-2, 1e-3), heldout=0.3, lr=0.05)
@@ -222,6 +223,75 @@ def test_vectors_and_giants_are_refused():
         complete(giant)
 
 
+# ---- the other families
+
+
+def made_tensor(shape=(9, 8, 7), rank=2, seed=0):
+    generator = np.random.default_rng(seed)
+    factors = [generator.standard_normal((extent, rank)) for extent in shape]
+    letters = "abcdefgh"[: len(shape)]
+    return np.einsum(",".join(letter + "z" for letter in letters) + "->" + letters, *factors)
+
+
+@pytest.mark.parametrize("model", ["cp", "tucker", "tt", "ht"])
+def test_a_family_completes_a_tensor_of_low_rank_that_it_is_fitted_to_as_it_is(model):
+    array = from_dense(5 + 2 * made_tensor(), "made")
+    options = Options(model=model, depths=(1,), ranks=(4,), steps=600, init_scales=(1e-2, 1e-3), heldout=0.3, lr=0.05)
+    done = complete(array, options)
+    assert done.fitted == (9, 8, 7) and done.ranks == 4
+    assert done.parts.heldout.rmse(done.best.matrix) < 0.5 * done.parts.heldout.values.std()
+    mask, prediction = done.heldout_mask(), done.prediction()
+    error = np.sqrt(np.mean((prediction - array.dense())[mask] ** 2))
+    assert error == pytest.approx(done.parts.heldout.rmse(done.best.matrix))
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_takes_every_order_with_its_default_ranks_and_depths(model, order):
+    array = from_dense(made_tensor((4, 3, 2, 3, 2)[:order]), "made")
+    done = complete(array, Options(model=model, steps=25, init_scales=(1e-2,), heldout=0.3))
+    assert [fit.depth for fit in done.fits] == list(MODELS[model].depths)
+    assert done.prediction().shape == array.shape and np.isfinite(done.prediction()).all()
+    assert f"{model}, depth" in report.table(done)
+    found = report.summary(done, "a", "b", 1.0)["model"]
+    assert found["name"] == model and found["shape"] == list(done.fitted)
+
+
+def test_a_hadamard_chain_says_nothing_of_what_it_has_not_seen():
+    done = complete(from_dense(3 + made_tensor(), "made"), Options(model="hadamard", steps=200, init_scales=(1e-4,)))
+    mean = done.parts.heldout.rmse(done.baselines["global_mean"].matrix)
+    assert done.parts.heldout.rmse(done.best.matrix) == pytest.approx(mean, rel=1e-2)
+    assert MODELS["hadamard"].note
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks", "depths", "message"),
+    [
+        ("tucker", (2, 2), (1,), "--model tucker with 3 axes, rank \\(2, 2\\), depth 1: ranks must have 3 entries, got 2"),
+        ("tt", (2, 2, 2), (1,), "ranks must have 2 entries, got 3"),
+        ("cp", (2, 3, 4), (1,), "--model cp .* rank must be an integer"),
+        ("chain", (2, 3), (2,), "a chain of depth 2 has 1 inner sizes, got 2"),
+        ("chain", None, (2, 99), "depth must be at most 51"),
+        ("hadamard", (2,), (1,), "--rank: --model hadamard has no rank"),
+        ("parafac", None, None, "no model 'parafac'; there are chain, hadamard, cp, tucker, tt, ht"),
+    ],
+)
+def test_ranks_that_do_not_fit_are_named_before_anything_is_fitted(model, ranks, depths, message):
+    said = []
+    with pytest.raises(DataError, match=message):
+        complete(from_dense(made_tensor(), "made"), Options(model=model, ranks=ranks, depths=depths), said.append)
+    assert not said
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (64, 12, 10, 60), (300, 300, 300), (2,) * 20])
+def test_default_ranks_are_what_the_array_can_have_and_no_more_than_a_step_affords(shape):
+    sizes = [int(np.prod(shape[:cut], dtype=float)) for cut in range(1, len(shape))]
+    core, bonds, one = (MODELS[name].ranks(shape) for name in ("tucker", "tt", "cp"))
+    assert all(rank <= extent for rank, extent in zip(core, shape)) and np.prod(core, dtype=float) <= max(2**14, 2 ** len(shape))
+    assert all(rank <= min(left, np.prod(shape, dtype=float) / left, 32) for rank, left in zip(bonds, sizes))
+    assert 1 <= one <= 64
+
+
 # ---- report, output, picture
 
 
@@ -243,6 +313,9 @@ def test_the_table_has_a_line_for_every_method_and_marks_the_choice(completed):
 def test_written_arrays_read_back(completed, tmp_path):
     assert output.write(completed, tmp_path / "a.npy") == [tmp_path / "a.npy"]
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), completed.completed())
+    for name in ("a.tns", "a.tns.gz"):
+        assert output.write(completed, tmp_path / name) == [tmp_path / name]
+        np.testing.assert_array_equal(read(tmp_path / name).dense(), completed.completed())
     output.write(completed, tmp_path / "a.npz")
     archive = np.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(archive["prediction"], completed.prediction())
