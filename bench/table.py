@@ -1,8 +1,9 @@
 """Measures tables of ratios against other packages, side by side in one run, and prints them with their targets.
 
 A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
-for tensors.  sweep: every size from 1 to 128.  layer: factorised layers in training.  gradients: what all gradients cost
-beside the value.  tensorly: TensorLy's decompositions and functions, stock and with irkernels.
+for tensors.  D: completions as large as memory allows.  sweep: every size from 1 to 128.  layer: factorised layers in
+training.  gradients: what all gradients cost beside the value.  tensorly: TensorLy's decompositions and functions, stock
+and with irkernels.
 Progress goes to standard error, tables to standard output.
 """
 
@@ -13,7 +14,21 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
-from bench import decompositions, gradient_cost, keep, layer, limits, machine, operators, report, sizes, sweep, tensors, training
+from bench import (
+    decompositions,
+    gradient_cost,
+    keep,
+    large,
+    layer,
+    limits,
+    machine,
+    operators,
+    report,
+    sizes,
+    sweep,
+    tensors,
+    training,
+)
 from bench.measure import FULL, QUICK
 from bench.session import Session
 from bench.workers import Workers
@@ -23,6 +38,7 @@ TABLES = {
     "sizes": sizes.sizes,
     "B": training.table_b,
     "C": tensors.table_c,
+    "D": large.table_d,
     "sweep": sweep.sweep,
     "layer": layer.layer,
     "gradients": gradient_cost.gradient_cost,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from irkernels import _native, reference
+from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
 from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
@@ -77,11 +78,10 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
 
     if batches is not None:
         return losses, in_batches(batches, operands, watching, steps, problem.active, run)
-    values, weights = observations(problem)
-    at = problem.data.coordinates if isinstance(problem.data, Observed) else None
+    entries, values, weights = _observed(problem, plan)
     done = torch.zeros(problem.trials, dtype=torch.int64)
     target = (*strided(values), *strided(weights))
-    run(operands, coordinates(plan, at), target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
+    run(operands, entries, target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
     return losses, done
 
 
@@ -91,6 +91,15 @@ def _undo(problem: Problem) -> Undo:
     problem.kept["undo"] = undo
     undo.remember()
     return undo
+
+
+def _observed(problem: Problem, plan: _native.Plan) -> tuple[tuple, Tensor, Tensor | None]:
+    """Entries as a native call reads them, their values and their weights, arranged once for a problem."""
+    if not isinstance(problem.data, Observed):
+        return (coordinates(plan, None), *observations(problem))
+    if "arranged" not in problem.kept:
+        problem.kept["arranged"] = arranged(problem.data.coordinates, plan.orders, *observations(problem))
+    return problem.kept["arranged"]
 
 
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
@@ -161,16 +170,19 @@ def fit_workspace(problem: Problem) -> int:
     if plan is None:
         raise ValueError("memory_limit= needs native steps, but listed entries are gathered row by row in plain torch")
     batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
-    return _steps_bytes(problem, plan, threads) + (0 if batches is None else batches.bytes)
+    return _workspace(problem, plan, threads) + (0 if batches is None else batches.bytes)
+
+
+def _workspace(problem: Problem, plan: _native.Plan, threads: int) -> int:
+    """Bytes without mini-batches: the steps' own, the copy that undoes one, folded constants, arranged observations."""
+    listed = isinstance(problem.data, Observed) and problem.batch_size is None
+    observed = arrangement_bytes(problem.data.coordinates, plan.orders, *observations(problem)) if listed else 0
+    kept = problem.kept["folded bytes"] + undo_bytes(problem, plan.work) + observed
+    return _scratch_bytes(problem, plan, threads) + kept
 
 
 def _scratch_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
     return plan.training_bytes(threads, _SHARING[problem.tier])
-
-
-def _steps_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
-    """All but the room for mini-batches."""
-    return _scratch_bytes(problem, plan, threads) + problem.kept["folded bytes"] + undo_bytes(problem, plan.work)
 
 
 def _train_plan(problem: Problem) -> _native.Plan | None:
@@ -207,7 +219,7 @@ def _new_plan(problem: Problem) -> _native.Plan | None:
 
 def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches | None:
     """Room for mini-batches, taken once; all that is taken is held against the limit."""
-    scratch, limit = _steps_bytes(problem, plan, threads), problem.memory_limit
+    scratch, limit = _workspace(problem, plan, threads), problem.memory_limit
     if limit is not None and scratch > limit:
         raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {scratch}")
     if problem.batch_size is None:

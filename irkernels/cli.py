@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _DTYPES = ("float32", "float64")
+_MODELS = ("chain", "hadamard", "cp", "tucker", "tt", "ht")  # irkernels/complete/models.py, not imported to print help
+_DEPTHS = "2 3 for chain and hadamard, 1 2 for cp and tt, else 1"
 _EXPERIMENTS = {
     "E1": "depth helps matrix completion",
     "E2": "norms go to infinity",
     "E3": "singular values are learned one at a time",
 }
 _COMPLETE = """\
-Complete an incomplete matrix or tensor by deep matrix chains that are trained from small initial factors, with
-classical completions beside them, and report the error on entries that were held out.
+Complete an incomplete matrix or tensor by a product of factors that is trained from small initial factors (a deep
+matrix chain, or a tensor family), with classical completions beside it, and report the error on entries held out.
 
 FILE is .tns (FROSTT coordinates, from 1), .csv or .tsv (coordinate columns, numbers or labels, and a value column),
 .npy or .npz (NaN = missing), an image (transparent = missing), MovieLens' u.data or RecBole's .inter, or one of
@@ -29,8 +31,9 @@ tensorly:kinetic, tensorly:il2, tensorly:covid19, tensorly:indian-pines, sklearn
 _PROTOCOL = """\
 protocol: a share --heldout of the known entries is set aside and only reported; a share --validation of the rest
 chooses depth, trial, stopping step, and the baselines' rank and lambda; the others are fitted, centred and scaled by
-their own mean and standard deviation. Tensors are unfolded to a matrix. The completed array has the known entries as
-they are and the chain's values elsewhere; where every entry is known, the held-out ones are filled instead."""
+their own mean and standard deviation. A chain and the classical completions take a tensor unfolded to a matrix, cp,
+tucker, tt and ht take it as it is, hadamard entry by entry. The completed array has the known entries as they are and
+the model's values elsewhere; where every entry is known, the held-out ones are filled instead."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +57,7 @@ def _complete(options: argparse.Namespace) -> int:
     import torch
 
     from irkernels.complete import Options, complete, output, picture, report
+    from irkernels.complete.models import MODELS
     from irkernels.io import read
 
     start = time.perf_counter()
@@ -62,20 +66,21 @@ def _complete(options: argparse.Namespace) -> int:
     output.check_output(out)
     output.check_picture(drawn)
     array = read(options.file, mask=options.mask, value=options.value)
-    for note in array.notes:
+    for note in filter(None, (*array.notes, MODELS[options.model].note)):
         _say(f"note: {note}")
     with _Status() as status:
         done = complete(
             array,
             Options(
-                depths=tuple(options.depth),
+                model=options.model,
+                depths=None if options.depth is None else tuple(options.depth),
+                ranks=None if options.rank is None else tuple(options.rank),
                 steps=options.steps,
                 patience=options.patience,
                 heldout=options.heldout,
                 validation=options.validation,
                 seed=options.seed,
                 unfold=options.unfold,
-                hidden=options.hidden,
                 init_scales=None if options.init_scale is None else tuple(options.init_scale),
                 lr=options.lr,
                 dtype=getattr(torch, options.dtype),
@@ -205,7 +210,22 @@ def _add_complete(commands) -> None:
     )
     add = complete.add_argument
     add("file", metavar="FILE")
-    add("--depth", type=_count, nargs="+", default=[2, 3], metavar="N", help="depths to try (default: 2 3)")
+    add("--model", choices=_MODELS, default="chain", help="the family of the product (default: chain)")
+    add(
+        "--depth",
+        type=_count,
+        nargs="+",
+        metavar="N",
+        help="depths to try: factors of a chain, operands for each factor of the others (default: %s)" % _DEPTHS,
+    )
+    add(
+        "--rank",
+        type=_count,
+        nargs="+",
+        metavar="R",
+        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each bond, "
+        "ht for each level, leaves first (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
+    )
     add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
     add(
         "--patience",
@@ -218,9 +238,8 @@ def _add_complete(commands) -> None:
     add(
         "--unfold",
         metavar="AXES",
-        help="axes of a tensor that become rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)",
+        help="axes of a tensor that become a matrix's rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)",
     )
-    add("--hidden", type=_count, help="inner size of the chain (default: rows or columns, at most 64)")
     add(
         "--init-scale",
         type=_positive,
@@ -228,7 +247,7 @@ def _add_complete(commands) -> None:
         metavar="A",
         help="initial scales, a trial each (default: 0.01 0.001 0.0001; 0.001 from 200,000 entries)",
     )
-    add("--lr", type=_positive, help="step length of GroupRMSprop (default: from the size of the matrix)")
+    add("--lr", type=_positive, help="step length of GroupRMSprop (default: from the size of the array)")
     add("--seed", type=_whole, default=0, help="of the split and of the initial factors (default: 0)")
     add("--dtype", choices=_DTYPES, default="float32")
     add("--threads", type=_count, help="CPU threads (default: torch's)")
@@ -243,7 +262,7 @@ def _add_complete(commands) -> None:
         metavar="COLUMN",
         help="for .csv, .tsv: the value column, a name or a number from 1 (default: the last)",
     )
-    add("--out", type=Path, help="completed array, .npy or .npz (default: NAME-completed.npy); an image also as .png")
+    add("--out", type=Path, help="completed array, .npy, .npz, .tns or .tns.gz (default: NAME-completed.npy); an image also as .png")
     add("--picture", type=Path, help=".png, .pdf or .svg (default: NAME-report.png)")
     add("--json", action="store_true", help="one JSON object on standard output")
     complete.set_defaults(command=_complete)

@@ -18,7 +18,7 @@ import irkernels as irk
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 opt_einsum = pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsum")
 
-from bench import cost, families, inputs, keep, report, table  # noqa: E402
+from bench import cost, families, inputs, keep, large, report, table  # noqa: E402
 from bench.layer_peers import LAYER_PEERS, LINEAR, MODES, REBUILT, STEPS  # noqa: E402
 from bench.layers import LAYERS, Layer, low_rank, tensor_train, tucker  # noqa: E402
 from bench.layers import cp as cp_layer
@@ -134,6 +134,26 @@ def test_tensor_peers_take_the_same_steps(row: TensorCompletion, peer: Peer) -> 
     for found, wanted, start in zip(results, factors, problem.factors, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
         assert not np.array_equal(found, start)
+
+
+def test_large_completion_takes_eager_pytorchs_steps() -> None:
+    row = large.COMPLETIONS[0].tiny()
+    (own, observed), (eager, _) = large.problem(row, 5), large.problem(row, 5)
+    start = [factor.detach().clone() for factor in own.parameters()]
+    large.own_steps(own, observed, 3, 0.1)
+    for _ in range(3):
+        large.eager_step(eager, observed, 0.1, chunk=8)
+    for found, wanted, before in zip(own.parameters(), eager.parameters(), start, strict=True):
+        np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-4, atol=1e-6)
+        assert not torch.equal(found, before)
+
+
+def test_large_completion_is_measured_and_kept() -> None:
+    row = large.COMPLETIONS[0].tiny()
+    found = large.measured(row, 1, 2, 3)
+    assert len(found.step) == len(found.once) == len(found.eager) == 2 and found.peak > row.data_bytes
+    assert large.COMPLETIONS[1].step_bytes == pytest.approx(23.5e9, rel=0.05)  # 25 million x 3 rows of 256 bytes, and 4.3
+    assert large.COMPLETIONS[1].data_bytes + large.COMPLETIONS[1].factor_bytes < 2e9
 
 
 _SMALL_LAYERS = [low_rank(6, 5, 2, 3), tensor_train((2, 3, 2), (3, 1, 2), 2, 3), tucker((2, 3), (3, 2), 2, 3)]

@@ -11,8 +11,9 @@ import torch
 from irkernels.complete import Options, complete, output, report
 from irkernels.complete.baselines import column_mean, global_mean, hard_impute, row_mean, soft_impute
 from irkernels.complete.entries import Entries, Scale, split
-from irkernels.complete.unfolding import Unfolding, chosen, natural
-from irkernels.io import DataError
+from irkernels.complete.models import MODELS
+from irkernels.complete.folding import chosen, flattened, natural, unchanged, unfolded
+from irkernels.io import DataError, read
 from irkernels.io.array import from_dense
 
 QUICK = Options(depths=(1, 2), steps=300, init_scales=(1e-2, 1e-3), heldout=0.3, lr=0.05)
@@ -24,7 +25,7 @@ def low_rank(rows=40, columns=30, rank=2, seed=0):
 
 
 def every_entry(matrix):
-    return Entries(*(axis.ravel() for axis in np.indices(matrix.shape)), matrix.ravel())
+    return Entries(np.argwhere(np.ones(matrix.shape)), matrix.ravel())
 
 
 def parts_of(matrix, heldout=0.4, seed=0):
@@ -37,17 +38,17 @@ def parts_of(matrix, heldout=0.4, seed=0):
 @pytest.mark.parametrize("rows", [(0,), (1,), (0, 2), (1, 3), (0, 1, 3)])
 def test_refolding_undoes_unfolding(rows):
     tensor = np.arange(120.0).reshape(2, 3, 4, 5)
-    unfolding = Unfolding(tensor.shape, rows)
-    matrix = np.full(unfolding.shape, np.nan)
     at = np.argwhere(np.ones(tensor.shape))
-    matrix[unfolding.positions(at)] = tensor.ravel()
-    assert not np.isnan(matrix).any()
-    np.testing.assert_array_equal(unfolding.refold(matrix), tensor)
+    for folding in (unfolded(tensor.shape, rows), unchanged(tensor.shape), flattened(tensor.shape)):
+        folded = np.full(folding.shape, np.nan)
+        folded[tuple(folding.positions(at).T)] = tensor.ravel()
+        np.testing.assert_array_equal(folded, folding.fold(tensor))
+        np.testing.assert_array_equal(folding.refold(folded), tensor)
 
 
 def test_unfolding_keeps_the_order_of_axes():
     tensor = np.random.default_rng(0).standard_normal((2, 3, 4))
-    unfolding = Unfolding(tensor.shape, (0, 2))
+    unfolding = unfolded(tensor.shape, (0, 2))
     np.testing.assert_array_equal(unfolding.refold(tensor.transpose(0, 2, 1).reshape(8, 3)), tensor)
     assert str(unfolding) == "0,2|1" and unfolding.shape == (8, 3)
 
@@ -56,9 +57,14 @@ def test_the_natural_unfolding_is_square_and_cuts_across_missing_blocks():
     full = np.ones((6, 5, 6))
     assert natural(full.shape, np.argwhere(full)).shape == (6, 30)
     known = np.ones((4, 4, 4, 4), dtype=bool)
-    assert natural(known.shape, np.argwhere(known)).rows == (0, 1)
+    assert str(natural(known.shape, np.argwhere(known))) == "0,1|2,3"
     known[2, 3] = False  # a row of 0,1|2,3 of which nothing is known
-    assert natural(known.shape, np.argwhere(known)).rows == (0, 2)
+    assert str(natural(known.shape, np.argwhere(known))) == "0,2|1,3"
+
+
+def test_the_natural_unfolding_of_a_high_order_is_found_without_trying_all():
+    known = np.random.default_rng(0).integers(0, 2, (500, 26))
+    assert natural((2,) * 26, known).shape == (2**13, 2**13)
 
 
 @pytest.mark.parametrize("text", ["", "a", "0,1,2", "3", "-1", "0;1"])
@@ -102,12 +108,12 @@ def test_scale_centres_and_restores():
 
 
 def test_means_are_means_of_the_training_entries_only():
-    train = Entries(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([1.0, 3.0, 5.0]))
+    train = Entries(np.array([[0, 0], [0, 1], [1, 0]]), np.array([1.0, 3.0, 5.0]))
     assert (global_mean((3, 3), train).matrix == 3.0).all()
     np.testing.assert_array_equal(row_mean((3, 3), train).matrix[:, 0], [2.0, 5.0, 3.0])
     np.testing.assert_array_equal(column_mean((3, 3), train).matrix[0], [3.0, 3.0, 3.0])
     np.testing.assert_array_equal(
-        column_mean((3, 2), Entries(train.rows, train.columns, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0]
+        column_mean((3, 2), Entries(train.at, np.array([1.0, 3.0, 7.0]))).matrix[0], [4.0, 3.0]
     )
 
 
@@ -217,6 +223,75 @@ def test_vectors_and_giants_are_refused():
         complete(giant)
 
 
+# ---- the other families
+
+
+def made_tensor(shape=(9, 8, 7), rank=2, seed=0):
+    generator = np.random.default_rng(seed)
+    factors = [generator.standard_normal((extent, rank)) for extent in shape]
+    letters = "abcdefgh"[: len(shape)]
+    return np.einsum(",".join(letter + "z" for letter in letters) + "->" + letters, *factors)
+
+
+@pytest.mark.parametrize("model", ["cp", "tucker", "tt", "ht"])
+def test_a_family_completes_a_tensor_of_low_rank_that_it_is_fitted_to_as_it_is(model):
+    array = from_dense(5 + 2 * made_tensor(), "made")
+    options = Options(model=model, depths=(1,), ranks=(4,), steps=600, init_scales=(1e-2, 1e-3), heldout=0.3, lr=0.05)
+    done = complete(array, options)
+    assert done.fitted == (9, 8, 7) and done.ranks == 4
+    assert done.parts.heldout.rmse(done.best.matrix) < 0.5 * done.parts.heldout.values.std()
+    mask, prediction = done.heldout_mask(), done.prediction()
+    error = np.sqrt(np.mean((prediction - array.dense())[mask] ** 2))
+    assert error == pytest.approx(done.parts.heldout.rmse(done.best.matrix))
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_takes_every_order_with_its_default_ranks_and_depths(model, order):
+    array = from_dense(made_tensor((4, 3, 2, 3, 2)[:order]), "made")
+    done = complete(array, Options(model=model, steps=25, init_scales=(1e-2,), heldout=0.3))
+    assert [fit.depth for fit in done.fits] == list(MODELS[model].depths)
+    assert done.prediction().shape == array.shape and np.isfinite(done.prediction()).all()
+    assert f"{model}, depth" in report.table(done)
+    found = report.summary(done, "a", "b", 1.0)["model"]
+    assert found["name"] == model and found["shape"] == list(done.fitted)
+
+
+def test_a_hadamard_chain_says_nothing_of_what_it_has_not_seen():
+    done = complete(from_dense(3 + made_tensor(), "made"), Options(model="hadamard", steps=200, init_scales=(1e-4,)))
+    mean = done.parts.heldout.rmse(done.baselines["global_mean"].matrix)
+    assert done.parts.heldout.rmse(done.best.matrix) == pytest.approx(mean, rel=1e-2)
+    assert MODELS["hadamard"].note
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks", "depths", "message"),
+    [
+        ("tucker", (2, 2), (1,), "--model tucker with 3 axes, rank \\(2, 2\\), depth 1: ranks must have 3 entries, got 2"),
+        ("tt", (2, 2, 2), (1,), "ranks must have 2 entries, got 3"),
+        ("cp", (2, 3, 4), (1,), "--model cp .* rank must be an integer"),
+        ("chain", (2, 3), (2,), "a chain of depth 2 has 1 inner sizes, got 2"),
+        ("chain", None, (2, 99), "depth must be at most 51"),
+        ("hadamard", (2,), (1,), "--rank: --model hadamard has no rank"),
+        ("parafac", None, None, "no model 'parafac'; there are chain, hadamard, cp, tucker, tt, ht"),
+    ],
+)
+def test_ranks_that_do_not_fit_are_named_before_anything_is_fitted(model, ranks, depths, message):
+    said = []
+    with pytest.raises(DataError, match=message):
+        complete(from_dense(made_tensor(), "made"), Options(model=model, ranks=ranks, depths=depths), said.append)
+    assert not said
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (64, 12, 10, 60), (300, 300, 300), (2,) * 20])
+def test_default_ranks_are_what_the_array_can_have_and_no_more_than_a_step_affords(shape):
+    sizes = [int(np.prod(shape[:cut], dtype=float)) for cut in range(1, len(shape))]
+    core, bonds, one = (MODELS[name].ranks(shape) for name in ("tucker", "tt", "cp"))
+    assert all(rank <= extent for rank, extent in zip(core, shape)) and np.prod(core, dtype=float) <= max(2**14, 2 ** len(shape))
+    assert all(rank <= min(left, np.prod(shape, dtype=float) / left, 32) for rank, left in zip(bonds, sizes))
+    assert 1 <= one <= 64
+
+
 # ---- report, output, picture
 
 
@@ -238,6 +313,9 @@ def test_the_table_has_a_line_for_every_method_and_marks_the_choice(completed):
 def test_written_arrays_read_back(completed, tmp_path):
     assert output.write(completed, tmp_path / "a.npy") == [tmp_path / "a.npy"]
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), completed.completed())
+    for name in ("a.tns", "a.tns.gz"):
+        assert output.write(completed, tmp_path / name) == [tmp_path / name]
+        np.testing.assert_array_equal(read(tmp_path / name).dense(), completed.completed())
     output.write(completed, tmp_path / "a.npz")
     archive = np.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(archive["prediction"], completed.prediction())

@@ -7,7 +7,8 @@ import gzip
 import numpy as np
 import pytest
 
-from irkernels.io import DataError, read
+from irkernels.io import DataError, read, write_tns
+from irkernels.io.array import from_dense
 
 
 def _write(folder, name, text):
@@ -50,6 +51,36 @@ def test_tns_may_be_compressed(tmp_path):
 def test_tns_errors_name_line_and_content(tmp_path, text, where):
     with pytest.raises(DataError, match=where):
         read(_write(tmp_path, "bad.tns", text))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_written_as_tns_is_read_back(tmp_path, seed):
+    draw = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in draw.integers(1, 9, size=draw.integers(2, 7)))
+    known = draw.random(shape) < draw.choice([0.05, 0.5, 1.0])
+    known[tuple(0 for _ in shape)] = True
+    scales = 10.0 ** draw.integers(-300, 300, size=shape)
+    array = from_dense(np.where(known, draw.standard_normal(shape) * scales, np.nan), "made")
+    path = tmp_path / ("a.tns" if seed % 2 else "a.tns.gz")
+    write_tns(array, path, ["a comment", "shape: not the first"])
+    again = read(path)
+    assert again.shape == shape
+    np.testing.assert_array_equal(again.at, array.at)
+    np.testing.assert_array_equal(again.values, array.values)
+
+
+def test_a_large_list_is_written_in_pieces(tmp_path):
+    draw = np.random.default_rng(0)
+    array = from_dense(draw.standard_normal((150, 160)), "made")
+    write_tns(array, tmp_path / "a.tns")
+    np.testing.assert_array_equal(read(tmp_path / "a.tns").dense(), array.dense())
+
+
+@pytest.mark.parametrize("shape", ["2 2", "2 1 2", "2 x 2", "2 2 2 2"])
+def test_a_stated_shape_must_hold_the_positions(tmp_path, shape):
+    path = _write(tmp_path, "a.tns", f"# made by hand\n# shape: {shape}\n1 2 1 0.5\n")
+    with pytest.raises(DataError, match=r"line 2: the shape .* does not hold the positions, whose largest are 1 2 1"):
+        read(path)
 
 
 def test_text_that_is_not_text(tmp_path):

@@ -106,6 +106,7 @@ inline Rule rule_of(const py::tuple& r) {
 // (tensor, its moments, parameter group, operand positions): see Factor and Tie
 inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& ties) {
   const TensorView v = framework.read(f[0]);
+  ask_for_large_pages(v, Pages::in_use);  // steps read its rows again and again
   const auto positions = f[3].cast<std::vector<size_t>>();
   Factor factor{v.data, {}, 1, plan.gradient_offsets.at(positions.at(0)), f[2].cast<int32_t>()};
   for (int i = 1; i < v.ndim; ++i) factor.elements *= v.shape[i];
@@ -125,7 +126,7 @@ class FitArguments {
         entries_(framework, plan, given[3].cast<int64_t>(), given[4], given[5].cast<py::tuple>()),
         target_(target_of(framework, given[6].cast<py::tuple>())), watch_(given[12].cast<py::tuple>()),
         batches_(framework, plan, given[13], given[8].cast<int64_t>() + watch_.look_back) {
-    buffers_[kScratch] = address(given[2]);
+    buffers_[kScratch] = fresh(given[2]);
     buffers_[kCotangent] = address(given[14]);  // ridge: [trials] 2 ridge, in the plan's type
     for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>(), ties_));
     call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "fast/ahead.h"
 #include "steps/sampled.h"
 
 namespace irk {
@@ -40,15 +41,19 @@ class SampledAxpy {
   // What the next entries read: numbers of g, and offsets in b.
   struct Window {
     int64_t first = 0, last = 0;
+    bool far = false;  // whether rows are asked for ahead of time
     T g[kWindow];
-    int64_t b[kWindow];
+    int64_t b[kWindow + kAhead];
   };
 
   void move(Window& window, const T* g, int64_t first, int64_t end) const {
     window.first = first;
     window.last = std::min(end, first + kWindow);
     for (int64_t i = first; i < window.last; ++i) window.g[i - first] = g[perm_[i]];
-    at_.template offsets<&Loop::b>(first, window.last - first, window.b);
+    const int64_t known = std::min(end, first + kWindow + kAhead) - first;
+    at_.template offsets<&Loop::b>(first, known, window.b);
+    pad(window.b, known, kWindow + kAhead);
+    window.far = far_apart<T>(window.b, known);
   }
 
   void rows(const Walk& outer, const Groups<Index>& groups, bool add) const {
@@ -66,20 +71,22 @@ class SampledAxpy {
           const int64_t left = std::min<int64_t>(kMost * W, width - j);
           const int packs = int((left + W - 1) / W);
           const int tail = int(left - (packs - 1) * W);
-          kernel(packs)(window.g + at, window.b + at, n, b_ + outer.b + j, c + j, tail, add || block > first);
+          const Kernel kernel = window.far ? summing<true>(packs) : summing<false>(packs);
+          kernel(window.g + at, window.b + at, n, b_ + outer.b + j, c + j, tail, add || block > first);
         }
       }
     }
   }
 
   // c[0..width) (+)= the sum of n entries, V packs of it held in registers
-  template <int V>
+  template <int V, bool kAsk>
   static void sum_rows(const T* g, const int64_t* at, int64_t n, const T* b, T* c, int tail, bool more) {
     Lanes sum[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sum[v] = Lanes::zero();
     for (int64_t i = 0; i < n; ++i) {
       const T* row = b + at[i];
+      if (kAsk) ask_for_row(b + at[i + kAhead], V * W);
       const Lanes x = Lanes::broadcast(g[i]);
 #pragma GCC unroll 8
       for (int v = 0; v < V - 1; ++v) sum[v] = fma(x, Lanes::load(row + v * W), sum[v]);
@@ -92,9 +99,10 @@ class SampledAxpy {
   }
 
   using Kernel = void (*)(const T*, const int64_t*, int64_t, const T*, T*, int, bool);
-  static Kernel kernel(int packs) {
-    constexpr Kernel kernels[kMost] = {sum_rows<1>, sum_rows<2>, sum_rows<3>, sum_rows<4>,
-                                       sum_rows<5>, sum_rows<6>, sum_rows<7>, sum_rows<8>};
+  template <bool kAsk>
+  static Kernel summing(int packs) {
+    constexpr Kernel kernels[kMost] = {sum_rows<1, kAsk>, sum_rows<2, kAsk>, sum_rows<3, kAsk>, sum_rows<4, kAsk>,
+                                       sum_rows<5, kAsk>, sum_rows<6, kAsk>, sum_rows<7, kAsk>, sum_rows<8, kAsk>};
     return kernels[packs - 1];
   }
 

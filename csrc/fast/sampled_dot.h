@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "fast/ahead.h"
 #include "steps/sampled.h"
 
 namespace irk {
@@ -14,6 +15,7 @@ class SampledDot {
   // Entries at once whose partial sums stay in registers.
   static constexpr int kTogether = std::min(4, std::max(1, IRK_VECTOR_REGISTERS / 2 / P));
   static constexpr int64_t kWindow = 256;                     // entries whose offsets are found at once
+  static constexpr int64_t kRoom = kWindow + kAhead + W;      // and of those ahead; whole packs of them are summed
 
  public:
   SampledDot(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries)
@@ -25,23 +27,25 @@ class SampledDot {
     const Loop* k = pool_ + step_.k.first;
     const bool one_block = step_.k.count == 1 && k->a == 1 && k->b == 1 && k->extent <= kReduction;
     const int64_t last = team.end(nnz_);
-    int64_t a_at[kWindow + W], b_at[kWindow + W];
+    int64_t a_at[kRoom], b_at[kRoom];
     for (int64_t first = team.begin(nnz_), n; first < last; first += n) {
       n = std::min(kWindow, last - first);
-      at_.template offsets<&Loop::a>(first, n, a_at);
-      at_.template offsets<&Loop::b>(first, n, b_at);
-      for (int i = 0; i < W; ++i) {  // beyond the last entry: whole packs of them are summed
-        a_at[n + i] = a_at[n - 1];
-        b_at[n + i] = b_at[n - 1];
-      }
+      const int64_t known = std::min(n + kAhead + W, last - first);
+      at_.template offsets<&Loop::a>(first, known, a_at);
+      at_.template offsets<&Loop::b>(first, known, b_at);
+      pad(a_at, known, kRoom);
+      pad(b_at, known, kRoom);
+      const bool far = far_apart<T>(a_at, known) || far_apart<T>(b_at, known);
       Walk outer(pool_, step_.outer);
       const int64_t repeats = outer.size();
       for (int64_t r = 0; r < repeats; ++r, outer.next()) {
         const T *a = a_ + outer.a, *b = b_ + outer.b;
         T* c = c_ + outer.c;
         if (one_block)
-          for (int64_t i = 0; i < n; i += W)
+          for (int64_t i = 0; i < n; i += W) {
+            if (far) ask(a, b, a_at + i + kAhead, b_at + i + kAhead, k->extent);
             store(entries(a, b, a_at + i, b_at + i, k->extent), first + i, int(std::min<int64_t>(W, n - i)), c);
+          }
         else
           for (int64_t i = 0; i < n; ++i)
             c[place(first + i)] = step_.k.count ? dot(a + a_at[i], b + b_at[i], pool_, step_.k)
@@ -58,6 +62,14 @@ class SampledDot {
     T out[W];
     found.store(out);
     for (int i = 0; i < n; ++i) c[perm_[first + i]] = out[i];
+  }
+
+  // Rows of as many entries as there are lanes; one that the entry before has too is there already.
+  static void ask(const T* a, const T* b, const int64_t* a_at, const int64_t* b_at, int64_t k) {
+    for (int e = 0; e < W; ++e) {
+      if (a_at[e] != a_at[e - 1]) ask_for_row(a + a_at[e], k);
+      if (b_at[e] != b_at[e - 1]) ask_for_row(b + b_at[e], k);
+    }
   }
 
   // As many entries as there are lanes, kTogether of them at once.

@@ -1,4 +1,4 @@
-"""Completing an incomplete array by deep matrix chains, with classical completions beside them."""
+"""Completing an incomplete array by a product of factors, with classical completions beside them."""
 
 from irkernels.complete.run import Completed, Options, complete
 

@@ -1,4 +1,4 @@
-"""Classical matrix completions to stand beside a chain: means, hard-impute and soft-impute.
+"""Classical matrix completions to stand beside a model: means, hard-impute and soft-impute.
 
 Hard-impute: W <- best rank-r approximation of (known values, W elsewhere), ranks from small to large.
 Soft-impute: W <- soft-thresholded SVD of the same, lambda from large to small (Mazumder, Hastie, Tibshirani,
@@ -32,21 +32,21 @@ class Completion:
     chosen: dict[str, float | int]
 
 
-def global_mean(shape: tuple[int, int], train: Entries) -> Completion:
+def global_mean(shape: tuple[int, ...], train: Entries) -> Completion:
     return Completion(np.full(shape, train.values.mean()), {})
 
 
-def row_mean(shape: tuple[int, int], train: Entries) -> Completion:
+def row_mean(shape: tuple[int, ...], train: Entries) -> Completion:
     """Each row's mean; the global mean where a row has no training entry."""
     return Completion(np.repeat(_means(train.rows, train.values, shape[0])[:, None], shape[1], axis=1), {})
 
 
-def column_mean(shape: tuple[int, int], train: Entries) -> Completion:
+def column_mean(shape: tuple[int, ...], train: Entries) -> Completion:
     """Each column's mean; the global mean where a column has no training entry."""
     return Completion(np.repeat(_means(train.columns, train.values, shape[1])[None, :], shape[0], axis=0), {})
 
 
-def hard_impute(shape: tuple[int, int], train: Entries, validation: Entries, seed: int = 0) -> Completion:
+def hard_impute(shape: tuple[int, ...], train: Entries, validation: Entries, seed: int = 0) -> Completion:
     """Truncated-SVD imputation; the rank is chosen by the validation entries."""
 
     def ranks(_largest: float) -> Iterator[tuple[int, Callable, dict]]:
@@ -58,7 +58,7 @@ def hard_impute(shape: tuple[int, int], train: Entries, validation: Entries, see
     return _best_of_path(shape, train, validation, ranks, seed)
 
 
-def soft_impute(shape: tuple[int, int], train: Entries, validation: Entries, seed: int = 0) -> Completion:
+def soft_impute(shape: tuple[int, ...], train: Entries, validation: Entries, seed: int = 0) -> Completion:
     """Nuclear-norm regularised completion; lambda is chosen by the validation entries."""
 
     def lambdas(largest: float) -> Iterator[tuple[int, Callable, dict]]:
@@ -122,7 +122,7 @@ def _impute(matrix, basis, known, width, shrink, generator):
     return previous, basis, rank
 
 
-def _widened(basis: np.ndarray, width: int, shape: tuple[int, int], generator) -> np.ndarray:
+def _widened(basis: np.ndarray, width: int, shape: tuple[int, ...], generator) -> np.ndarray:
     """The basis with room for `width` directions and some more, its new columns random."""
     wanted = min(width + _EXTRA, *shape)
     if basis.shape[1] >= wanted:

@@ -1,4 +1,4 @@
-"""Known entries of the unfolded matrix, and their split into what is fitted, what chooses and what is reported."""
+"""Known entries of an array, and their split into what is fitted, what chooses and what is reported."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from irkernels.complete.folding import Folding
 from irkernels.io import DataError
 
 
 @dataclass(frozen=True)
 class Entries:
-    """Known entries of a matrix: rows [nnz], columns [nnz], values [nnz]."""
+    """Known entries of an array: at [nnz, order], values [nnz]."""
 
-    rows: np.ndarray
-    columns: np.ndarray
+    at: np.ndarray
     values: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, which: np.ndarray) -> Entries:
-        return Entries(self.rows[which], self.columns[which], self.values[which])
+        return Entries(self.at[which], self.values[which])
 
     @property
-    def at(self) -> np.ndarray:
-        """Coordinates [nnz, 2]."""
-        return np.stack([self.rows, self.columns], axis=1)
+    def rows(self) -> np.ndarray:
+        """Of a matrix."""
+        return self.at[:, 0]
 
-    def rmse(self, matrix: np.ndarray) -> float:
-        """Root mean squared difference from `matrix` at these entries."""
-        return float(np.sqrt(np.mean((matrix[self.rows, self.columns] - self.values) ** 2)))
+    @property
+    def columns(self) -> np.ndarray:
+        """Of a matrix."""
+        return self.at[:, 1]
+
+    def folded(self, folding: Folding) -> Entries:
+        """The same entries where the folded array has them."""
+        return Entries(folding.positions(self.at), self.values)
+
+    def rmse(self, array: np.ndarray) -> float:
+        """Root mean squared difference from `array` at these entries."""
+        return float(np.sqrt(np.mean((array[tuple(self.at.T)] - self.values) ** 2)))
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,11 @@ class Split:
     validation: Entries
     heldout: Entries
     heldout_at: np.ndarray  # positions of the held-out entries among the known ones
+
+    def folded(self, folding: Folding) -> Split:
+        """The same split where the folded array has its entries."""
+        parts = (part.folded(folding) for part in (self.train, self.validation, self.heldout))
+        return Split(*parts, self.heldout_at)
 
 
 def split(known: Entries, heldout: float, validation: float, seed: int) -> Split:
@@ -75,7 +89,7 @@ class Scale:
         return cls(float(train.values.mean()), spread if spread > 0 else 1.0)
 
     def reduced(self, entries: Entries) -> Entries:
-        return Entries(entries.rows, entries.columns, (entries.values - self.centre) / self.spread)
+        return Entries(entries.at, (entries.values - self.centre) / self.spread)
 
-    def restored(self, matrix: np.ndarray) -> np.ndarray:
-        return matrix * self.spread + self.centre
+    def restored(self, array: np.ndarray) -> np.ndarray:
+        return array * self.spread + self.centre

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from irkernels.complete.run import Completed
-from irkernels.io import DataError
+from irkernels.io import DataError, write_tns
+from irkernels.io.array import from_dense
 
 
 def stem(source: str) -> str:
@@ -18,8 +19,8 @@ def stem(source: str) -> str:
 
 def check_output(path: Path) -> None:
     """Refuse, before anything is fitted, what `write` cannot write."""
-    if path.suffix not in (".npy", ".npz"):
-        raise DataError(f"--out {path}: expected a name that ends in .npy or .npz")
+    if _kind(path) not in (".npy", ".npz", ".tns"):
+        raise DataError(f"--out {path}: expected a name that ends in .npy, .npz, .tns or .tns.gz")
     _check_folder("--out", path)
 
 
@@ -32,12 +33,16 @@ def check_picture(path: Path) -> None:
 def write(done: Completed, path: Path) -> list[Path]:
     """Write the completed array, and an image also as .png beside it; the paths written.
 
-    .npy holds the completed array; .npz holds it as `completed`, the chain's values everywhere as `prediction`, the
-    held-out entries as `heldout` (bool), and the labels of axis k, where it has any, as `labels_k`.
+    .npy holds the completed array; .npz holds it as `completed`, the model's values everywhere as `prediction`, the
+    held-out entries as `heldout` (bool), and the labels of axis k, where it has any, as `labels_k`. .tns (or .tns.gz)
+    lists every entry of the completed array with its coordinates from 1.
     """
     completed = done.completed()
-    if path.suffix == ".npy":
+    if _kind(path) == ".npy":
         np.save(path, completed)
+    elif _kind(path) == ".tns":
+        source = f"{done.array.source} completed by {done.model}, depth {done.best.depth}"
+        write_tns(from_dense(completed, source), path, [source])
     else:
         labels = {
             f"labels_{k}": np.array(names) for k, names in enumerate(done.array.labels or ()) if names is not None
@@ -49,9 +54,13 @@ def write(done: Completed, path: Path) -> list[Path]:
         return [path]
     from PIL import Image
 
-    picture = path.with_suffix(".png")
+    picture = path.with_name(path.name.removesuffix(".gz")).with_suffix(".png")
     Image.fromarray(completed.round().astype(np.uint8)).save(picture)
     return [path, picture]
+
+
+def _kind(path: Path) -> str:
+    return path.suffix if path.suffix in (".npy", ".npz") else Path(path.name.removesuffix(".gz")).suffix
 
 
 def _check_folder(option: str, path: Path) -> None:

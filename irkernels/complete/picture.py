@@ -27,7 +27,7 @@ def draw(done: Completed, path: Path) -> None:
     _draw_curve(done, curve)
     error, theirs = done.parts.heldout.rmse(best.matrix), done.parts.heldout.rmse(done.baselines[rival].matrix)
     figure.suptitle(
-        f"{done.array.source}: held-out RMSE {error:.4g} (chain of depth {best.depth}), "
+        f"{done.array.source}: held-out RMSE {error:.4g} ({done.model}, depth {best.depth}), "
         f"{theirs:.4g} ({rival.replace('_', '-')})"
     )
     figure.savefig(path, dpi=130)
@@ -35,7 +35,7 @@ def draw(done: Completed, path: Path) -> None:
 
 def _draw_arrays(done: Completed, given, completed, figure) -> None:
     train = np.full(done.unfolding.shape, np.nan)
-    train[done.parts.train.rows, done.parts.train.columns] = done.parts.train.values
+    train[tuple(done.parts.train.at.T)] = done.parts.train.values
     if done.array.image:
         arrays = [done.unfolding.refold(train), done.prediction()]
         for axes, array in zip((given, completed), arrays, strict=True):
@@ -66,7 +66,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
 
 def _draw_spectrum(done: Completed, axes) -> None:
     centre = done.parts.train.values.mean()
-    methods = [(f"chain, depth {fit.depth}", fit.matrix, colour, "o-") for fit, colour in _coloured(done)]
+    methods = [(f"{done.model}, depth {fit.depth}", fit.matrix, colour, "o-") for fit, colour in _coloured(done)]
     methods += [
         (name.replace("_", "-"), done.baselines[name].matrix, "black", style)
         for name, style in (("soft_impute", ":"), ("hard_impute", "--"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from irkernels.complete.chain import ChainFit
+from irkernels.complete.fitting import Fit
+from irkernels.complete.models import MODELS
 from irkernels.complete.run import Completed
 
 
@@ -25,7 +26,7 @@ def table(done: Completed) -> str:
     for fit in done.fits:
         mark = "  <- chosen by validation" if fit is done.best else ""
         lines.append(
-            _line(f"chain, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done, fit.matrix) + mark
+            _line(f"{done.model}, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done, fit.matrix) + mark
         )
     ours = parts.heldout.rmse(done.best.matrix)
     rival = done.best_baseline
@@ -50,11 +51,13 @@ def summary(done: Completed, output: str, picture: str, seconds: float) -> dict:
             for name, baseline in done.baselines.items()
         },
         "model": {
-            "family": "MatrixChain",
+            "name": done.model,
+            "family": MODELS[done.model].family.__name__,
             **_described(best),
+            "shape": list(done.fitted),
+            "rank": done.ranks,
             "rows": done.unfolding.shape[0],
             "columns": done.unfolding.shape[1],
-            "hidden": done.hidden,
             "unfold": str(done.unfolding),
             "depths": [
                 {**_described(fit), **_errors(done, fit.matrix), "seconds": round(fit.seconds, 3)} for fit in done.fits
@@ -66,7 +69,7 @@ def summary(done: Completed, output: str, picture: str, seconds: float) -> dict:
     }
 
 
-def _described(fit: ChainFit) -> dict:
+def _described(fit: Fit) -> dict:
     return {"depth": fit.depth, "init_scale": fit.init_scale, "step": fit.step, "steps": fit.steps}
 
 

@@ -1,6 +1,7 @@
-"""Reading incomplete arrays: coordinate lists, dense arrays, images and named real data sets."""
+"""Reading incomplete arrays (coordinate lists, dense arrays, images, named real data sets) and writing coordinate lists."""
 
 from irkernels.io.array import DataError, IncompleteArray
 from irkernels.io.read import read
+from irkernels.io.write import write_tns
 
-__all__ = ["DataError", "IncompleteArray", "read"]
+__all__ = ["DataError", "IncompleteArray", "read", "write_tns"]

@@ -17,15 +17,24 @@ _MISSING = {"", "nan", "na", "n/a", "null", "none"}
 
 
 def read_tns(path: Path) -> IncompleteArray:
-    """FROSTT coordinates: `i j k ... value` with blanks between, positions from 1; `#` begins a comment."""
+    """FROSTT coordinates: `i j k ... value` with blanks between, positions from 1; `#` begins a comment.
+
+    Each extent is its largest position, or what a comment `# shape: n m ...` says (write.py).
+    """
     lines: list[_Line] = []
+    stated: _Line | None = None
     for number, text in _text_lines(path):
-        fields = text.split("#", 1)[0].split()
-        if fields:
+        entry, _, comment = text.partition("#")
+        if fields := entry.split():
             lines.append((number, fields))
+        elif stated is None and (words := comment.split())[:1] == ["shape:"]:
+            stated = number, words[1:]
     _check_width(path, lines, least=3)
     at = np.array([[_position(path, number, fields, k) for k in range(len(fields) - 1)] for number, fields in lines])
-    return from_coordinates(at - 1, _values(path, lines, -1), tuple(at.max(axis=0)), str(path))
+    shape = tuple(at.max(axis=0))
+    if stated is not None:
+        shape = _stated_shape(path, *stated, shape)
+    return from_coordinates(at - 1, _values(path, lines, -1), shape, str(path))
 
 
 def read_table(path: Path, value: str | None = None) -> IncompleteArray:
@@ -128,6 +137,16 @@ def _position(path: Path, number: int, fields: list[str], column: int) -> int:
             f"{path}, line {number}, column {column + 1}: positions start at 1, got {text} in {' '.join(fields)!r}"
         )
     return position
+
+
+def _stated_shape(path: Path, number: int, words: list[str], least: tuple[int, ...]) -> tuple[int, ...]:
+    shape = tuple(int(word) for word in words if _is_whole(word))
+    if len(shape) != len(words) or len(shape) != len(least) or any(n < m for n, m in zip(shape, least)):
+        raise DataError(
+            f"{path}, line {number}: the shape {' '.join(words)!r} does not hold the positions, whose largest are "
+            f"{' '.join(map(str, least))}"
+        )
+    return shape
 
 
 def _values(path: Path, lines: list[_Line], column: int) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""Deep matrix chains fitted to known entries from small initial factors; validation entries say when to stop.
+"""Models fitted to known entries from small initial factors; validation entries say when to stop.
 
-Nothing but depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit Regularization
-in Deep Matrix Factorization* (2019). The trials of a depth differ in the scale and the draw of their initial factors;
-the best trial, and its best step, are those with the smallest validation error.
+Nothing but the family, its depth, small initialisation and early stopping regularises: Arora, Cohen, Hu, Luo, *Implicit
+Regularization in Deep Matrix Factorization* (2019); Razin, Maman, Cohen, *Implicit Regularization in Tensor
+Factorization* (2021). The trials of a depth differ in the scale and the draw of their initial factors; the best trial,
+and its best step, are those with the smallest validation error.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,21 +17,25 @@ import numpy as np
 import torch
 
 from irkernels.complete.entries import Entries, Scale, Split
-from irkernels.nn import MatrixChain
+from irkernels.complete.folding import Folding
+from irkernels.complete.models import Ranks, build
+from irkernels.functional import einsum
+from irkernels.nn import Product
 from irkernels.observed import Coordinates, Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.training import Progress, fit
 
 _LOOKS = 25  # steps between looks at the validation error
-_LARGE = 200_000  # entries of a matrix
+_LARGE = 200_000  # entries of an array
 _GAIN = 1e-4  # an error counts as better if it is smaller by this share
 
 
 @dataclass(frozen=True)
-class ChainSettings:
+class Settings:
     """How every depth is fitted. init_scales: one trial each, the scale of the product (the data have spread 1)."""
 
-    hidden: int
+    model: str  # a row of models.MODELS
+    ranks: Ranks | None
     steps: int
     patience: int  # steps without a better validation error after which a depth ends
     lr: float
@@ -39,11 +45,11 @@ class ChainSettings:
 
 
 @dataclass(frozen=True)
-class ChainFit:
+class Fit:
     """The best trial of one depth at its best step. curve: steps, train, validation, heldout (RMSE), each [records]."""
 
     depth: int
-    matrix: np.ndarray
+    matrix: np.ndarray  # the product, unfolded
     init_scale: float
     step: int
     steps: int
@@ -52,35 +58,41 @@ class ChainFit:
     curve: dict[str, np.ndarray]
 
 
-def default_lr(shape: tuple[int, int]) -> float:
+def default_lr(shape: tuple[int, ...]) -> float:
     """A step length for GroupRMSprop, which moves the factors by about `lr` a step whatever the gradient.
 
-    Data of spread 1 have the norm sqrt(rows * columns), the factors of two about its square root: so this gets there in
-    a few hundred steps.
+    Data of spread 1 have as norm the square root of the number of entries, the factors of two about its square root: so
+    this gets there in a few hundred steps.
     """
-    return (shape[0] * shape[1]) ** 0.25 / 350
+    return math.prod(shape) ** 0.25 / 350
 
 
-def default_init_scales(shape: tuple[int, int]) -> tuple[float, ...]:
-    """Three trials for a small matrix, where a draw matters and time does not; one for a large matrix."""
-    return (1e-2, 1e-3, 1e-4) if shape[0] * shape[1] < _LARGE else (1e-3,)
+def default_init_scales(shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Three trials for a small array, where a draw matters and time does not; one for a large array."""
+    return (1e-2, 1e-3, 1e-4) if math.prod(shape) < _LARGE else (1e-3,)
 
 
-def fit_chain(
-    shape: tuple[int, int],
+def fit_model(
+    folding: Folding,
+    unfolding: Folding,
     parts: Split,
     depth: int,
-    settings: ChainSettings,
+    settings: Settings,
     progress: Callable[[str], None] = lambda text: None,
-) -> ChainFit:
-    """Fit a chain of `depth` factors to parts.train. The held-out error is for the curve; it decides nothing."""
+) -> Fit:
+    """Fit a model of that depth to parts.train. The held-out error is for the curve; it decides nothing.
+
+    folding: what is fitted.  unfolding: the matrix that is returned.  parts: of the tensor.
+    """
     start = time.perf_counter()
+    shape, parts = folding.shape, parts.folded(folding)
     scale = Scale.of(parts.train)
     trials = len(settings.init_scales)
-    model = MatrixChain(
-        *shape,
+    model = build(
+        settings.model,
+        shape,
+        settings.ranks,
         depth,
-        hidden=settings.hidden,
         trials=trials,
         init_scale=settings.init_scales,
         dtype=settings.dtype,
@@ -101,9 +113,9 @@ def fit_chain(
     run = fit(model, observed, optimizer, steps=settings.steps, record=record, record_every=_LOOKS, progress=report)
     trial = int(np.argmin(best.error))
     records = len(run.steps) if best.ended is None else best.ended + 1
-    return ChainFit(
+    return Fit(
         depth=depth,
-        matrix=scale.restored(best.product(trial)),
+        matrix=unfolding.fold(folding.refold(scale.restored(best.product(trial)))),
         init_scale=settings.init_scales[trial],
         step=int(run.steps[best.record[trial]]),
         steps=int(run.steps[records - 1]),
@@ -121,12 +133,12 @@ def _line(depth: int, step: int, best: _Best, scale: Scale) -> str:
 class _Looked:
     """Entries at which all trials are compared with the data."""
 
-    def __init__(self, entries: Entries, shape: tuple[int, int]) -> None:
+    def __init__(self, entries: Entries, shape: tuple[int, ...]) -> None:
         self._coordinates = Coordinates(torch.from_numpy(entries.at), shape)
         self._values = torch.from_numpy(entries.values)
 
     @torch.no_grad()
-    def rmse(self, model: MatrixChain) -> torch.Tensor:
+    def rmse(self, model: Product) -> torch.Tensor:
         """[trials], in double precision."""
         return (model.entries(self._coordinates).double() - self._values).square().mean(-1).sqrt()
 
@@ -138,7 +150,8 @@ class _Best:
     that the result does not depend on how soon the fit can be told to end.
     """
 
-    def __init__(self, model: MatrixChain, validation: _Looked, patience: int) -> None:
+    def __init__(self, model: Product, validation: _Looked, patience: int) -> None:
+        self._equation = model.equation
         self._kept = [factor.detach().clone() for factor in model.parameters()]
         self._validation = validation
         self._patience = patience
@@ -147,7 +160,7 @@ class _Best:
         self.error = np.full(model.trials, np.inf)
         self.record = np.zeros(model.trials, dtype=int)
 
-    def look(self, model: MatrixChain) -> torch.Tensor:
+    def look(self, model: Product) -> torch.Tensor:
         """The validation error [trials] of a model; its factors are kept where it is the smallest so far."""
         errors = self._validation.rmse(model)
         if self.ended is not None:
@@ -163,5 +176,4 @@ class _Best:
 
     def product(self, trial: int) -> np.ndarray:
         """W of one trial, in double precision."""
-        factors = [kept[trial].double() for kept in self._kept]
-        return (torch.linalg.multi_dot(factors) if len(factors) > 1 else factors[0]).numpy()
+        return einsum(self._equation, *(kept[trial].double() for kept in self._kept)).numpy()

@@ -1,0 +1,34 @@
+"""Checks of the arguments that families share: extents, ranks, depth and chains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from irkernels._arguments import integer
+
+CHAINS = ("column", "factor")
+
+
+def extents(name: str, given: Any, count: int | None = None) -> list[int]:
+    """A sequence of positive integers, `count` of them if given.  Raises TypeError and ValueError naming the argument."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} must be a sequence of integers, got {given!r}")
+    if not given:
+        raise ValueError(f"{name} must have at least one entry")
+    if count is not None and len(given) != count:
+        raise ValueError(f"{name} must have {count} entries, got {len(given)}")
+    return [integer(f"{name}[{i}]", each, 1) for i, each in enumerate(given)]
+
+
+def each_or_all(name: str, given: Any, count: int) -> list[int]:
+    """`count` positive integers, or one that stands for all."""
+    return extents(name, given, count) if isinstance(given, Sequence) else [integer(name, given, 1)] * count
+
+
+def chained_by(depth: Any, chains: Any, hidden: Any) -> dict[str, Any]:
+    """Arguments of Structure.chain: how deep, one chain for each factor or one for each column, how wide inside."""
+    if chains not in CHAINS:
+        raise ValueError(f"unknown chains {chains!r}; known are {', '.join(CHAINS)}")
+    hidden = None if hidden is None else integer("hidden", hidden, 1)
+    return {"depth": integer("depth", depth, 1), "hidden": hidden, "columns": chains == "column"}

@@ -1,0 +1,48 @@
+"""What the families of tensor products share: a structure, its initialiser, and parts multiplied out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from irkernels import functional
+from irkernels.families.drawing import Size, choose, initial_factors
+from irkernels.families.structure import Structure
+from irkernels.nn.product import Product
+
+Initialiser = Callable[[Structure, Size, "Generator | None"], list[Tensor]]
+
+
+class Family(Product):
+    """The product of a structure's operands, drawn by one of its initialisers; `parts` are its factors multiplied out."""
+
+    def __init__(
+        self, structure: Structure, init: str, initialisers: Mapping[str, Initialiser], drawing: Mapping[str, Any]
+    ) -> None:
+        initialise = choose("init", init, initialisers)
+        factors = initial_factors(lambda size, generator: initialise(structure, size, generator), **drawing)
+        super().__init__(structure.equation, *factors, trials=drawing.get("trials"))
+        self.structure = structure
+
+    def parts(self) -> list[Tensor]:
+        """Each factor, a chain multiplied out: [*extents], or [trials, *extents]."""
+        dots = "" if self.trials is None else "..."
+        found = []
+        for positions, letters in self.structure.parts:
+            operands = [self.factors[position] for position in positions]
+            terms = ",".join(dots + self.structure.terms[position] for position in positions)
+            found.append(operands[0] if len(operands) == 1 else functional.einsum(f"{terms}->{dots}{letters}", *operands))
+        return found
+
+
+def gaussian(structure: Structure, size: Size, generator: Generator | None) -> list[Tensor]:
+    """Independent normal entries: of std init_std about init_mean, or such that the product's entries have std alpha."""
+    # an entry of the product sums that many uncorrelated terms, each a product of one entry of every operand
+    count = len(structure.terms)
+    std = size.gain(count) * structure.summands ** (-0.5 / count) if size.std is None else size.std
+    return [
+        torch.randn(shape, dtype=torch.float64, generator=generator) * std + size.mean for shape in structure.shapes
+    ]
