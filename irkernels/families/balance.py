@@ -1,9 +1,9 @@
 """Balanced factors: what gradient flow conserves is zero, and the product is left as it was.
 
-Letters that the same operands share form a bond.  One of two operands, summed: A X and X^{-1} B have the same product for
-any invertible X; A^T A - B B^T is conserved, as in a matrix chain.  Any other (a component of CP, a local component of a
-hierarchical product, a coordinate of a Hadamard chain): slices of the operands may be scaled by numbers whose product is
-one; differences of their squared norms are conserved.  So are those of whole operands (the bond of no letter).
+Operands that share letters form a bond.  Two with a summed letter of their own: A X and X^{-1} B have the same product for
+any invertible X, and A^T A - B B^T is conserved, as in a matrix chain.  Any others (a component of CP, a local component
+of a hierarchical product, a coordinate of a Hadamard chain): slices may be scaled by numbers whose product is one, and
+differences of their squared norms are conserved.  So are those of whole operands (the bond of no letter).
 """
 
 from __future__ import annotations
@@ -26,31 +26,27 @@ _TOLERANCE = 1e-14  # of the largest squared norm of an operand
 class Bond:
     owners: tuple[int, ...]
     letters: str
-    batch: str  # letters of two owners that one X each belongs to
-    summed: bool
-
-    @property
-    def is_matrix(self) -> bool:
-        """Any invertible X may stand between its two owners."""
-        return len(self.owners) == 2 and self.summed and bool(self.letters)
+    batch: str  # of a matrix bond: further letters of its two owners, with an X for each of their values
+    is_matrix: bool
 
 
 def bonds(structure: Structure) -> list[Bond]:
     """All bonds, that of no letter last."""
-    groups: dict[tuple[int, ...], str] = {}
-    for letter in structure.extents:
-        owners = tuple(position for position, term in enumerate(structure.terms) if letter in term)
-        # a letter of the output scales, a summed one mixes: they are never one bond
-        if len(owners) > 1:
-            key = (*owners, -1) if letter in structure.output else owners
-            groups[key] = groups.get(key, "") + letter
+    owners = {
+        letter: tuple(position for position, term in enumerate(structure.terms) if letter in term)
+        for letter in structure.extents
+    }
+    fixed = structure.output + "".join(structure.constants)  # letters that others see: slices scale, but do not mix
     found = []
-    for key, letters in groups.items():
-        owners = tuple(owner for owner in key if owner >= 0)
-        common = set.intersection(*(set(structure.terms[owner]) for owner in owners)) - set(letters)
-        batch = "".join(letter for letter in structure.terms[owners[0]] if letter in common)
-        found.append(Bond(owners, letters, batch, summed=key == owners))
-    return [*found, Bond(tuple(range(len(structure.terms))), "", "", summed=True)]
+    for group in dict.fromkeys(each for each in owners.values() if len(each) > 1):
+        common = [letter for letter, own in owners.items() if set(group) <= set(own)]
+        mixed = [letter for letter in common if owners[letter] == group and letter not in fixed]
+        if len(group) == 2 and mixed:
+            batch = "".join(letter for letter in common if letter not in mixed)
+            found.append(Bond(group, "".join(mixed), batch, is_matrix=True))
+        else:
+            found.append(Bond(group, "".join(common), "", is_matrix=False))
+    return [*found, Bond(tuple(range(len(structure.terms))), "", "", is_matrix=False)]
 
 
 def unbalancedness(structure: Structure, factors: list[Tensor]) -> Tensor:
