@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ def gaussian(structure: Structure, size: Size, generator: Generator | None) -> l
     """Independent normal entries: of std init_std about init_mean, or such that the product's entries have std alpha."""
     # an entry of the product sums that many uncorrelated terms, each a product of one entry of every operand
     count = len(structure.terms)
-    std = size.gain(count) * structure.summands ** (-0.5 / count) if size.std is None else size.std
+    std = size.gain(count) * math.exp(-structure.log_summands / (2 * count)) if size.std is None else size.std
     return [
         torch.randn(shape, dtype=torch.float64, generator=generator) * std + size.mean for shape in structure.shapes
     ]

@@ -79,6 +79,6 @@ class Structure:
         return [tuple(self.extents[letter] for letter in term) for term in self.terms]
 
     @property
-    def summands(self) -> int:
-        """Terms in the sum that is one entry of the product."""
-        return math.prod(extent for letter, extent in self.extents.items() if letter not in self.output)
+    def log_summands(self) -> float:
+        """The logarithm of the number of terms in the sum that is one entry of the product."""
+        return sum(math.log(extent) for letter, extent in self.extents.items() if letter not in self.output)
