@@ -81,6 +81,22 @@ def test_local_component_norms() -> None:
         close(norms[(0, 1, 2, 3)][r], ab[:, r].norm() * cd[:, r].norm() * w[r].abs())
 
 
+def test_training_records_norms_by_mode_and_node() -> None:
+    deep = HierarchicalTucker((3, 2, 4, 3), (2, 3), trials=2, **DRAWN)
+    for model, names in [
+        (deep, ["component_norms[0, 1]", "component_norms[2, 3]", "component_norms[0, 1, 2, 3]"]),
+        (Tucker((3, 4), (2, 3), **DRAWN), ["component_norms[0]", "component_norms[1]"]),
+    ]:
+        target = torch.zeros_like(model().detach())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        run = irk.fit(model, target, optimizer, steps=4, record=["component_norms", "loss"], record_every=2, progress=False)
+        assert list(run.metrics) == [*names, "loss"]
+        norms = model.component_norms()
+        for name, expected in zip(names, norms.values() if isinstance(norms, dict) else norms):
+            assert run.metrics[name].shape[0] == 3
+            close(torch.as_tensor(run.metrics[name][-1]), expected)
+
+
 @pytest.mark.parametrize("family", FAMILY_MEMBERS)
 def test_balanced_factors_have_the_gaussian_product_and_conserve_nothing_but_zero(family: str) -> None:
     for seed in (0, 1, 2, 4, 5, 7, 8, 9):
