@@ -33,7 +33,7 @@ def _einsum(einsum: Callable, row: TensorCompletion, factors: list[Any], at: Any
 
 
 def _gather(einsum: Callable, row: TensorCompletion, factors: list[Any], at: Any) -> Any:
-    """CP in its shortest form; any other product of gathered rows by einsum, the entries' own letter in a mode's place."""
+    """CP in its shortest form; any other product of gathered rows by einsum, a letter of entries for each mode's."""
     if row.product.family == "cp":
         return functools.reduce(lambda a, b: a * b, [factor[mode] for factor, mode in zip(factors, at)]).sum(-1)
     equation, output = row.product.equation.split("->")

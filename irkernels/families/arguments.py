@@ -16,7 +16,7 @@ def one_of(name: str, value: Any, known: Collection[str]) -> str:
 
 
 def extents(name: str, given: Any, count: int | None = None) -> list[int]:
-    """A sequence of positive integers, `count` of them if given.  Raises TypeError and ValueError naming the argument."""
+    """Positive integers, `count` of them if given.  Raises TypeError and ValueError naming the argument."""
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f"{name} must be a sequence of integers, got {given!r}")
     if not given:

@@ -1,20 +1,14 @@
-"""Balanced factors: what gradient flow conserves is zero, and the product is left as it was.
-
-Operands that share letters form a bond.  Two with a summed letter of their own: A X and X^{-1} B have the same product for
-any invertible X, and A^T A - B B^T is conserved, as in a matrix chain.  Any others (a component of CP, a local component
-of a hierarchical product, a coordinate of a Hadamard chain): slices may be scaled by numbers whose product is one, and
-differences of their squared norms are conserved.  So are those of whole operands (the bond of no letter).
-"""
+"""Balanced factors: all that gradient flow conserves (bonds.py) is zero, and the product is left as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from irkernels.families.bonds import Bond, bonds
 from irkernels.families.initialisers import haar_frame
 from irkernels.families.structure import Structure
 
@@ -22,35 +16,8 @@ _SWEEPS = 2000  # a bound that only factors of very different sizes come near
 _TOLERANCE = 1e-14  # of the largest squared norm of an operand
 
 
-@dataclass(frozen=True)
-class Bond:
-    owners: tuple[int, ...]
-    letters: str
-    batch: str  # of a matrix bond: further letters of its two owners, with an X for each of their values
-    is_matrix: bool
-
-
-def bonds(structure: Structure) -> list[Bond]:
-    """All bonds, that of no letter last."""
-    owners = {
-        letter: tuple(position for position, term in enumerate(structure.terms) if letter in term)
-        for letter in structure.extents
-    }
-    fixed = structure.output + "".join(structure.constants)  # letters that others see: slices scale, but do not mix
-    found = []
-    for group in dict.fromkeys(each for each in owners.values() if len(each) > 1):
-        common = [letter for letter, own in owners.items() if set(group) <= set(own)]
-        mixed = [letter for letter in common if owners[letter] == group and letter not in fixed]
-        if len(group) == 2 and mixed:
-            batch = "".join(letter for letter in common if letter not in mixed)
-            found.append(Bond(group, "".join(mixed), batch, is_matrix=True))
-        else:
-            found.append(Bond(group, "".join(common), "", is_matrix=False))
-    return [*found, Bond(tuple(range(len(structure.terms))), "", "", is_matrix=False)]
-
-
 def unbalancedness(structure: Structure, factors: list[Tensor]) -> Tensor:
-    """The largest conserved difference over all bonds, in absolute value: 0 where balanced; any leading trial axis stays."""
+    """The largest absolute value of a conserved difference over all bonds, 0 where balanced: a scalar, or [trials]."""
     worst = factors[0].new_zeros(factors[0].shape[: factors[0].dim() - len(structure.terms[0])])
     for bond in bonds(structure):
         for difference in _differences(structure, factors, bond):

@@ -66,7 +66,7 @@ class CP(Family):
 
     @classmethod
     def from_tensorly(cls, cp_tensor: Any) -> CP:
-        """The product of TensorLy's (weights, factors), tensors of torch; weights (or None) go into the first factor."""
+        """The product of TensorLy's (weights, factors), torch tensors; weights (or None) go into the first factor."""
         weights, (first, *others) = cp_tensor
         factors = [first if weights is None else first * weights, *others]
         shape, rank = [len(factor) for factor in factors], first.shape[1]

@@ -36,7 +36,9 @@ class Family(Product):
         for positions, letters in self.structure.parts:
             operands = [self.factors[position] for position in positions]
             terms = ",".join(dots + self.structure.terms[position] for position in positions)
-            found.append(operands[0] if len(operands) == 1 else functional.einsum(f"{terms}->{dots}{letters}", *operands))
+            found.append(
+                operands[0] if len(operands) == 1 else functional.einsum(f"{terms}->{dots}{letters}", *operands)
+            )
         return found
 
     def unbalancedness(self) -> Tensor:
@@ -57,16 +59,14 @@ class Family(Product):
         return self
 
 
-def drawn(
-    structure: Structure, init: str, initialisers: Mapping[str, Initialiser], drawing: Drawing
-) -> list[Tensor]:
+def drawn(structure: Structure, init: str, initialisers: Mapping[str, Initialiser], drawing: Drawing) -> list[Tensor]:
     """Initial factors for the structure.  Raises ValueError and TypeError naming the argument."""
     initialise = initialisers[one_of("init", init, initialisers)]
     return initial_factors(lambda size, generator: initialise(structure, size, generator), **drawing)
 
 
 def gaussian(structure: Structure, size: Size, generator: Generator | None) -> list[Tensor]:
-    """Independent normal entries: of std init_std about init_mean, or such that the product's entries have std alpha."""
+    """Independent normal entries: of std init_std about init_mean, or such that those of the product have std alpha."""
     # an entry of the product sums that many uncorrelated terms, each a product of one entry of every operand
     count = len(structure.terms)
     std = size.gain(count) * math.exp(-structure.log_summands / (2 * count)) if size.std is None else size.std

@@ -19,8 +19,8 @@ from irkernels.nn.product import Product
 class HadamardChain(Product):
     """beta_i = prod_l w_{l,i}: [size], from `depth` factors [size].
 
-    shared: one factor w stands in all positions, beta = w^depth.  signed: beta = prod_l u_l - prod_l v_l, factors
-    [2, size] whose rows are u_l and v_l; with shared u^depth - v^depth.
+    shared: one factor w stands in all positions, beta = w^depth.  signed: beta = prod_l u_l - prod_l v_l, of factors
+    [2, size] with rows u_l and v_l; with shared u^depth - v^depth.
     init: "gaussian"; "constant", every entry alpha^{1/depth}; "balanced", entries of one absolute value along the depth.
     Further keyword arguments: families/drawing.py.
 
@@ -53,7 +53,7 @@ class HadamardChain(Product):
         super().__init__(structure.equation, *factors, constants=constants, trials=drawing.get("trials"))
 
     def component_norms(self) -> Tensor:
-        """prod_l |w_{l,i}| at each coordinate, |beta_i| without sign: [.., size]; signed, both chains': [.., 2, size]."""
+        """prod_l |w_{l,i}|, for one chain |beta_i|: [.., size]; signed, of both chains: [.., 2, size]."""
         return reduce(torch.mul, [factor.abs() for factor in self.factors])
 
 

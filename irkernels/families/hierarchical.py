@@ -22,14 +22,14 @@ class HierarchicalTucker(Family):
     """A tensor built up a tree of its modes; operands stand children before parent, in the tree's order.
 
     tree: nested tuples of modes, ((0, 1), (2, 3)), nodes of any number of children; default binary, neighbours paired.
-    transfer="diagonal": an inner node t has rank(t) local components; a leaf below t has a matrix [shape[n], rank(t)], an
-    inner node s below t one [rank(s), rank(t)], t multiplies its children's vectors elementwise, h_t = prod_s M_s^T h_s,
-    and the root ends with a weight vector [rank(root)].  transfer="full": every node t but the root has a rank; leaves
-    [shape[n], rank(n)], inner nodes a tensor [*ranks of its children, rank(t)], the root [*ranks of its children].
+    transfer="diagonal": an inner node t has rank(t) local components; a leaf below t has a matrix [shape[n], rank(t)],
+    an inner node s below t one [rank(s), rank(t)]; t multiplies its children's vectors elementwise, h_t = prod_s M_s^T
+    h_s, and the root ends with a weight vector [rank(root)].  transfer="full": every node t but the root has a rank;
+    leaves have [shape[n], rank(n)], inner nodes [*ranks of its children, rank(t)], the root [*ranks of its children].
     ranks: one number; one a level, leaves first (inner levels alone for "diagonal", all but the root's for "full"; the
     level of a node is its height); or a mapping from a node's modes, (0, 1) or 0, to its rank.
-    depth: a matrix chain of that many operands in place of each matrix (a transfer tensor unfolded to [children, node]);
-    the root's operand stays one.  hidden: their inner size (default the smaller side).
+    depth: a matrix chain of that many operands in place of each matrix (of a transfer tensor unfolded to [children,
+    node]); the root's operand stays one.  hidden: their inner size (default the smaller side).
     init: "gaussian" or "balanced".  Further keyword arguments: families/drawing.py.
 
     Sources: Razin, Maman, Cohen, Implicit Regularization in Hierarchical Tensor Factorization and Deep Convolutional

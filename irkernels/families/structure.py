@@ -53,9 +53,9 @@ class Structure:
     ) -> None:
         """A part that unfolds to rows x cols and is a matrix chain of `depth` operands; letters: their order in it.
 
-        A_1 A_2 ... A_depth, one chain for all of it: rows x hidden, hidden x hidden, ..., hidden x cols; hidden defaults
-        to the smaller side.  columns: a chain of its own for each column, P_{j,1} ... P_{j,depth-1} c_j, [cols, hidden,
-        hidden] each and [hidden, cols] last; hidden defaults to the rows.
+        A_1 A_2 ... A_depth, one chain for all of it: rows x hidden, hidden x hidden, ..., hidden x cols; hidden
+        defaults to the smaller side.  columns: a chain for each column, P_{j,1} ... P_{j,depth-1} c_j: [cols, rows,
+        hidden], [cols, hidden, hidden], ..., [hidden, cols]; hidden defaults to the rows.
         """
         letters = rows + cols if letters is None else letters
         if depth == 1:

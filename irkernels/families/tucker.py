@@ -14,14 +14,14 @@ from irkernels.families.structure import Structure
 
 
 class Tucker(Family):
-    """W[i, j, ..] = sum_{p, q, ..} C[p, q, ..] F_1[i, p] F_2[j, q] ...; core C [*ranks] first, F_n [shape[n], ranks[n]].
+    """W[i, j, ..] = sum_{p, q, ..} C[p, q, ..] F_1[i, p] F_2[j, q] ..; core C [*ranks], then F_n [shape[n], ranks[n]].
 
     ranks: one for each mode, or one for all.  depth: a chain of that many operands in place of each factor matrix (the
     core stays one tensor).  chains="column": one for each column, F_n[:, j] = P_{j,1} ... P_{j,depth-1} c_j, operands
     [rank, d, d] .. and [d, rank]; chains="factor": one matrix chain F_n = A_1 ... A_depth.  hidden: their inner size
     (default d, for a factor min(d, rank)).
-    init: "gaussian"; "slice_norms": each column and each of its matrices rescaled to the norm of its slice of a Gaussian
-    core; or "balanced".  Further keyword arguments: families/drawing.py.
+    init: "gaussian"; "slice_norms": each column and each of its matrices rescaled to the norm of its slice of a
+    Gaussian core; or "balanced".  Further keyword arguments: families/drawing.py.
 
     Sources: Milanesi, Kadri, Ayache, Artieres, Implicit Regularization in Deep Tensor Factorization (2021); Hariz,
     Kadri, Ayache, Moakher, Artieres, Implicit Regularization in Deep Tucker Factorization: Low-Rankness via Structured
@@ -82,7 +82,9 @@ def _with_slice_norms(structure: Structure, size: Size, generator: Generator | N
         for position in positions:
             term = structure.terms[position]
             if rank not in term:
-                raise ValueError('init "slice_norms": a chain of a whole factor has no column of its own; chains="column"')
+                raise ValueError(
+                    'init "slice_norms" is of columns, which a chain of a whole factor has not; give chains="column"'
+                )
             along = [-1 if letter == rank else 1 for letter in term]
             own = _slice_norms(factors[position], len(term), term.index(rank))
             factors[position] = factors[position] * (wanted / own).reshape(along)

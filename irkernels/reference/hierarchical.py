@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def hierarchical(tree: Any, operands: Sequence[Tensor], transfer: str = "diagonal") -> Tensor:
-    """The root's tensor, its axes in the order of the modes.  operands: children before their parent, in the tree's order.
+    """The root's tensor, its axes in the order of the modes.  operands: children before their parent.
 
-    A node t stands for tensors T_t[r] over the modes below it.  "diagonal": T_t[r] is the outer product over its children
-    s of sum_q M_s[q, r] T_s[q], M_s a matrix, the rows of a leaf's its unit vectors; the root has a vector w for M.
-    "full": T_t[r] = sum over the children's q of B_t[q_1, q_2, .., r] times the outer product of T_s[q_s]; the root's B
-    has no r.
+    A node t stands for tensors T_t[r] over the modes below it.  "diagonal": T_t[r] is the outer product over its
+    children s of sum_q M_s[q, r] T_s[q], where T[q] of a leaf is the unit vector q; W = sum_q w[q] T_root[q].
+    "full": T_t[r] = sum over the children's q of B_t[q_1, q_2, .., r] times the outer product of T_s[q_s], a leaf's
+    matrix in place of B; the root's B has no r.
     """
     multiply = _diagonal if transfer == "diagonal" else _full
     modes, W = multiply(tree, iter(operands))

@@ -77,7 +77,9 @@ def _ring(rng: random.Random, depth: int, options: dict[str, Any]) -> Member:
 
 def _hierarchical(rng: random.Random, depth: int, options: dict[str, Any], transfer: str = "diagonal") -> Member:
     shape = _shape(rng, 2, 5)
-    tree = default_tree(len(shape)) if rng.random() < 0.3 else _random_tree(rng, rng.sample(range(len(shape)), len(shape)))
+    tree = (
+        default_tree(len(shape)) if rng.random() < 0.3 else _random_tree(rng, rng.sample(range(len(shape)), len(shape)))
+    )
     model = nn.HierarchicalTucker(
         shape, rng.randint(1, 3), tree, depth, transfer=transfer, hidden=_hidden(rng), **options
     )

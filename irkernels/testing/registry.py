@@ -45,7 +45,7 @@ FAMILIES: tuple[Product, ...] = (
         ((3, 2), (2, 2), (2, 2, 3), (2, 2), (3, 2), (2, 2, 2), (3, 2)),
     ),
     # deep forms: a chain for each column of a factor, for each factor, for each unfolded core
-    Product("cp_3_deep_columns", "rae,er,rbf,fr,rcg,gr->abc", ((3, 2, 2), (2, 3), (3, 3, 3), (3, 3), (3, 4, 4), (4, 3))),
+    Product("cp_3_deep_columns", "rae,er,rbf,fr,cr->abc", ((3, 2, 2), (2, 3), (3, 3, 3), (3, 3), (4, 3))),
     Product(
         "tucker_3_deep_columns",
         "pqs,pae,pef,fp,bq,scg,gs->abc",
