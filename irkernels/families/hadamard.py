@@ -19,9 +19,9 @@ from irkernels.nn.product import Product
 class HadamardChain(Product):
     """beta_i = prod_l w_{l,i}: [size], from `depth` factors [size].
 
-    shared: one factor w stands in all positions, beta = w^depth.  signed: beta = prod_l u_l - prod_l v_l, of factors
+    shared: one factor w stands in all positions, beta = w^depth.  signed: beta = prod_l u_l - prod_l v_l, factors
     [2, size] with rows u_l and v_l; with shared u^depth - v^depth.
-    init: "gaussian"; "constant", every entry alpha^{1/depth}; "balanced", entries of one absolute value along the depth.
+    init: "gaussian"; "constant", every entry alpha^{1/depth}; "balanced", entries equal in size along the depth.
     Further keyword arguments: families/drawing.py.
 
     Sources: Vardi, On the Implicit Bias in Deep-Learning Algorithms (2023); Matveev, Fojtik, Chou, Kutyniok, Maly,

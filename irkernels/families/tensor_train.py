@@ -72,7 +72,7 @@ class TensorTrain(Family):
         return [torch.linalg.svdvals(head @ tail.mT) for head, tail in zip(heads, reversed(tails))]
 
     def to_tensorly(self) -> list[Tensor]:
-        """The cores as TensorLy's TT (a ring: TR) tensors, all of three axes: copies.  Raises ValueError with trials."""
+        """The cores as TensorLy's TT (a ring: TR) tensors, of three axes: copies.  Raises ValueError with trials."""
         cores = self._copies()
         if not self.ring:
             cores[0] = cores[0].unsqueeze(0)
