@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +44,14 @@ def completing(row: Completion, dtype: str, seed: int, trials: int | None = None
 
 
 def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completing:
-    """Entries of a tensor of rank 3, at [nnz, order], and factors [size, rank] whose product has entries of variance 1."""
+    """Entries of a tensor of rank 3, at [nnz, order], and factors whose product has entries of variance 1."""
     draw = np.random.default_rng(seed)
-    shape = (row.size,) * row.order
-    at = np.stack(np.unravel_index(draw.choice(row.size**row.order, size=row.observed, replace=False), shape), axis=1)
-    truth = [draw.standard_normal((row.size, 3)) for _ in shape]
+    shape = row.product.output_shape
+    at = np.stack(np.unravel_index(draw.choice(math.prod(shape), size=row.observed, replace=False), shape), axis=1)
+    truth = [draw.standard_normal((extent, 3)) for extent in shape]
     values = np.prod([factor[at[:, mode]] for mode, factor in enumerate(truth)], axis=0).sum(1)
-    scale = row.rank ** (-0.5 / row.order)
-    factors = [(draw.standard_normal((row.size, row.rank)) * scale).astype(dtype) for _ in shape]
+    inputs, output = row.product.equation.split("->")
+    summands = math.prod(extent for letter, extent in row.product.extents if letter not in output)
+    scale = summands ** (-0.5 / len(inputs.split(",")))
+    factors = [(draw.standard_normal(operand) * scale).astype(dtype) for operand in row.product.shapes]
     return Completing(at, (values / values.std()).astype(dtype), factors)

@@ -1,7 +1,7 @@
 """Sizes between table A's: whether ours is never slower than the best of torch.einsum, torch.compile and multi_dot.
 
 Chains of three n x n factors for n from 2 to 1024, powers of two, primes and odd sizes among them, alone and as trials;
-CP, Tucker, tensor train and hierarchical products between and around table A's.
+CP, Tucker, tensor train and hierarchical products between and around table A's, their deep forms, Hadamard chains.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from bench import peers, report
 from bench.measure import Effort, Measurement
 from bench.operators import FRAMEWORK, never_slower
 from bench.session import Session
-from bench.workloads import chain, cp, hierarchical, tensor_train, tucker
+from bench.workloads import chain, cp, deep, hadamard, hierarchical, tensor_train, transfer_tensors, tucker
 
 OWN = peers.OWN.name
 _PEERS = [peer for peer in peers.OPERATOR_PEERS if peer.name in FRAMEWORK or peer is peers.OWN]
@@ -32,6 +32,9 @@ SIZES = [
     *(tucker(size, rank) for size, rank in ((9, 5), (37, 13), (64, 20))),
     *(tensor_train(size, rank) for size, rank in ((5, 3), (13, 17), (20, 8))),
     *(hierarchical(size, width) for size, width in ((5, 9), (8, 31), (12, 48))),
+    *(transfer_tensors(size, rank) for size, rank in ((5, 3), (10, 8))),
+    *(deep(product, depth) for product, depth in ((cp(3, 16, 64), 2), (tucker(12, 5), 2), (tucker(25, 25), 3))),
+    *(hadamard(size, depth) for size, depth in ((1000, 3), (100_000, 4))),
 ]
 
 

@@ -1,7 +1,7 @@
-"""Table C's peers: steps of gradient descent on observed entries of a canonical polyadic tensor, in each formulation.
+"""Table C's peers: steps of gradient descent on observed entries of a tensor product, in each formulation.
 
-"all components": the tensor of every component, summed over them, as published research code forms it.  "einsum": the
-whole tensor by torch's or JAX's einsum, read at the entries.  "gather": a row of every factor for each entry.
+"all components": the tensor of every component of CP, summed over them, as published research code forms it.  "einsum":
+the whole tensor by torch's or JAX's einsum, read at the entries.  "gather": a row of every factor for each entry.
 """
 
 from __future__ import annotations
@@ -32,8 +32,17 @@ def _einsum(einsum: Callable, row: TensorCompletion, factors: list[Any], at: Any
     return einsum(row.product.equation, *factors)[tuple(at)]
 
 
-def _gather(row: TensorCompletion, factors: list[Any], at: Any) -> Any:
-    return functools.reduce(lambda a, b: a * b, [factor[mode] for factor, mode in zip(factors, at)]).sum(-1)
+def _gather(einsum: Callable, row: TensorCompletion, factors: list[Any], at: Any) -> Any:
+    """CP in its shortest form; any other product of gathered rows by einsum, a letter of entries for each mode's."""
+    if row.product.family == "cp":
+        return functools.reduce(lambda a, b: a * b, [factor[mode] for factor, mode in zip(factors, at)]).sum(-1)
+    equation, output = row.product.equation.split("->")
+    terms, rows = equation.split(","), list(factors)
+    for letter, column in zip(output, at):
+        position = next(position for position, term in enumerate(terms) if letter in term)
+        rows[position] = rows[position][(slice(None),) * terms[position].index(letter) + (column,)]
+        terms[position] = terms[position].replace(letter, "Z")
+    return einsum(f"{','.join(terms)}->Z", *rows)
 
 
 def _arrays(factors: list[Any]) -> list[np.ndarray]:
@@ -41,6 +50,9 @@ def _arrays(factors: list[Any]) -> list[np.ndarray]:
 
 
 def _eager(row: TensorCompletion, dtype: str, mode: str, predict: Callable) -> Case:
+    absent_unless(
+        predict is not _all_components or row.product.family == "cp", "components of CP alone form tensors of their own"
+    )
     now: list[Any] = []
 
     def fresh(seed: int) -> None:
@@ -67,7 +79,8 @@ def _jax(row: TensorCompletion, dtype: str, mode: str, gather: bool) -> Case:
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", dtype == "float64")
-    predict = _gather if gather else functools.partial(_einsum, functools.partial(jnp.einsum, optimize="optimal"))
+    formulation = _gather if gather else _einsum
+    predict = functools.partial(formulation, functools.partial(jnp.einsum, optimize="optimal"))
 
     def loss(factors: list, at: list, values: Any) -> Any:
         return jnp.mean((predict(row, factors, at) - values) ** 2)
@@ -122,7 +135,7 @@ OWN = Peer("irkernels", _irkernels, "torch", "irkernels")
 TENSOR_PEERS = [
     RESEARCH,
     Peer("eager einsum", functools.partial(_eager, predict=functools.partial(_einsum, torch.einsum)), "torch"),
-    Peer("eager gather", functools.partial(_eager, predict=_gather), "torch"),
+    Peer("eager gather", functools.partial(_eager, predict=functools.partial(_gather, torch.einsum)), "torch"),
     *JAX_FORMULATIONS,
     Peer("irkernels, 1 core", _irkernels, "torch", "irkernels", cores=1),
     OWN,

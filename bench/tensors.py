@@ -1,4 +1,4 @@
-"""Table C: a whole training step on observed entries of a canonical polyadic tensor, by the general engine."""
+"""Table C: a whole training step on observed entries of a tensor of each family, by the general engine."""
 
 from __future__ import annotations
 

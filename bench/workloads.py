@@ -6,10 +6,11 @@ limit. `tiny()` gives the same row with extents of 2 to 4, for tests that run ev
 
 from __future__ import annotations
 
+import math
 import string
 from dataclasses import dataclass, replace
 
-from bench.cost import multiply_adds
+from bench.cost import multiply_adds, pairwise_steps
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,32 @@ def hierarchical(size: int, width: int) -> Product:
     return Product(f"HT order 4, {size}, widths {width}", "ht", "ap,bp,pq,cr,dr,rq,q->abcd", extents)
 
 
+def transfer_tensors(size: int, rank: int) -> Product:
+    """Order 4 with full transfer tensors: leaves ap, bq, cr, ds; inner nodes pqx, rsy; a root xy."""
+    extents = tuple((letter, size) for letter in "abcd") + tuple((letter, rank) for letter in "pqrsxy")
+    return Product(f"HT order 4, {size}, transfer {rank}^3", "ht", "ap,bq,pqx,cr,ds,rsy,xy->abcd", extents)
+
+
+def deep(product: Product, depth: int) -> Product:
+    """CP or Tucker with a chain of `depth` operands for each column of a factor: [rank, d, d] .. and [d, rank]."""
+    inputs, output = product.equation.split("->")
+    extents, unused = dict(product.extents), iter(sorted(set(string.ascii_letters) - set(product.equation)))
+    terms = []
+    for term in inputs.split(","):
+        if not set(term) & set(output):  # a core
+            terms.append(term)
+            continue
+        left, rank = term
+        for _ in range(depth - 1):
+            right = next(unused)
+            extents[right] = extents[term[0]]
+            terms.append(rank + left + right)
+            left = right
+        terms.append(left + rank)
+    equation = f"{','.join(terms)}->{output}"
+    return Product(f"{product.name}, depth {depth}", "deep", equation, tuple(extents.items()))
+
+
 def hadamard(size: int, depth: int) -> Product:
     equation = ",".join("i" * depth) + "->i"
     return Product(f"Hadamard chain {depth} x {size}", "hadamard", equation, (("i", size),))
@@ -135,6 +162,8 @@ CALLS = [
 HIGH_ORDER = [
     chain([64] * 51),
     hadamard(20_000, 64),
+    deep(cp(3, 40, 60), 3),
+    deep(tucker(25, 25), 4),
     cp(6, 6, 64),
     cp(7, 5, 32),
 ]
@@ -185,17 +214,11 @@ TRAINING = [
 
 @dataclass(frozen=True)
 class TensorCompletion:
-    """A step of gradient descent on the mean squared error over observed entries of a canonical polyadic tensor."""
+    """A step of gradient descent on the mean squared error over observed entries of a product of some order."""
 
-    order: int
-    size: int
-    rank: int
+    product: Product
     observed: int
     given_steps: int | None = None  # as in Completion
-
-    @property
-    def product(self) -> Product:
-        return cp(self.order, self.size, self.rank)
 
     @property
     def name(self) -> str:
@@ -203,9 +226,12 @@ class TensorCompletion:
 
     @property
     def multiply_adds(self) -> int:
-        """Halves of the factors' rows multiplied, and the root where it is observed."""
-        halves = sum(self.size**half for half in (self.order // 2, self.order - self.order // 2) if half > 1)
-        return 3 * self.rank * (min(self.observed, self.size**self.order) + halves)
+        """Of the dense product and its gradients, the last meeting only where an entry is observed."""
+        _, last = pairwise_steps(self.product.equation, dict(self.product.extents))[-1]
+        extents = dict(self.product.extents)
+        root = math.prod(extents[letter] for letter in set(last) - set(",->"))
+        entries = math.prod(self.product.output_shape)
+        return 3 * (self.product.value_multiply_adds - root + root // entries * min(self.observed, entries))
 
     @property
     def steps(self) -> int:
@@ -213,12 +239,16 @@ class TensorCompletion:
         return self.given_steps or max(8, min(100_000, int(2e-2 / (3e-8 + self.multiply_adds / 1e10))))
 
     def tiny(self) -> TensorCompletion:
-        return replace(self, size=3, rank=4, observed=7, given_steps=5)
+        return replace(self, product=self.product.tiny(), observed=7, given_steps=5)
 
 
 TENSORS = [
-    TensorCompletion(3, 8, 64, 100),
-    TensorCompletion(4, 8, 512, 1000),
-    TensorCompletion(4, 10, 1000, 2000),
-    TensorCompletion(3, 16, 256, 2048),
+    TensorCompletion(cp(3, 8, 64), 100),
+    TensorCompletion(cp(4, 8, 512), 1000),
+    TensorCompletion(cp(4, 10, 1000), 2000),
+    TensorCompletion(cp(3, 16, 256), 2048),
+    TensorCompletion(tucker(25, 25), 10_937),
+    TensorCompletion(deep(tucker(25, 25), 2), 10_937),
+    TensorCompletion(tensor_train(10, 8), 2000),
+    TensorCompletion(hierarchical(8, 512), 2048),
 ]

@@ -114,7 +114,7 @@ def test_training_peers_take_the_same_steps(row: Completion, peer: Peer) -> None
             assert not np.array_equal(found, start)
 
 
-@pytest.mark.parametrize("row", TENSORS[1:3], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [TENSORS[2], *TENSORS[4:]], ids=lambda row: row.name)
 @pytest.mark.parametrize("peer", TENSOR_PEERS, ids=lambda peer: peer.name)
 def test_tensor_peers_take_the_same_steps(row: TensorCompletion, peer: Peer) -> None:
     row = row.tiny()
@@ -122,15 +122,13 @@ def test_tensor_peers_take_the_same_steps(row: TensorCompletion, peer: Peer) -> 
     case.fresh(5)
     results = case.results(case.run())
     problem = inputs.completing_tensor(row, "float64", 5)
-    factors = problem.factors
+    factors, at = [torch.from_numpy(factor) for factor in problem.factors], tuple(problem.at.T)
     for _ in range(case.units):
-        rows = [factor[problem.at[:, mode]] for mode, factor in enumerate(factors)]
-        slope = 2 * (np.prod(rows, axis=0).sum(1) - problem.values) / len(problem.values)
-        moved = [factor.copy() for factor in factors]
-        for mode, factor in enumerate(moved):
-            others = np.prod(rows[:mode] + rows[mode + 1 :], axis=0)
-            np.add.at(factor, problem.at[:, mode], -LEARNING_RATE * slope[:, None] * others)
-        factors = moved
+        W = irk.reference.einsum(row.product.equation, *factors)
+        G = torch.zeros_like(W)
+        G[at] = 2 * (W[at] - torch.from_numpy(problem.values)) / len(problem.values)
+        slopes = irk.reference.gradients(row.product.equation, *factors, cotangent=G)
+        factors = [factor - LEARNING_RATE * slope for factor, slope in zip(factors, slopes)]
     for found, wanted, start in zip(results, factors, problem.factors, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
         assert not np.array_equal(found, start)

@@ -291,7 +291,7 @@ def test_drawn_in_float64_then_cast(dtype):
         ({"hidden": [3]}, ValueError, "depth 3 has 2 inner sizes, got 1"),
         ({"hidden": 0}, ValueError, "hidden must be at least 1, got 0"),
         ({"trials": 0}, ValueError, "trials must be at least 1"),
-        ({"depth": 60}, ValueError, "depth must be at most 51"),
+        ({"depth": 0}, ValueError, "depth must be at least 1, got 0"),
         ({"rows": 2.0}, TypeError, "rows must be an integer, got 2.0"),
     ],
 )

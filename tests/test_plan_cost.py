@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import irkernels as irk
-from irkernels import _launch
+from irkernels import _launch, nn
 from irkernels.info import contiguous_view
 from irkernels.testing import FAMILIES, STRIDES, Product
 
@@ -149,6 +149,28 @@ def test_gradients_of_any_order_cost_twice_the_value(order: int) -> None:
             continue
         found = explained(terms, output, sizes)
         assert 0 < found.gradient_work <= 2.0 * found.value_work, f"{name} of order {order}"
+
+
+def deep_families(order: int) -> Iterator[nn.Product]:
+    """Every family and its deep forms; modes beyond the eighth have extent 1, so that the product stays small."""
+    shape = [3 if mode < 8 else 1 for mode in range(order)]
+    for rank, depth in ((2, 1), (7, 2), (12, 3)) if order <= 13 else ((7, 2),):
+        for chains in ("column", "factor"):
+            yield nn.CP(shape, rank, depth, chains=chains)
+            if order <= 8:  # the core has an extent for each mode
+                yield nn.Tucker(shape, 3, depth, chains=chains)
+        yield nn.TensorTrain(shape, rank, depth)
+        yield nn.TensorTrain(shape, rank, depth, ring=True, unfolding="mode")
+        yield nn.HierarchicalTucker(shape, rank, None, depth)
+        yield nn.HierarchicalTucker(shape, rank, None, depth, transfer="full")
+    yield nn.HadamardChain(500, order, shared=True, signed=True)
+
+
+@pytest.mark.parametrize("order", (2, 3, 5, 8, 13, 64))
+def test_gradients_of_deep_families_cost_twice_the_value(order: int) -> None:
+    for model in deep_families(order):
+        found = explained_shapes(model.equation, [tuple(operand.shape) for operand in model.operands()])
+        assert 0 < found.gradient_work <= 2.0 * found.value_work, str(model)
 
 
 def test_the_work_that_is_told_is_that_of_the_tree() -> None:

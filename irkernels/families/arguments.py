@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from irkernels._arguments import integer
 
-CHAINS = ("column", "factor")
+
+def one_of(name: str, value: Any, known: Collection[str]) -> str:
+    """The value.  Raises ValueError naming what is known."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+    return value
 
 
 def extents(name: str, given: Any, count: int | None = None) -> list[int]:
-    """A sequence of positive integers, `count` of them if given.  Raises TypeError and ValueError naming the argument."""
+    """Positive integers, `count` of them if given.  Raises TypeError and ValueError naming the argument."""
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f"{name} must be a sequence of integers, got {given!r}")
     if not given:
@@ -28,7 +33,6 @@ def each_or_all(name: str, given: Any, count: int) -> list[int]:
 
 def chained_by(depth: Any, chains: Any, hidden: Any) -> dict[str, Any]:
     """Arguments of Structure.chain: how deep, one chain for each factor or one for each column, how wide inside."""
-    if chains not in CHAINS:
-        raise ValueError(f"unknown chains {chains!r}; known are {', '.join(CHAINS)}")
+    columns = one_of("chains", chains, ("column", "factor")) == "column"
     hidden = None if hidden is None else integer("hidden", hidden, 1)
-    return {"depth": integer("depth", depth, 1), "hidden": hidden, "columns": chains == "column"}
+    return {"depth": integer("depth", depth, 1), "hidden": hidden, "columns": columns}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from irkernels._arguments import integer, per_trial
-from irkernels.families.initialisers import INITIALISERS, Size
-from irkernels.families.streams import trial_generators
+from irkernels._arguments import integer
+from irkernels.families.arguments import one_of
+from irkernels.families.drawing import initial_factors
+from irkernels.families.initialisers import INITIALISERS
+from irkernels.grammar import symbol
 from irkernels.nn.product import Product
-
-_DEFAULT_SCALE = 1e-3
 
 
 class MatrixChain(Product):
@@ -50,26 +49,24 @@ class MatrixChain(Product):
         seed: int | tuple[int, int] | None = None,
     ) -> None:
         sizes = _sizes(rows, cols, depth, hidden)
-        if init not in INITIALISERS:
-            raise ValueError(f"unknown init {init!r}; known are {', '.join(INITIALISERS)}")
-        count = 1 if trials is None else integer("trials", trials, 1)
-        magnitudes = _magnitudes(init, init_scale, init_std, trials)
-        generators = trial_generators(trials, generator, seed)
-        # trial by trial, so that a trial of many is the single run bit for bit
-        drawn = [INITIALISERS[init](sizes, magnitudes[trial], generators[trial]) for trial in range(count)]
-        factors = [drawn[0][j] if trials is None else torch.stack([one[j] for one in drawn]) for j in range(depth)]
-        dtype = torch.get_default_dtype() if dtype is None else dtype
-        super().__init__(chain_equation(depth), *(f.to(device=device, dtype=dtype) for f in factors), trials=trials)
+        initialise = INITIALISERS[one_of("init", init, INITIALISERS)]
+        factors = initial_factors(
+            lambda size, generator: initialise(sizes, size, generator),
+            trials=trials,
+            init_scale=init_scale,
+            init_std=init_std,
+            dtype=dtype,
+            device=device,
+            generator=generator,
+            seed=seed,
+        )
+        super().__init__(chain_equation(depth), *factors, trials=trials)
 
 
 def chain_equation(depth: int) -> str:
-    """`ab,bc,cd->ad` for depth 3.  Raises ValueError above 51 factors, where letters run out."""
-    letters = string.ascii_letters[: depth + 1]
-    if len(letters) <= depth:
-        raise ValueError(
-            f"depth must be at most {len(string.ascii_letters) - 1}, the letters of an equation, got {depth}"
-        )
-    return ",".join(letters[j : j + 2] for j in range(depth)) + f"->{letters[0]}{letters[depth]}"
+    """`ab,bc,cd->ad` for depth 3; letters beyond a-z and A-Z are those of grammar.symbol."""
+    letters = [symbol(j) for j in range(depth + 1)]
+    return ",".join(map("".join, zip(letters, letters[1:]))) + f"->{letters[0]}{letters[-1]}"
 
 
 def _sizes(rows: int, cols: int, depth: int, hidden: Any) -> list[int]:
@@ -80,14 +77,3 @@ def _sizes(rows: int, cols: int, depth: int, hidden: Any) -> list[int]:
     if len(inner) != depth - 1:
         raise ValueError(f"hidden: a chain of depth {depth} has {depth - 1} inner sizes, got {len(inner)}")
     return [rows, *(integer("hidden", size, 1) for size in inner), cols]
-
-
-def _magnitudes(init: str, scale: Any, std: Any, trials: int | None) -> list[Size]:
-    if scale is not None and std is not None:
-        raise ValueError("init_scale and init_std were both given; init_scale is the product's, init_std each factor's")
-    if std is not None and init == "identity":
-        raise ValueError('init_std: the entries of "identity" factors are not random; give init_scale')
-    if std is not None:
-        return [Size(None, value) for value in per_trial("init_std", std, trials).tolist()]
-    scale = _DEFAULT_SCALE if scale is None else scale
-    return [Size(value, None) for value in per_trial("init_scale", scale, trials).tolist()]

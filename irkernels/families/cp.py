@@ -1,22 +1,36 @@
-"""Canonical polyadic (CP) product W = sum_r F_1[:, r] x ... x F_N[:, r]."""
+"""Canonical polyadic product (CP), W[i_1, .., i_N] = sum_r F_1[i_1, r] ... F_N[i_N, r], and deep CP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Unpack
 
+import torch
+from torch import Tensor
+
+from irkernels._arguments import integer
 from irkernels.families.arguments import chained_by, extents
 from irkernels.families.drawing import Drawing
-from irkernels.families.family import Family, gaussian
+from irkernels.families.family import Family, balanced_gaussian, gaussian
 from irkernels.families.structure import Structure
-from irkernels._arguments import integer
 
-from typing import Unpack
-
-_INITIALISERS = {"gaussian": gaussian}
+_INITIALISERS = {"gaussian": gaussian, "balanced": balanced_gaussian}
 
 
 class CP(Family):
-    """W = sum over r of the outer product of columns r of F_1 .. F_N, F_n [shape[n], rank]."""
+    """W = the sum of `rank` components, each the outer product of columns r of F_1 .. F_N; F_n is [shape[n], rank].
+
+    depth: a chain of that many operands in place of each factor.  chains="column": one for each column,
+    F_n[:, r] = A_r^{n,1} ... A_r^{n,depth-1} w_r^n, operands [rank, d, d] .. and [d, rank]; chains="factor": one matrix
+    chain F_n = A_1 ... A_depth.  hidden: their inner size (default d, for a factor min(d, rank)).
+    init: "gaussian", or "balanced": every component's vectors (and matrices) of one norm.  Further keyword arguments:
+    families/drawing.py.
+
+    Sources: Razin, Maman, Cohen, Implicit Regularization in Tensor Factorization (2021); Hariz, Kadri, Ayache, Moakher,
+    Artieres, Implicit Regularization with Polynomial Growth in Deep Tensor Factorization (2022).
+    Raises ValueError and TypeError naming the argument.
+    """
 
     def __init__(
         self,
@@ -32,6 +46,32 @@ class CP(Family):
         structure = Structure()
         modes = [structure.mode(extent) for extent in extents("shape", shape)]
         r = structure.letter(integer("rank", rank, 1))
+        options = chained_by(depth, chains, hidden)
         for mode in modes:
-            structure.chain(mode, r, **chained_by(depth, chains, hidden))
+            structure.chain(mode, r, **options)
         super().__init__(structure, init, _INITIALISERS, drawing)
+
+    def component_norms(self) -> Tensor:
+        """sigma_r = prod_n ||F_n[:, r]||, the norm of each component: [rank], or [trials, rank]."""
+        return _product_of_column_norms(self.parts())
+
+    def vector_norms(self) -> Tensor:
+        """rho_r = prod_n ||w_r^n||, of the last operand of each chain alone (sigma_r at depth 1): shaped likewise."""
+        return _product_of_column_norms([self.factors[positions[-1]] for positions, _ in self.structure.parts])
+
+    def to_tensorly(self) -> tuple[Tensor, list[Tensor]]:
+        """(weights, factors) as TensorLy's CP tensors: copies, weights one.  Raises ValueError with trials."""
+        factors = self._copies()
+        return torch.ones_like(factors[0][0]), factors
+
+    @classmethod
+    def from_tensorly(cls, cp_tensor: Any) -> CP:
+        """The product of TensorLy's (weights, factors), torch tensors; weights (or None) go into the first factor."""
+        weights, (first, *others) = cp_tensor
+        factors = [first if weights is None else first * weights, *others]
+        shape, rank = [len(factor) for factor in factors], first.shape[1]
+        return cls(shape, rank, seed=0, dtype=first.dtype, device=first.device)._filled(factors)
+
+
+def _product_of_column_norms(factors: list[Tensor]) -> Tensor:
+    return reduce(torch.mul, [torch.linalg.vector_norm(factor, dim=-2) for factor in factors])

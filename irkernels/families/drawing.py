@@ -81,13 +81,6 @@ def initial_factors(
     return [factor.to(device=device, dtype=dtype) for factor in factors]
 
 
-def choose(name: str, value: Any, known: Any) -> Any:
-    """known[value].  Raises ValueError naming what is known."""
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"unknown {name} {value!r}; known are {', '.join(known)}")
-    return known[value]
-
-
 def _sizes(scale: Any, std: Any, mean: Any, trials: int | None) -> list[Size]:
     if scale is not None and std is not None:
         raise ValueError("init_scale and init_std were both given; init_scale is the product's, init_std each factor's")

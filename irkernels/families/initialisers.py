@@ -7,22 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-
-@dataclass(frozen=True)
-class Size:
-    """How large initial factors are: the scale of the product, or the standard deviation of a factor's entries."""
-
-    scale: float | None  # alpha
-    std: float | None
-
-    def gain(self, depth: int) -> float:
-        """alpha^{1/N}."""
-        return self.scale ** (1 / depth)
+from irkernels.families.drawing import Size
 
 
 def gaussian(sizes: list[int], size: Size, generator: Generator | None) -> list[Tensor]:
@@ -39,7 +28,7 @@ def orthogonal(sizes: list[int], size: Size, generator: Generator | None) -> lis
     depth = len(sizes) - 1
     factors = []
     for rows, cols in zip(sizes, sizes[1:]):
-        frame = _frame(max(rows, cols), min(rows, cols), generator)
+        frame = haar_frame(max(rows, cols), min(rows, cols), generator)
         # entries of a frame have mean square 1 / max(rows, cols)
         gain = size.std * math.sqrt(max(rows, cols)) if size.scale is None else size.gain(depth)
         factors.append(gain * (frame if rows >= cols else frame.T))
@@ -67,7 +56,7 @@ def balanced(sizes: list[int], size: Size, generator: Generator | None) -> list[
     U, s, Vh = torch.linalg.svd(product, full_matrices=False)
     rank = min(sizes)  # the product has no more; what is left of s beyond it is rounding
     root = s[:rank] ** (1 / depth)
-    frames = [U[:, :rank], *(_frame(hidden, rank, generator) for hidden in sizes[1:-1]), Vh[:rank].T]
+    frames = [U[:, :rank], *(haar_frame(hidden, rank, generator) for hidden in sizes[1:-1]), Vh[:rank].T]
     return [(left * root) @ right.T for left, right in zip(frames, frames[1:])]
 
 
@@ -85,7 +74,7 @@ def _normal(rows: int, cols: int, generator: Generator | None) -> Tensor:
     return torch.randn(rows, cols, dtype=torch.float64, generator=generator)
 
 
-def _frame(rows: int, cols: int, generator: Generator | None) -> Tensor:
+def haar_frame(rows: int, cols: int, generator: Generator | None) -> Tensor:
     """rows x cols with orthonormal columns, rows >= cols, uniform (Haar)."""
     Q, R = torch.linalg.qr(_normal(rows, cols, generator))
     # LAPACK fixes R's signs by its own rule; without this the distribution is not uniform

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from irkernels.families.arguments import each_or_all
 from irkernels._arguments import integer
+from irkernels.families.arguments import each_or_all
 
 
 @dataclass(frozen=True)

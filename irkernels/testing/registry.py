@@ -23,6 +23,7 @@ FAMILIES: tuple[Product, ...] = (
     Product("hadamard_2", "i,i->i", ((7,), (7,))),
     Product("hadamard_3_of_trials", "...i,...i,...i->...i", ((3, 33),) * 3, trials=3),
     Product("hadamard_6", "i,i,i,i,i,i->i", ((5,),) * 6),
+    Product("hadamard_2_signed", "si,si,s->i", ((2, 6), (2, 6), (2,)), trainable=(0, 1)),
     # CP, Tucker, tensor train (Razin et al. 2021, Hariz et al. 2022)
     Product("cp_3", "ar,br,cr->abc", ((4, 3), (5, 3), (2, 3))),
     Product("cp_3_of_trials", "...ar,...br,...cr->...abc", ((3, 4, 2), (3, 3, 2), (3, 5, 2)), trials=3),
@@ -31,8 +32,27 @@ FAMILIES: tuple[Product, ...] = (
     Product("tucker_3", "pqs,ap,bq,cs->abc", ((2, 3, 2), (4, 2), (3, 3), (5, 2))),
     Product("tensor_train_3", "aib,bjc,ckd->aijkd", ((1, 4, 3), (3, 5, 2), (2, 3, 1))),
     Product("tensor_train_ring", "aib,bjc,cka->ijk", ((2, 3, 3), (3, 4, 2), (2, 2, 2))),
-    # hierarchical (Razin et al. 2022)
+    # hierarchical (Razin et al. 2022): local components, a node of three children, transfer tensors
     Product("hierarchical_4", "ap,bp,px,cq,dq,qx,x->abcd", ((3, 2), (2, 2), (2, 3), (2, 2), (3, 2), (2, 3), (3,))),
+    Product(
+        "hierarchical_5_wide",
+        "ap,bp,cp,px,dq,eq,qx,x->abcde",
+        ((2, 3), (3, 3), (2, 3), (3, 2), (2, 2), (3, 2), (2, 2), (2,)),
+    ),
+    Product(
+        "hierarchical_4_transfer_tensors",
+        "ap,bq,pqx,cr,ds,rsy,xy->abcd",
+        ((3, 2), (2, 2), (2, 2, 3), (2, 2), (3, 2), (2, 2, 2), (3, 2)),
+    ),
+    # deep forms: a chain for each column of a factor, for each factor, for each unfolded core
+    Product("cp_3_deep_columns", "rae,er,rbf,fr,cr->abc", ((3, 2, 2), (2, 3), (3, 3, 3), (3, 3), (4, 3))),
+    Product(
+        "tucker_3_deep_columns",
+        "pqs,pae,pef,fp,bq,scg,gs->abc",
+        ((2, 3, 2), (2, 3, 3), (2, 3, 2), (2, 2), (2, 3), (2, 4, 3), (3, 2)),
+    ),
+    Product("tucker_2_deep", "pq,ae,ef,fp,bg,gq->ab", ((2, 3), (4, 3), (3, 3), (3, 2), (5, 3), (3, 3))),
+    Product("tensor_train_3_deep", "ae,ei,ibf,fg,gj,jc->abc", ((4, 2), (2, 2), (2, 3, 3), (3, 2), (2, 3), (3, 4))),
     # products on data: sensing (Arora et al. 2019), regression, the tangent kernel (Baratin et al. 2021)
     Product("sensing", "ij,jk,mik->m", ((4, 3), (3, 5), (7, 4, 5)), trainable=(0, 1)),
     Product("regression", "ij,jk,kx->ix", ((3, 4), (4, 5), (5, 9)), trainable=(0, 1)),

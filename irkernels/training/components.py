@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,16 @@ def component_norms(model: Product) -> Tensor:
     for norm in norms[1:]:
         product = product * norm
     return product
+
+
+def groups_of_norms(model: Product) -> dict[str, Any]:
+    """Metric -> mode (or modes of a node) where the model's own norms come by mode or node; empty otherwise."""
+    own = getattr(model, "component_norms", None)
+    norms = None if own is None else own()
+    if not isinstance(norms, (list, dict)):
+        return {}
+    groups = norms if isinstance(norms, dict) else range(len(norms))
+    return {f"component_norms[{str(group).strip('(),')}]": group for group in groups}
 
 
 def shared_letter(equation: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from irkernels.nn.product import Product
 from irkernels.spectrum import effective_rank_of, singular_values
-from irkernels.training.components import component_norms, shared_letter
+from irkernels.training.components import component_norms, groups_of_norms, shared_letter
 from irkernels.training.data import Data, model_loss
 from irkernels.training.distributed import Ranks
 from irkernels.training.objective import Objective
@@ -59,8 +59,8 @@ class Snapshot:
         wide = self.product.float() if self.product.dtype in (torch.float16, torch.bfloat16) else self.product
         return torch.linalg.det(wide).to(self.product.dtype)
 
-    @property
-    def component_norms(self) -> Tensor:
+    @cached_property
+    def component_norms(self) -> Any:
         with torch.no_grad():
             own = getattr(self.model, "component_norms", None)
             return component_norms(self.model) if own is None else own()
@@ -84,7 +84,7 @@ METRICS = {
     "gradient_norm": "Euclidean norm of the loss's gradient over all trained factors",
     "singular_values": "of W, a matrix, the largest first",
     "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
-    "component_norms": "the model's own; of a product with one contracted letter, for each index of that letter the"
+    "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one contracted letter, for each index of that letter the"
     " product of the norms of the factors' slices there",
     "product": "the whole W",
 }
@@ -117,6 +117,11 @@ def read_metrics(record: Any, model: Product, truth: Any, in_batches: bool = Fal
             within[name] = item
         elif callable(item):
             between[name] = lambda snapshot, function=item: function(snapshot.model)
+        elif name == "component_norms" and (groups := groups_of_norms(model)):
+            del names[name]
+            for each, group in groups.items():
+                names[each] = None
+                between[each] = lambda snapshot, group=group: snapshot.component_norms[group]
         else:
             _check(name, model, truth)
             if (name == "loss" and not in_batches) or (name == "determinant" and has_determinant(model.shape)):
