@@ -21,6 +21,7 @@ struct Pack {
   T v;
 
   IRK_FN static Pack zero() { return {T(0)}; }
+  IRK_FN static Pack nothing() { return {T(-0.0)}; }
   IRK_FN static Pack broadcast(T x) { return {x}; }
   IRK_FN static Pack load(const T* p, int = 1) { return {*p}; }
   IRK_FN void store(T* p, int = 1) const { *p = v; }
@@ -50,6 +51,7 @@ struct Pack {
   Vector v;
 
   static Pack zero() { return {Vector{}}; }
+  static Pack nothing() { return {-Vector{}}; }  // what sums of products begin from: x + -0 is x, bit for bit
   static Pack broadcast(T x) { return {x - Vector{}}; }  // x - 0 is x, bit for bit
   static Pack load(const T* p) { return {(Vector) * reinterpret_cast<const Unaligned*>(p)}; }
   void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = (Unaligned)v; }

@@ -12,15 +12,16 @@ namespace irk {
 
 struct TapeRange {
   const TapeOp *begin, *end;
-  const std::vector<char>& kept;  // [numbers] has to be in memory when the range is done
+  const std::vector<char>& kept;  // [numbers] has to be in memory when the range is left
 };
 
 class RegisterFile {
  public:
   RegisterFile(Encoder& out, const TapeRange& range, int registers, int32_t unit)
       : out_(out), range_(range), registers_(registers), unit_(unit), uses_(size_t(range.end - range.begin)),
-        at_(range.kept.size(), kNowhere), slots_(size_t(registers)) {
+        stored_(uses_.size()), at_(range.kept.size(), kNowhere), slots_(size_t(registers)) {
     find_uses();
+    find_stored();
   }
 
   // for (rax = 0; rax < rsi; ++rax) the operations; what `leave` says ends it early.
@@ -30,7 +31,7 @@ class RegisterFile {
     for (int r = 0; r < registers_; ++r)
       if (slots_[size_t(r)].pinned) out_.load(r, home(slots_[size_t(r)].number));
     const size_t skip = out_.begin_loop(), begin = out_.here();
-    for (size_t i = 0; i < uses_.size(); ++i) run(range_.begin[i], uses_[i]);
+    for (size_t i = 0; i < uses_.size(); ++i) run(range_.begin[i], uses_[i], stored_[i]);
     out_.end_loop(begin);
     out_.patch_to(skip, out_.here());
     for (const size_t jump : exits_) out_.patch_to(jump, out_.here());
@@ -76,6 +77,16 @@ class RegisterFile {
       next[size_t(op.a)] = int64_t(i);
       if (n > 1) next[size_t(op.b)] = int64_t(i);
       if (n > 2) next[size_t(op.c)] = int64_t(i);
+    }
+  }
+
+  // Results that have to be in memory: what a kept number holds last, before the end or a way out.
+  void find_stored() {
+    std::vector<char> needed = range_.kept;
+    for (size_t i = uses_.size(); i-- > 0;) {
+      const TapeOp& op = range_.begin[i];
+      if (op.op == Arith::leave) needed = range_.kept;
+      else stored_[i] = std::exchange(needed[size_t(op.d)], false);
     }
   }
 
@@ -160,7 +171,7 @@ class RegisterFile {
            slots_[size_t(at_[size_t(number)])].next == kNever;
   }
 
-  void run(const TapeOp& op, const Uses& uses) {
+  void run(const TapeOp& op, const Uses& uses, bool stored) {
     if (op.op == Arith::leave) {
       fetch(op.a, uses.a, true);
       exits_.push_back(out_.jump_if_nan(at_[size_t(op.a)]));
@@ -172,7 +183,7 @@ class RegisterFile {
     if (n > 1) fetch(op.b, uses.b, bits);
     if (n > 2) fetch(op.c, uses.c);
     const int d = op.op == Arith::fma ? fma(op, uses) : plain(op);
-    finish(op, uses, d);
+    finish(op, uses, stored, d);
   }
 
   // The register that the result of an operation of up to two numbers is in.
@@ -240,7 +251,7 @@ class RegisterFile {
   }
 
   // Frees what is needed no more, books the result in its register, and in memory where it has to be there.
-  void finish(const TapeOp& op, const Uses& uses, int d) {
+  void finish(const TapeOp& op, const Uses& uses, bool stored, int d) {
     unlock();
     if (resident(op.d)) {
       const int own = at_[size_t(op.d)];
@@ -250,10 +261,10 @@ class RegisterFile {
       }
       if (own != d) release(own);  // the number before
     }
-    if (range_.kept[size_t(op.d)]) out_.store(home(op.d), d);
+    if (stored) out_.store(home(op.d), d);
     release(d);
     if (uses.d == kNever) return;
-    slots_[size_t(d)] = {op.d, uses.d, !range_.kept[size_t(op.d)], false, false};
+    slots_[size_t(d)] = {op.d, uses.d, !stored, false, false};
     at_[size_t(op.d)] = d;
   }
   // After an operation: its numbers may go, and those that no other reads are gone.
@@ -269,8 +280,9 @@ class RegisterFile {
   const TapeRange range_;
   const int registers_;
   const int32_t unit_;  // bytes of a number
-  std::vector<Uses> uses_;
-  std::vector<int> at_;  // [numbers] the register
+  std::vector<Uses> uses_;    // [operations]
+  std::vector<char> stored_;  // [operations]
+  std::vector<int> at_;       // [numbers] the register
   std::vector<Slot> slots_;
   std::vector<size_t> exits_;
 };

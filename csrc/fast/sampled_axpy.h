@@ -83,7 +83,7 @@ class SampledAxpy {
   static void sum_rows(const T* g, const int64_t* at, int64_t n, const T* b, T* c, int tail, bool more) {
     Lanes sum[V];
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sum[v] = Lanes::zero();
+    for (int v = 0; v < V; ++v) sum[v] = Lanes::nothing();
     for (int64_t i = 0; i < n; ++i) {
       const T* row = b + at[i];
       if (kAsk) ask_for_row(b + at[i + kAhead], V * W);
@@ -118,7 +118,7 @@ class SampledAxpy {
         move(window, g_ + outer.a, first, end);
         at_.template offsets<&Loop::c>(first, window.last - first, c_at);
         for (int64_t i = 0; i < window.last - first; ++i) {
-          const T sum = fma(window.g[i], b[window.b[i]], T(0));
+          const T sum = window.g[i] * b[window.b[i]];
           c[c_at[i]] = add ? c[c_at[i]] + sum : sum;
         }
       }
@@ -131,7 +131,7 @@ class SampledAxpy {
       for (int64_t block = first, n; block < last; block += n) {
         n = std::min(kBlock, last - block);
         if (block + n > window.last) move(window, g_ + outer.a, block, end);
-        T sum = T(0);
+        T sum = T(-0.0);
         const int64_t at = block - window.first;
         for (int64_t i = at; i < at + n; ++i) sum = fma(window.g[i], b[window.b[i]], sum);
         total = block > first ? total + sum : add ? *number + sum : sum;

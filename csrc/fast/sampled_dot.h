@@ -49,7 +49,7 @@ class SampledDot {
         else
           for (int64_t i = 0; i < n; ++i)
             c[place(first + i)] = step_.k.count ? dot(a + a_at[i], b + b_at[i], pool_, step_.k)
-                                                : fma(a[a_at[i]], b[b_at[i]], T(0));
+                                                : a[a_at[i]] * b[b_at[i]];
       }
     }
   }

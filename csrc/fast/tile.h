@@ -82,7 +82,7 @@ void tile(const TileArguments<T>& t) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sum[r][v] = Pack<T>::zero();
+    for (int v = 0; v < V; ++v) sum[r][v] = Pack<T>::nothing();
   const T* rows[G];  // one pointer for three rows keeps the address arithmetic in the instructions
 #pragma GCC unroll 8
   for (int g = 0; g < G; ++g) rows[g] = t.a + 3 * g * t.a_row;

@@ -46,7 +46,7 @@ class TransposeStep {
       const int lanes = int(std::min<int64_t>(W, lane_.extent - j));
       Pack<T> square[W];
       for (int x = 0; x < W; ++x)
-        square[x] = x < lanes ? Pack<T>::load(b_ + outer.b + i + (j + x) * lane_.b, rows) + Pack<T>::zero() : Pack<T>::zero();
+        square[x] = x < lanes ? Pack<T>::load(b_ + outer.b + i + (j + x) * lane_.b, rows) : Pack<T>::zero();
       transpose(square);
       for (int x = 0; x < rows; ++x) square[x].store(c_ + outer.c + (i + x) * inner_.c + j, lanes);
     }

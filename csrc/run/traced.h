@@ -45,11 +45,13 @@ class Recording {
 
   int32_t add(int32_t a, int32_t b) {
     if (is(a, 0)) std::swap(a, b);
+    if (is(a, -0.0)) return b;
+    if (is(b, -0.0)) return a;
     if (is(b, 0)) return plus_zero(a);
     if (const Node *x = op_of(a, Arith::add), *y = op_of(b, Arith::add); x && x->b == 0)
       return plus_zero(add(x->a, y && y->b == 0 ? y->a : b));
     else if (y && y->b == 0) return plus_zero(add(a, y->a));
-    return make(Arith::add, a, without_zero_decay(a, b), 0, never_minus_0(a) || never_minus_0(b));
+    return make(Arith::add, a, b, 0, never_minus_0(a) || never_minus_0(b));
   }
   int32_t sub(int32_t a, int32_t b) {
     if (is(b, 0)) return a;
@@ -65,8 +67,8 @@ class Recording {
   int32_t fma(int32_t a, int32_t b, int32_t c) {
     if (is(a, 1)) return add(b, c);
     if (is(b, 1)) return add(a, c);
-    if (a == b && c == 0) return mul(a, a);
-    return make(Arith::fma, a, b, c, a == b && never_minus_0(c));
+    if (is(c, -0.0) || (a == b && c == 0)) return mul(a, b);
+    return make(Arith::fma, a, without_zero_decay(b, c), c, a == b && never_minus_0(c));
   }
   int32_t root(int32_t a) { return make(Arith::root, a, 0); }
   int32_t least(int32_t a, int32_t b) { return is(a, kInfinity) ? b : make(Arith::least, a, b); }
@@ -95,12 +97,10 @@ class Recording {
   int32_t plus_zero(int32_t a) { return never_minus_0(a) ? a : make(Arith::add, a, 0, 0, true); }
 
   // p + rate * (g + 0 * p) is p + rate * g: signs of zeros work out the same for every finite p.
-  int32_t without_zero_decay(int32_t p, int32_t b) {
-    const Node* move = op_of(b, Arith::mul);
-    const Node* direction = move ? op_of(move->b, Arith::add) : nullptr;
-    const Node* decay = direction ? op_of(direction->b, Arith::mul) : nullptr;
-    if (!decay || !is(decay->a, 0) || decay->b != p) return b;
-    return mul(move->a, direction->a);
+  int32_t without_zero_decay(int32_t direction, int32_t p) {
+    const Node* sum = op_of(direction, Arith::add);
+    const Node* decay = sum ? op_of(sum->b, Arith::mul) : nullptr;
+    return decay && is(decay->a, 0) && decay->b == p ? sum->a : direction;
   }
 
   int32_t make(Arith op, int32_t a, int32_t b, int32_t c = 0, bool never_minus_0 = false) {
@@ -168,6 +168,7 @@ struct Pack<Traced> {
   Traced v;
 
   static Pack zero() { return {Traced()}; }
+  static Pack nothing() { return {Traced(-0.0)}; }
   static Pack load(const Traced* p, int = 1) { return {*p}; }
   void store(Traced* p, int = 1) const { *p = v; }
   Pack operator+(Pack o) const { return {v + o.v}; }

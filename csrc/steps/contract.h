@@ -1,5 +1,6 @@
 // The contraction, one number at a time: what fast/contract.h computes in register tiles, to the bit.
 //   c[out] = sum over k of a[out, k] * b[out, k]: k in index order inside blocks of kBlock, fma, block sums added in order.
+// A sum begins from -0, which adds nothing: its first product is rounded and no more.
 #pragma once
 #include "core/pack.h"
 #include "steps/walk.h"
@@ -20,7 +21,7 @@ IRK_FN void contract_step(const Step& step, const Loop* pool, const T* a, const 
     const T* right = b + outer.b + lane * step.lane.b;
     T sum = T(0);
     for (int64_t block = 0; block < depth; block += kBlock) {
-      T part = T(0);
+      T part = T(-0.0);
       for (int64_t j = block; j < least(depth, block + kBlock); ++j, k.next()) part = fma(left[k.a], right[k.b], part);
       sum = block ? sum + part : part;
     }

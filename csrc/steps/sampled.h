@@ -47,7 +47,7 @@ IRK_FN void sampled_dot_step(const Step& step, const Loop* pool, const T* a, con
   for (int64_t r = 0; r < repeats; ++r, outer.next())
     for (int64_t n = team.begin(entries.nnz); n < team.end(entries.nnz); ++n) {
       const T *left = a + outer.a + at.template offset<&Loop::a>(n), *right = b + outer.b + at.template offset<&Loop::b>(n);
-      c[outer.c + n] = step.k.count ? dot(left, right, pool, step.k) : fma(*left, *right, T(0));
+      c[outer.c + n] = step.k.count ? dot(left, right, pool, step.k) : *left * *right;
     }
 }
 
@@ -98,7 +98,7 @@ IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, co
         const bool add = adds(outer);
         T total = add ? row[k.c] : T(0);
         for (int64_t block = first; block < last; block += kBlock) {
-          T sum = T(0);
+          T sum = T(-0.0);
           for (int64_t i = block; i < least(last, block + kBlock); ++i)
             sum = fma(g[outer.a + perm[i]], b[outer.b + at.template offset<&Loop::b>(i) + k.b], sum);
           total = add || block > first ? total + sum : sum;

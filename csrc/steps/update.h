@@ -14,14 +14,14 @@ IRK_FN inline V decayed_gradient(const Coefficients<V>& c, V p, V g) {
 
 template <class V>
 IRK_FN inline V descend(const Coefficients<V>& c, V p, V g) {
-  return p + c.rate * decayed_gradient(c, p, g);
+  return fma(c.rate, decayed_gradient(c, p, g), p);
 }
 
 template <class V>
 IRK_FN inline V momentum(const Coefficients<V>& c, V p, V g, V& velocity) {
   const V gradient = decayed_gradient(c, p, g);
   velocity = c.keep * velocity + c.take * gradient;
-  return p + c.rate * (c.direct * gradient + c.ahead * velocity);
+  return fma(c.rate, c.direct * gradient + c.ahead * velocity, p);
 }
 
 // most: the largest second moment so far (amsgrad), or null.
@@ -31,7 +31,7 @@ IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, V*
   first = c.keep * first + c.take * gradient;
   second = c.keep2 * second + c.take2 * gradient * gradient;
   if (most) *most = larger(*most, second);
-  return c.shrink * p + c.rate * (first / (c.root * sqrt(most ? *most : second) + c.eps));
+  return fma(c.rate, first / (c.root * sqrt(most ? *most : second) + c.eps), c.shrink * p);
 }
 
 // entry(i) for every whole pack of 0..n, then entry(i, lanes) for the rest.
