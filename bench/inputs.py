@@ -42,13 +42,26 @@ def completing(row: Completion, dtype: str, seed: int, trials: int | None = None
     return Completing(at, truth.reshape(-1)[flat].astype(dtype), factors)
 
 
+_ORDINARY_ORDER = 20  # up to which the entries of a tensor can be numbered
+
+
 def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completing:
     """Entries of a tensor of rank 3, at [nnz, order], and factors [size, rank] whose product has entries of variance 1."""
     draw = np.random.default_rng(seed)
     shape = (row.size,) * row.order
+    if row.order > _ORDINARY_ORDER:
+        return _completing_high_order(row, dtype, draw)
     at = np.stack(np.unravel_index(draw.choice(row.size**row.order, size=row.observed, replace=False), shape), axis=1)
     truth = [draw.standard_normal((row.size, 3)) for _ in shape]
     values = np.prod([factor[at[:, mode]] for mode, factor in enumerate(truth)], axis=0).sum(1)
     scale = row.rank ** (-0.5 / row.order)
     factors = [(draw.standard_normal((row.size, row.rank)) * scale).astype(dtype) for _ in shape]
     return Completing(at, (values / values.std()).astype(dtype), factors)
+
+
+def _completing_high_order(row: TensorCompletion, dtype: str, draw: np.random.Generator) -> Completing:
+    """Products of so many normal numbers would all vanish: factors of random sign and size near 1."""
+    at = draw.integers(0, row.size, (row.observed, row.order))
+    signs = draw.choice([-1.0, 1.0], (row.order, row.size, row.rank))
+    factors = signs * np.exp(0.05 * draw.standard_normal(signs.shape))
+    return Completing(at, draw.standard_normal(row.observed).astype(dtype), list(factors.astype(dtype)))
