@@ -43,10 +43,15 @@ def completing(row: Completion, dtype: str, seed: int, trials: int | None = None
     return Completing(at, truth.reshape(-1)[flat].astype(dtype), factors)
 
 
+_ORDINARY_ORDER = 20  # up to which the entries of a tensor can be numbered
+
+
 def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completing:
     """Entries of a tensor of rank 3, at [nnz, order], and factors whose product has entries of variance 1."""
     draw = np.random.default_rng(seed)
     shape = row.product.output_shape
+    if len(shape) > _ORDINARY_ORDER:
+        return _completing_high_order(row, dtype, draw)
     at = np.stack(np.unravel_index(draw.choice(math.prod(shape), size=row.observed, replace=False), shape), axis=1)
     truth = [draw.standard_normal((extent, 3)) for extent in shape]
     values = np.prod([factor[at[:, mode]] for mode, factor in enumerate(truth)], axis=0).sum(1)
@@ -55,3 +60,11 @@ def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completin
     scale = summands ** (-0.5 / len(inputs.split(",")))
     factors = [(draw.standard_normal(operand) * scale).astype(dtype) for operand in row.product.shapes]
     return Completing(at, (values / values.std()).astype(dtype), factors)
+
+
+def _completing_high_order(row: TensorCompletion, dtype: str, draw: np.random.Generator) -> Completing:
+    """Products of so many normal numbers would all vanish: factors of random sign and size near 1."""
+    shape = row.product.output_shape
+    at = draw.integers(0, shape, (row.observed, len(shape)))
+    factors = [np.exp(0.05 * draw.standard_normal(f)) * draw.choice([-1.0, 1.0], f) for f in row.product.shapes]
+    return Completing(at, draw.standard_normal(row.observed).astype(dtype), [f.astype(dtype) for f in factors])

@@ -11,11 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from irkernels import _native, reference
+from irkernels import _native
 from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
-from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value, would_gather
+from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value
 from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem
 from irkernels._watching import Watching
@@ -31,11 +31,6 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     What irkernels/reference/fit.py computes, without returning to Python between the steps.
     """
     plan = _train_plan(problem)
-    if plan is None:  # no tensor of the tree can be formed
-        if problem.tier is not None:
-            raise ValueError(f"tier={problem.tier!r} needs native steps, but listed entries are gathered row by row in plain torch")
-        problem.served = "none: rows are gathered in plain torch"
-        return reference.fit_steps(problem, steps)
     whole, problem = problem, replace(problem, **problem.kept["folded"])
     operands, rule = tuple(problem.operands), problem.rule
     losses = torch.full((problem.trials,), torch.nan, dtype=operands[0].dtype)
@@ -167,8 +162,6 @@ def _sights(problem: Problem, threads: int) -> tuple:
 def fit_workspace(problem: Problem) -> int:
     """Bytes that `fit_steps` takes beside what it is given. Raises MemoryError where they pass problem.memory_limit."""
     plan, threads = _train_plan(problem), own_threads()
-    if plan is None:
-        raise ValueError("memory_limit= needs native steps, but listed entries are gathered row by row in plain torch")
     batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
     return _workspace(problem, plan, threads) + (0 if batches is None else batches.bytes)
 
@@ -185,14 +178,14 @@ def _scratch_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
     return plan.training_bytes(threads, _SHARING[problem.tier])
 
 
-def _train_plan(problem: Problem) -> _native.Plan | None:
-    """The plan of one step, of constants folded, made once; None: entries are cheaper from gathered rows."""
+def _train_plan(problem: Problem) -> _native.Plan:
+    """The plan of one step, of constants folded, made once."""
     kept = problem.kept
     if "plan" not in kept:
         kept["folded"], kept["folded bytes"] = {}, 0
         kept["plan"] = _new_plan(problem)
         groups = (
-            kept["plan"].constant_groups if kept["plan"] and problem.ridge is None else ()
+            kept["plan"].constant_groups if problem.ridge is None else ()
         )  # W's operands must come first
         if groups:
             with deterministic():
@@ -206,13 +199,11 @@ def _train_plan(problem: Problem) -> _native.Plan | None:
     return kept["plan"]
 
 
-def _new_plan(problem: Problem) -> _native.Plan | None:
+def _new_plan(problem: Problem) -> _native.Plan:
     operands = tuple(o[: problem.batch_size] if p in problem.rows else o for p, o in enumerate(problem.operands))
     per_trial = [position not in problem.constants for position in range(len(operands))]
     wanted = [each and position not in problem.frozen for position, each in enumerate(per_trial)]
     nnz = (problem.batch_size or problem.data.nnz) if isinstance(problem.data, Observed) else -1
-    if nnz >= 0 and would_gather(problem.equation, [o[0] if each else o for o, each in zip(operands, per_trial)], nnz):
-        return None
     ridge = "" if problem.ridge is None else problem.ridge_equation
     return _native.train_plan(problem.equation, TRAIN, wanted, per_trial, operands, problem.trials, nnz, ridge)
 

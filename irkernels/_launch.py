@@ -151,7 +151,7 @@ def explain(
 def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
     """Who would take native training steps of the wanted operands, and in how many bytes; `...` axes are trials."""
     empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
-    if plan.gather or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
+    if (plan.gather and not FITS_NATIVELY) or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
         return "in plain torch"
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
@@ -182,13 +182,19 @@ def build_facts() -> dict[str, object]:
 
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
-    """Whether the entries are cheaper from gathered rows of every operand than from any tensor of the contraction tree."""
-    return _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
+    """Whether torch must gather the rows of every operand: cheaper than any tensor of the contraction tree, and this machine
+    has no steps for it."""
+    return not _gathers(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
+    return not _gathers(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
+
+
+def _gathers(operand: Tensor) -> bool:
+    """Whether plans gather rows by themselves where this operand is: the kernels that are launched do not."""
+    return FITS_NATIVELY and operand.device.type != "cuda"
 
 
 def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from irkernels import _launch, memory, openmp
-from irkernels.gather import gathered
 from irkernels.grammar import with_path, without_path
-from irkernels.reference.equation import read_equation
 from irkernels.reference.paths import read_path
 
 
@@ -51,13 +48,9 @@ def explain(
     if path is not None:
         equation = with_path(equation, read_path(path, equation, _without_memory(views, dtype)))
     plan = _launch.explain(equation, wanted, views, dtype, -1 if nnz is None else nnz)
-    shapes, route, bytes_told = [shape for shape, _ in views], plan.route, []
-    if plan.gather:
-        plan, peaks, rows = _explain_gathered(equation, views, dtype, wanted, nnz)
-        bytes_told.append(f"rows {rows:,}")
-    else:
-        peaks = memory.peaks(plan, shapes, wanted, dtype, nnz is not None)
-    bytes_told += [
+    shapes = [shape for shape, _ in views]
+    peaks = memory.peaks(plan, shapes, wanted, dtype, nnz is not None)
+    bytes_told = [
         f"output {memory.output_bytes(plan, dtype):,}",
         f"kept for backward {plan.saved_bytes:,}",
         f"gradients {memory.gradient_bytes(shapes, wanted, dtype):,}",
@@ -66,7 +59,7 @@ def explain(
         (
             f"{without_path(equation)}   {'  '.join(str(shape) for shape in shapes)}   {dtype}"
             + ("" if nnz is None else f"   {nnz:,} entries"),
-            f"route       {route}" + ("" if path is None else ", in the order of the path given"),
+            f"route       {plan.route}" + ("" if path is None else ", in the order of the path given"),
             f"value       {plan.value_work:,} multiply-adds",
             f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
             f"bytes       {', '.join(bytes_told)}",
@@ -107,26 +100,6 @@ def _checked(
     if nnz is not None and nnz < 0:
         raise ValueError(f"nnz is {nnz}; a number of entries is 0 or more")
     return dtype, (True,) * len(operands) if wanted is None else tuple(wanted)
-
-
-def _explain_gathered(
-    equation: str,
-    views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-    dtype: torch.dtype,
-    wanted: Sequence[bool],
-    nnz: int,
-) -> tuple[_launch.Explanation, dict[str, int], int]:
-    """The plan of the product of gathered rows, its peaks, and the bytes of the rows; on tensors without memory."""
-    operands = _without_memory(views, dtype)
-    read = read_equation(equation, operands)
-    columns = len(read.shape)
-    at = SimpleNamespace(at=torch.empty(nnz, columns, dtype=torch.int64, device="meta"))
-    rows_equation, rows = gathered(equation, operands, at)
-    plan = _launch.explain(rows_equation, wanted, [(tuple(row.shape), row.stride()) for row in rows], dtype, -1)
-    made = [(row, operand) for row, operand in zip(rows, operands) if row is not operand]
-    sizes = [row.numel() * dtype.itemsize for row, _ in made]
-    indexed = [operand.dim() - row.dim() + 1 for row, operand in made]
-    return plan, {"value": memory.gathered_value_peak(plan, sizes, indexed, nnz, dtype)}, sum(sizes)
 
 
 def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -13,8 +13,6 @@ import torch
 
 from irkernels._launch import Explanation, compute_dtype
 
-_INDEX = 8  # bytes of an int64
-
 
 def output_bytes(plan: Explanation, dtype: torch.dtype) -> int:
     """Bytes of the value as the caller gets it."""
@@ -59,18 +57,3 @@ def peaks(
             kept + trials * dtype.itemsize + computed + gradients + work["backward"],
         ),
     }
-
-
-def gathered_value_peak(
-    plan: Explanation, rows: Sequence[int], columns: Sequence[int], nnz: int, dtype: torch.dtype
-) -> int:
-    """The same for entries from gathered rows: the rows of each operand [bytes], from so many indexed axes of each.
-
-    plan: that of the product of the rows. Gradients go through torch's own indexing, whose memory is torch's affair.
-    """
-    most = alive = before = 0
-    for row, indexed in zip(rows, columns):
-        index = _INDEX * nnz * indexed
-        most = max(most, alive + before + index, alive + row + index)
-        alive, before = alive + row, index
-    return max(most, alive + output_bytes(plan, dtype) + plan.workspace["value"])

@@ -29,7 +29,7 @@ inline bool holds_kept(const Plan& plan, const TensorView& v) {
 inline const void* lanes_of(const TargetTable& target, const Plan& plan, const Call& call) {
   Plan::Lanes& lanes = plan.lanes;
   if (lanes.traced || lanes.tried) return lanes.traced.get();
-  if (!target.lanes || plan.trials < kFewestCalled || plan.work > kMostCalled || plan.tree.sampled || int(plan.dtype) > int(Dtype::f64) ||
+  if (!target.lanes || plan.trials < kFewestCalled || plan.work > kMostCalled || plan.tree.sampled || !plan.written_out() || int(plan.dtype) > int(Dtype::f64) ||
       plan.product.empty || (lanes.served += plan.trials) < kServedFirst)
     return nullptr;
   lanes.tried = true;
@@ -93,7 +93,7 @@ inline bool run(const Plan& plan, const py::tuple& operands, const py::object& o
                   trial < 0 ? plan.trials : trial + 1, first_step, last_step < 0 ? int32_t(plan.steps.size()) : last_step, place.number,
                   reinterpret_cast<void*>(stream)};
   run_steps(target, plan, call);
-  return !(on_cpu && plan.tree.sampled && !gradients.is_none()) || all_finite(gradients.cast<py::tuple>());
+  return !(on_cpu && plan.tree.sampled && !plan.gather && !gradients.is_none()) || all_finite(gradients.cast<py::tuple>());
 }
 
 // kind, groups, nesterov, maximize, decoupled, hyper, clip, clip_value, step, v: see Rule

@@ -36,7 +36,7 @@ class LaneCall {
     return nnz_ > 0;
   }
 
-  // The plan and its buffers; false where it has steps for BLAS, gathers, or the coordinates are of another product.
+  // The plan and its buffers; false where it has steps for BLAS, rows are gathered by torch, or the coordinates are of another product.
   bool find(PyObject* equation, Stage stage, uint64_t wanted, PyObject* cotangent = nullptr) {
     Py_ssize_t length;
     const char* text = PyUnicode_AsUTF8AndSize(equation, &length);
@@ -48,7 +48,7 @@ class LaneCall {
       if (g.place.kind != DeviceKind::cpu || g.scalar != views_[0].scalar) return false;
     }
     plan_ = find_plan({text, size_t(length)}, stage, {wanted, {}}, views_, Dtype(int(views_[0].scalar)), nnz_, cotangent ? &g : nullptr);
-    if (!plan_->blas.empty() || plan_->gather) return false;
+    if (!plan_->blas.empty() || (plan_->gather && !targets.at({}).fit)) return false;
     if (nnz_ >= 0 && !(coordinates_fit() && find_orders() && (!cotangent || is_entries(g)))) return false;
     buffers_.assign(kOperands + 2 * views_.size(), nullptr);
     buffers_[kOne] = one(*plan_);
@@ -68,6 +68,7 @@ class LaneCall {
     return false;
   }
   bool listed() const { return nnz_ >= 0; }
+  bool gathers() const { return plan_->gather; }
 
   py::object output() { return result(kOutput, plan_->output_shape.data(), plan_->output_shape.size(), views_[0].scalar); }
   py::object kept() {
@@ -250,7 +251,7 @@ inline PyObject* lane_backward(PyObject*, PyObject* const* args, Py_ssize_t n) {
     if (!call.set_kept(PyTuple_GET_ITEM(args[1], 0))) return {};
     py::tuple found = call.gradients(wanted);
     call.run();
-    if (call.listed() && !all_finite(found)) return {};  // see run()
+    if (call.listed() && !call.gathers() && !all_finite(found)) return {};  // see run()
     return found;
   });
 }

@@ -44,6 +44,8 @@ inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t tria
     return "a step of one trial has " + std::to_string(n) + " " + what + ", and lanes take at most " +
            std::to_string(kMostTraced);
   };
+  if (plan.gather) return "lanes read no rows of listed entries";
+  if (plan.scaled) return "lanes carry no exponents, which a product of so many factors needs";
   if (plan.work > kMostTraced) return beyond("multiply-adds", plan.work);
   if (numbers > kMostTraced) return beyond("numbers", numbers);
   if (forced) return "";

@@ -16,6 +16,11 @@ const char* name(Op op) {
     case Op::sampled_dot: return "sampled dot";
     case Op::sampled_axpy: return "sampled axpy";
     case Op::loss: return "loss";
+    case Op::rows_value: return "product of rows";
+    case Op::rows_pull: return "gradients of rows";
+    case Op::exponents: return "exponents";
+    case Op::normalize: return "normalize";
+    case Op::scale: return "scale";
   }
   return "?";
 }
@@ -46,6 +51,11 @@ std::string Plan::explain() const {
     if (node.right >= 0) s << " x " << describe(*this, node.right);
     if (int(i) == tree.root) s << (tree.sampled ? "   (root, read at the listed coordinates)" : "   (root)");
     s << "\n";
+  }
+  if (gather) {
+    const int64_t n = blocks.gathered.block;
+    for (const auto& block : {blocks.value[0], blocks.pull[0]})
+      if (block) s << "rows of a block of " << n << " entries, " << blocks.gathered.slots << " side by side at most\n" << block->explain();
   }
   s << "steps of one trial\n";
   for (const Step& step : steps) {

@@ -1,13 +1,13 @@
 // Tree -> steps: up the tree for values, down it for gradients, two contractions a node.
 #include "plan/blas.h"
-#include "plan/emission.h"
+#include "plan/gathered.h"
 
 namespace irk {
 namespace {
 
-class Lowering : public Emission {
+class Lowering : public GatheredEmission {
  public:
-  Lowering(const PlanRequest& request, Plan& plan) : Emission(request, plan), gradients_(plan.product.operands.size()) {}
+  Lowering(const PlanRequest& request, Plan& plan) : GatheredEmission(request, plan), gradients_(plan.product.operands.size()) {}
 
   void run() {
     const Stage stage = request_.stage;
@@ -15,11 +15,16 @@ class Lowering : public Emission {
     const bool down = stage == Stage::backward || stage == Stage::gradients || trains(stage);
     const bool root = stage != Stage::backward && stage != Stage::gradients && stage != Stage::penalty;
     if (product_.empty) return fill_everything(root, down);
-    if (up) lower_values(root);
-    Tensor cotangent = root ? prediction_ : dense_cotangent();
-    if (stage == Stage::loss || stage == Stage::train) lower_loss();
-    if (down) lower_gradients(cotangent);
+    if (plan_.gather) {
+      lower_gathered(root, down);
+    } else {
+      if (up) lower_values(root);
+      Tensor cotangent = root ? prediction_ : dense_cotangent();
+      if (stage == Stage::loss || stage == Stage::train) lower_loss();
+      if (down) lower_gradients(cotangent);
+    }
     plan_.scratch = arena_.resolve(plan_.steps);
+    if (plan_.gather) resolve_rows();
     if (trains(stage))
       for (size_t i = 0; i < product_.operands.size(); ++i)
         plan_.gradient_offsets.push_back(plan_.wanted[i] ? arena_.offset(gradients_[i].ref.offset) : -1);
@@ -28,6 +33,26 @@ class Lowering : public Emission {
   }
 
  private:
+  // Listed entries from rows of the operands: every node of the tree is an operand.
+  void lower_gathered(bool root, bool down) {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      const Tensor& t = value(int(i));
+      if (t.ref.buffer == kScratch) arena_.keep(t.ref.offset);
+      if (!down || !plan_.wanted[i]) continue;
+      cotangent_of(int(i));
+      fill_rows(gradients_[i]);
+    }
+    const Ref workspace{kScratch, arena_.add(describe_rows(gradients_, root, down))};
+    prediction_ = output_;
+    if (request_.stage == Stage::train) prediction_.ref = {kScratch, arena_.add(request_.nnz)};
+    if (root) rows_step(Op::rows_value, {kOne, 0}, workspace, prediction_.ref);
+    if (request_.stage == Stage::loss || request_.stage == Stage::train) lower_loss();
+    if (!down) return;
+    rows_step(Op::rows_pull, root ? prediction_.ref : Ref{kCotangent, 0}, workspace, workspace);
+    for (size_t i = 0; i < values_.size(); ++i)
+      if (plan_.wanted[i]) finish_gradient(int(i));
+  }
+
   // A node's value, made after those below it. Open nodes stand in a list: a tree may be as deep as it has operands.
   const Tensor& value(int i) {
     for (std::vector<int> open{i}; !open.empty();) {
@@ -46,7 +71,11 @@ class Lowering : public Emission {
   void make_value(int i) {
     const Node& node = tree_.nodes[i];
     ready_[i] = true;
-    if (node.operand < 0) return contract(values_[node.left], node.right >= 0 ? values_[node.right] : one(product_), values_[i]);
+    if (node.operand < 0) {
+      contract(values_[node.left], node.right >= 0 ? values_[node.right] : one(product_), values_[i]);
+      settle(values_[i], exponents_[i], exponents_[node.left], node.right >= 0 ? exponents_[node.right] : Exponent{});
+      return;
+    }
     if (!is_half(request_.dtype)) return;
     const Operand& operand = product_.operands[node.operand];
     convert(Op::widen, {kOperands + node.operand, 0}, values_[i].ref, operand.axes, operand.shape,
@@ -85,7 +114,7 @@ class Lowering : public Emission {
     if (tree_.sampled) {
       prediction_ = output_;
       if (request_.stage == Stage::train) prediction_.ref = {kScratch, arena_.add(request_.nnz)};
-      const Tensor left = side(top.left), right = top.right >= 0 ? side(top.right) : one(product_);
+      const Tensor left = raised(side(top.left), true), right = top.right >= 0 ? side(top.right) : one(product_);
       if (request_.stage != Stage::train) return sampled_dot(left, right, prediction_, -1);
       begin_pulls();
       // An order that some gradient sorts by anyway.
@@ -103,11 +132,36 @@ class Lowering : public Emission {
     } else {
       prediction_.letters &= local_;
     }
-    const Tensor left = value(top.left), right = top.right >= 0 ? value(top.right) : one(product_);
+    const Tensor left = raised(value(top.left), false), right = top.right >= 0 ? value(top.right) : one(product_);
     contract(left, right, prediction_);
     if (half && !inside)
       convert(Op::narrow, prediction_.ref, {kOutput, 0}, product_.output, product_.output_shape(),
               local_contiguous(product_.output, product_.output_shape()), contiguous(product_.output_shape()));
+  }
+
+  // The left side of the root times the powers of two of both sides.
+  Tensor raised(const Tensor& left, bool side) {
+    const Node& top = tree_.nodes[tree_.root];
+    if (top.right >= 0) value(top.right);
+    Tensor exponent;
+    if (!joined(exponents_[top.left], top.right >= 0 ? exponents_[top.right] : Exponent{}, exponent)) return left;
+    const Tensor to = make(layout_of(left), side);
+    scale(left, exponent, to);
+    return to;
+  }
+
+  // What a cotangent carries, made of those of what was multiplied; an operand's gradient is brought to its true size.
+  Exponent settled_cotangent(int i, const Tensor& t, const Exponent& a, const Exponent& b) {
+    if (tree_.nodes[i].operand < 0) {
+      Exponent made = exponent_like(t, a, b);
+      if (made.held) made.tensor.ref.offset = arena_.add(elements(common_));
+      settle(t, made, a, b);
+      return made;
+    }
+    Tensor exponent;
+    if (joined(a, b, exponent)) scale(t, exponent, t);
+    finish_gradient(i);
+    return {};
   }
 
   void lower_loss() {
@@ -167,25 +221,26 @@ class Lowering : public Emission {
   }
 
   // Cotangents of all nodes below `top`, left before right; as for values, a list of open ones in place of recursion.
-  void down(int top, const Tensor& cotangent) {
+  void down(int top, const Tensor& cotangent, const Exponent& exponent) {
     struct Pass {
       int child, sibling;
       Tensor cotangent;  // of their parent
+      Exponent exponent;
     };
     std::vector<Pass> open;
-    const auto descend = [&](int i, const Tensor& t) {
+    const auto descend = [&](int i, const Tensor& t, const Exponent& e) {
       const Node& node = tree_.nodes[i];
       if (node.operand >= 0) return;
-      if (node.right >= 0 && tree_.nodes[node.right].wanted) open.push_back({node.right, node.left, t});
-      if (tree_.nodes[node.left].wanted) open.push_back({node.left, node.right, t});
+      if (node.right >= 0 && tree_.nodes[node.right].wanted) open.push_back({node.right, node.left, t, e});
+      if (tree_.nodes[node.left].wanted) open.push_back({node.left, node.right, t, e});
     };
-    for (descend(top, cotangent); !open.empty();) {
+    for (descend(top, cotangent, exponent); !open.empty();) {
       const Pass next = std::move(open.back());
       open.pop_back();
       const Tensor sibling = next.sibling >= 0 ? value(next.sibling) : one(product_), t = cotangent_of(next.child);
       contract(next.cotangent, sibling, t);
-      finish_gradient(next.child);
-      descend(next.child, t);
+      const Exponent of_sibling = next.sibling >= 0 ? exponents_[next.sibling] : Exponent{};
+      descend(next.child, t, settled_cotangent(next.child, t, next.exponent, of_sibling));
     }
   }
 
@@ -208,10 +263,10 @@ class Lowering : public Emission {
     return pull;
   }
 
-  void end_pull(int child, const Pull& pull) {
+  void end_pull(int child, int sibling, const Pull& pull) {
     if (!pull.direct) contract(pull.rows, one(product_), pull.target);
-    finish_gradient(child);
-    down(child, pull.target);
+    const Exponent of_sibling = sibling >= 0 ? exponents_[sibling] : Exponent{};
+    down(child, pull.target, settled_cotangent(child, pull.target, Exponent{}, of_sibling));
   }
 
   // Of both sides, before the entries are read: filling and adding are shared differently among a team.
@@ -226,8 +281,8 @@ class Lowering : public Emission {
     const bool left = tree_.nodes[top.left].wanted, right = top.right >= 0 && tree_.nodes[top.right].wanted;
     if (left) sampled_axpy(cotangent, top.right >= 0 ? side(top.right) : one(product_), left_.rows);
     if (right) sampled_axpy(cotangent, side(top.left), right_.rows);
-    if (left) end_pull(top.left, left_);
-    if (right) end_pull(top.right, right_);
+    if (left) end_pull(top.left, top.right, left_);
+    if (right) end_pull(top.right, top.left, right_);
   }
 
   void lower_gradients(const Tensor& cotangent) {
@@ -235,7 +290,7 @@ class Lowering : public Emission {
       if (request_.stage != Stage::train) begin_pulls();
       return pull_sampled(cotangent);
     }
-    if (tree_.nodes[tree_.root].operand < 0) down(tree_.root, cotangent);
+    if (tree_.nodes[tree_.root].operand < 0) down(tree_.root, cotangent, Exponent{});
   }
 
   // Some extent is 0: sums over nothing.
@@ -263,11 +318,28 @@ class Lowering : public Emission {
 
 }  // namespace
 
+namespace {
+
+// Every operand by itself: gathered rows have a tree of their own.
+Tree leaves_of(const Product& product, const std::vector<bool>& wanted) {
+  Tree tree;
+  for (size_t i = 0; i < product.operands.size(); ++i) tree.nodes.push_back({-1, -1, int(i), product.operands[i].letters, wanted[i]});
+  tree.root = 0;
+  tree.sampled = true;
+  return tree;
+}
+
+}  // namespace
+
 std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
+  return make_plan(request, parse_product(request.equation, request.operands));
+}
+
+std::shared_ptr<const Plan> make_plan(const PlanRequest& request, const Product& product) {
   if (request.operands.size() > size_t(kMaxOperands))
     throw std::invalid_argument("a product has at most " + std::to_string(kMaxOperands) + " operands, got " + std::to_string(request.operands.size()));
   auto plan = std::make_shared<Plan>();
-  plan->product = parse_product(request.equation, request.operands);
+  plan->product = product;
   plan->wanted = request.wanted;
   plan->stage = request.stage;
   plan->dtype = request.dtype;
@@ -281,9 +353,9 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
   checked_elements(plan->output_shape);
   if (trains(request.stage) && is_half(request.dtype))
     throw std::invalid_argument("native training takes float32 and float64 factors");
-  plan->gather = request.nnz > 0 && request.stage != Stage::train && prefers_gather(plan->product, request.nnz);
-  if (plan->gather) return plan;
-  plan->tree = find_tree(plan->product, {request.wanted, request.nnz, request.constant});
+  plan->gather = request.nnz > 0 && prefers_gather(plan->product, request.nnz);
+  plan->tree = plan->gather ? leaves_of(plan->product, request.wanted)
+                            : find_tree(plan->product, {request.wanted, request.nnz, request.constant});
   Lowering(request, *plan).run();
   checked_times(plan->work, plan->trials, "multiply-adds");
   constexpr int64_t kWidest = sizeof(double);
@@ -301,7 +373,7 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request) {
 
 Program Plan::program() const {
   return {dtype, int32_t(product.operands.size()), steps.data(), int32_t(steps.size()), loops.data(), trial_loops.data(),
-          int32_t(trial_loops.size()), saved, scratch, work, tree.sampled};
+          int32_t(trial_loops.size()), saved, scratch, work, tree.sampled, gather ? &blocks.gathered : nullptr};
 }
 
 }  // namespace irk

@@ -18,12 +18,25 @@ inline std::vector<int64_t> contiguous(const std::vector<int64_t>& shape) {
   return strides;
 }
 
+// The power of two that a tensor of a deep product carries for each index of the letters that all operands have, and how many
+// factors have been multiplied since it was last brought to size.
+struct Exponent {
+  bool held = false, normal = false;  // normal: it is brought to size as it is made
+  int loose = 0;
+  Tensor tensor;
+};
+
 class Placement {
+  static constexpr size_t kDeep = 32;  // a product of more factors carries exponents
+  static constexpr int kLoose = 8;     // factors, and as many of a second tensor, that may meet before they are brought to size
   static constexpr int64_t kLine = 16;  // elements that an intermediate's place is rounded to: a line of memory in float32
 
  public:
   Placement(const PlanRequest& request, Plan& plan) : request_(request), plan_(plan), product_(plan.product), tree_(plan.tree) {
     find_trials();
+    plan_.scaled = product_.operands.size() > kDeep && !plan_.gather;
+    if (plan_.scaled) common_ = common_letters();
+    exponents_.resize(tree_.nodes.size());
     values_.resize(tree_.nodes.size());
     ready_.assign(tree_.nodes.size(), false);
     for (size_t i = 0; i < tree_.nodes.size(); ++i) place(int(i));
@@ -117,6 +130,23 @@ class Placement {
     return layout;
   }
 
+  // Of a tensor made from two others and not yet placed.
+  Exponent exponent_like(const Tensor& t, const Exponent& a, const Exponent& b) const {
+    Exponent made;
+    if (!plan_.scaled) return made;
+    made.loose = a.loose + b.loose;
+    made.normal = made.loose > kLoose;
+    made.held = made.normal || a.held || b.held;
+    if (made.normal) made.loose = 1;
+    if (!made.held) return made;
+    std::vector<int> layout;
+    for (int l : layout_of(t))
+      if (common_[size_t(l)]) layout.push_back(l);
+    int64_t n;
+    made.tensor = shaped(layout, {kScratch, -1}, n);
+    return made;
+  }
+
   static Tensor one(const Product& product) { return {{kOne, 0}, {}, std::vector<int64_t>(product.letters.size(), 0)}; }
 
   const PlanRequest& request_;
@@ -127,6 +157,8 @@ class Placement {
   Tensor output_;
   std::vector<Tensor> values_;  // [nodes]
   std::vector<bool> ready_;     // [nodes] the value is there already
+  LetterSet common_;                  // local letters that all operands have
+  std::vector<Exponent> exponents_;   // [nodes]
   Arena arena_;
 
  private:
@@ -189,6 +221,12 @@ class Placement {
     return 0;
   }
 
+  LetterSet common_letters() const {
+    LetterSet common = local_;
+    for (const Operand& operand : product_.operands) common &= operand.letters;
+    return common;
+  }
+
   // Decides where a node's value lies, from the tree and the operands' strides alone: forward and backward must agree.
   void place(int i) {
     const Node& node = tree_.nodes[i];
@@ -199,6 +237,7 @@ class Placement {
       for (size_t l = 0; l < t.strides.size(); ++l)
         if (!t.letters[l]) t.strides[l] = 0;
       if (is_half(request_.dtype)) t = widened_tensor(operand.axes, operand.shape);
+      exponents_[i].loose = 1;
       return;
     }
     if (i == tree_.root) return;
@@ -208,11 +247,20 @@ class Placement {
     const bool side = tree_.sampled && tree_.is_pair(tree_.root) && is_root_side(i);
     if (side) layout = contracted_last(layout);
     elements(letters);  // the size must fit before anything is laid out
-    if (!saved_by_forward(i)) { values_[i] = make(layout, side); return; }
+    const bool saved = saved_by_forward(i);
     int64_t n;
-    values_[i] = shaped(layout, {kSaved, plan_.saved}, n, side);
+    values_[i] = saved ? shaped(layout, save(0), n, side) : make(layout, side);
+    if (saved) save(n);
+    Exponent& exponent = exponents_[i] = exponent_like(values_[i], exponents_[node.left], node.right >= 0 ? exponents_[node.right] : Exponent{});
+    if (exponent.held) exponent.tensor.ref = saved ? save(elements(common_)) : Ref{kScratch, arena_.add(elements(common_))};
+    ready_[i] = saved && request_.stage == Stage::backward;
+  }
+
+  // Room for so many elements among what forward keeps.
+  Ref save(int64_t n) {
+    const Ref ref{kSaved, plan_.saved};
     plan_.saved += (n + 15) / 16 * 16;
-    ready_[i] = request_.stage == Stage::backward;
+    return ref;
   }
 
   bool is_root_side(int i) const { return i == tree_.nodes[tree_.root].left || i == tree_.nodes[tree_.root].right; }

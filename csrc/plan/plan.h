@@ -57,7 +57,8 @@ struct Plan {
   std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read
   std::vector<int64_t> output_shape;
   std::vector<int64_t> gradient_offsets;            // train: where each wanted gradient lies in the scratch, else -1
-  bool gather = false;                              // listed entries want gathered rows instead: there are no steps
+  bool gather = false;                              // listed entries come from gathered rows, by plans of blocks of them
+  bool scaled = false;                              // deep nodes carry exponents
   int64_t trials = 1;
   int64_t saved = 0, scratch = 0;                   // compute elements of one trial
   int64_t work = 0;                                 // multiply-adds of one trial
@@ -70,10 +71,22 @@ struct Plan {
   };
   mutable Lanes lanes;
 
+  // Plans and programs of a whole block and of a shorter last one, and what the steps read of them.
+  struct Blocks {
+    std::vector<RowsOperand> operands;
+    std::shared_ptr<const Plan> value[2], pull[2];
+    Program programs[4];
+    Gathered gathered{};
+  };
+  Blocks blocks;
+
+  bool written_out() const { return !gather && !scaled; }  // whether the steps may be recorded as straight-line code
   Program program() const;
   std::string explain() const;
 };
 
 std::shared_ptr<const Plan> make_plan(const PlanRequest& request);
+// The same for a product that was read before; its operands' strides are the request's.
+std::shared_ptr<const Plan> make_plan(const PlanRequest& request, const Product& product);
 
 }  // namespace irk

@@ -18,6 +18,11 @@ enum class Op : int32_t {
   sampled_dot,   // c[n] = sum over k of a[at(n), k] * b[at(n), k]
   sampled_axpy,  // c[at(n), k] = sum over the entries n of a group of a[n] * b[at(n), k]
   loss,          // a = prediction -> c = cotangent in place, and one number per trial
+  rows_value,    // c[n] = the product of the operands' rows at entry n (Gathered)
+  rows_pull,     // gradients of the operands from a[n], by way of those of their rows
+  exponents,     // c = the sum of `count` of the exponents a, b (0: zeros)
+  normalize,     // c = c / 2^e and b = b + e, with e the exponent of the largest of c
+  scale,         // c = a * 2^b
 };
 
 // Buffers that a step may name. Operand i is kOperands + i, its gradient kOperands + n_operands + i.
@@ -52,6 +57,28 @@ struct Step {
   int32_t fence;   // whether a team must have made all steps before: it reads or overwrites what they left since the last fence
 };
 
+// One operand of a product at listed coordinates, and its row for each entry of a block: [entries, width].
+struct RowsOperand {
+  Ref operand, gradient;  // gradient: kNowhere where it is not wanted
+  Span columns;           // listed letters: column (in `extent`), stride in the operand (a) and in its gradient (b)
+  Span rest;              // the other letters, whose strides in a row are its elements in order: operand (a), gradient (b)
+  int64_t width;          // elements of a row
+  int64_t rows, pulled;   // where rows and their gradients lie in the workspace of a block; rows -1: no letter is listed, the
+};                        // operand itself is read, and its gradient comes whole from each block
+constexpr int32_t kNowhere = -1;
+
+struct Program;
+
+// Listed entries, a block of them at a time: a dense product of rows.
+struct Gathered {
+  const RowsOperand* operands;
+  const Program *value[2], *pull[2];  // of a whole block, and of the last one where it is shorter
+  Span dense;                         // '...' letters of the output, in order: stride between entries of all (b)
+  int64_t block;                      // entries
+  int64_t slots, slot;                // blocks at work at the same time, and elements of the workspace of each
+  int64_t output, scratch;            // where these lie in it
+};
+
 struct TrialLoop {
   int64_t extent;
   const int64_t* strides;  // [n_buffers]
@@ -69,6 +96,7 @@ struct Program {
   int64_t scratch;
   int64_t work;     // multiply-adds of one trial
   int32_t sampled;  // output and cotangent are listed entries, in compute type
+  const Gathered* gathered;  // of rows_value, rows_pull; else null
 };
 
 enum class Loss : int32_t { mse, half_sse, l1, huber };

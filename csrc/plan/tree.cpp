@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "plan/cost.h"
+#include "plan/many.h"
 
 namespace irk {
 namespace {
@@ -50,7 +51,7 @@ class Search {
     else if (!product_.path.empty()) follow(leaves);
     else if (n <= kExhaustive) exhaustive(leaves);
     else if (n <= kIntervals) intervals_or_greedy(leaves);
-    else in_order(leaves);
+    else cheapest_of_many(leaves);
   }
 
   // The order that comes with the equation. A step of one tensor leaves it: what nobody else has is summed by now.
@@ -184,23 +185,38 @@ class Search {
     return int(tree_.nodes.size()) - 1;
   }
 
-  // Very many operands: one after the other, prefix by prefix.
-  void in_order(const std::vector<int>& leaves) {
-    const size_t n = leaves.size();
-    std::vector<int> left(product_.letters.size(), 0);
-    for (int leaf : leaves)
-      for (int l : live_) left[l] += tree_.nodes[leaf].letters[l];
-    int node = leaves[0];
-    for (int l : live_) left[l] -= tree_.nodes[node].letters[l];
-    for (size_t i = 1; i < n; ++i) {
-      LetterSet letters = tree_.nodes[node].letters | tree_.nodes[leaves[i]].letters;
-      for (int l : live_) {
-        left[l] -= tree_.nodes[leaves[i]].letters[l];
-        if (!left[l] && !output_[l]) letters.reset(l);
-      }
-      node = add_pair(node, leaves[i], letters);
+  // Very many operands: the cheapest of a few orders.
+  void cheapest_of_many(const std::vector<int>& leaves) {
+    std::vector<LetterSet> letters;
+    for (int leaf : leaves) letters.push_back(tree_.nodes[leaf].letters);
+    const Tree start = tree_;
+    Tree best;
+    double least = kInfinity;
+    for (const Meetings& meetings : orders_of_many(letters, output_, live_, extents_)) {
+      tree_ = start;
+      follow_meetings(leaves, meetings);
+      const double spent = cost(tree_, request_);
+      if (best.root < 0 || spent < least) { best = tree_; least = spent; }
     }
-    tree_.root = node;
+    tree_ = best;
+  }
+
+  void follow_meetings(std::vector<int> nodes, const Meetings& meetings) {
+    std::vector<int> left(product_.letters.size(), 0);
+    for (int node : nodes)
+      for (int l : live_) left[l] += tree_.nodes[node].letters[l];
+    for (const auto& [a, b] : meetings) {
+      const LetterSet &x = tree_.nodes[nodes[a]].letters, &y = tree_.nodes[nodes[b]].letters;
+      LetterSet letters = x | y;
+      for (int l : live_) {
+        if (!letters[l]) continue;
+        left[l] -= x[l] + y[l];
+        if (left[l] || output_[l]) ++left[l];
+        else letters.reset(l);
+      }
+      nodes.push_back(add_pair(nodes[a], nodes[b], letters));
+    }
+    tree_.root = nodes.back();
   }
 
   // Many operands: the best tree over neighbours in the given order (optimal for chains and trains), or a greedy one.

@@ -36,8 +36,4 @@ Tree find_tree(const Product& product, const TreeRequest& request);
 // Constants that meet each other before any other operand: the largest subtrees of such, of more than a leaf.
 std::vector<std::vector<int>> constant_groups(const Tree& tree);
 
-// Whether listed entries are cheaper from gathered rows of every operand than from any tensor of the tree. One answer for
-// every stage and every subset of wanted gradients.
-bool prefers_gather(const Product& product, int64_t nnz);
-
 }  // namespace irk

@@ -6,6 +6,7 @@
 #include "fast/transpose.h"
 #include "run/buffers.h"
 #include "steps/convert.h"
+#include "steps/exponent.h"
 #include "steps/loss.h"
 
 namespace irk {
@@ -40,6 +41,11 @@ struct Frame {
         return loss_divide<T>(step, at(step.c), at(step.b), *target, trial, team);
       case Op::widen:
       case Op::narrow: return convert(step, team);
+      case Op::rows_value:
+      case Op::rows_pull: return entries->wide ? gathered<int64_t>(step, team) : gathered<int32_t>(step, team);
+      case Op::exponents: return exponents_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
+      case Op::normalize: return normalize_step<T>(step, pool, at(step.b), at(step.c), team);
+      case Op::scale: return scale_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
     }
   }
 
@@ -58,6 +64,8 @@ struct Frame {
       return sampled_axpy_step<T, Index>(step, program.loops, a, b, c, order, entries->nnz, team);
     SampledAxpy<T, Index>(step, program.loops, a, b, c, order, entries->nnz).run(team);
   }
+  template <class Index>
+  void gathered(const Step& step, const Team& team) const;  // run/gathered.h
   void convert(const Step& step, const Team& team) const {
     if constexpr (sizeof(T) == 4) {
       const bool brain = program.dtype == Dtype::bf16;
@@ -73,3 +81,5 @@ struct Frame {
 };
 
 }  // namespace irk
+
+#include "run/gathered.h"

@@ -43,6 +43,11 @@ class StepTrace {
       case Op::loss: return loss(step);
       case Op::widen:
       case Op::narrow: return;  // no half type is trained
+      case Op::rows_value:
+      case Op::rows_pull:
+      case Op::exponents:
+      case Op::normalize:
+      case Op::scale: return;   // Plan::written_out() keeps such plans away
     }
   }
 

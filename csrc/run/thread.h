@@ -4,6 +4,7 @@
 #include "core/half.h"
 #include "steps/contract.h"
 #include "steps/convert.h"
+#include "steps/exponent.h"
 #include "steps/loss.h"
 #include "steps/sampled.h"
 
@@ -94,6 +95,24 @@ template <class T, class Index>
 struct SampledPull {
   IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
     sampled_axpy_step<T, Index>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), x.order, x.entries.nnz, team);
+  }
+};
+template <class T>
+struct Exponents {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    exponents_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
+  }
+};
+template <class T>
+struct Normalize {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    normalize_step(x.step, x.loops, const_cast<T*>(at.b<T>()), at.c<T>(), team);
+  }
+};
+template <class T>
+struct Scale {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    scale_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
   }
 };
 template <class T>
