@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench import report
+from bench.gathered import high_order
 from bench.limits import measure as measure_limits
 from bench.measure import Measurement
 from bench.report import Target
@@ -181,7 +182,7 @@ def _line(row: LargeCompletion, found: Found) -> list[str]:
     return [row.name, *map(report.figure, (*figures, quartiles(_shares(row, found))[1], found.peak / _GB, stored))]
 
 
-PARTS: list[Callable[[Session], None]] = [completions]  # what table D is made of
+PARTS: list[Callable[[Session], None]] = [completions, high_order]  # what table D is made of
 
 
 def table_d(session: Session) -> None:

@@ -85,7 +85,7 @@ def chain(extents: list[int], trials: int | None = None, name: str | None = None
 
 
 def cp(order: int, size: int, rank: int) -> Product:
-    letters = "abcdefgh"[:order]
+    letters = "".join(chr(0x100 + mode) for mode in range(order)) if order > 8 else "abcdefgh"[:order]
     equation = ",".join(letter + "r" for letter in letters) + "->" + letters
     extents = tuple((letter, size) for letter in letters) + (("r", rank),)
     return Product(f"CP order {order}, {size}, R {rank}", "cp", equation, extents)
