@@ -20,7 +20,7 @@ from irkernels.reference.operands import check_kind
 from irkernels.reference.paths import read_path
 
 
-_MOST_FACTORS = 128  # of one plan; a longer chain is a chain of chains
+_MOST_FACTORS = 2000  # of one plan; a longer chain is a chain of chains
 
 
 def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:

@@ -62,7 +62,7 @@ def test_order_784(rank: int) -> None:
     fits = slope_sizes < limit
     assert fits.double().mean() > 0.9
     assert_within(torch.stack(gradients)[fits], slopes[fits], slope_sizes[fits])
-    assert (expected == 0).any() == (rank == 1)
+    assert rank > 1 or (expected == 0).any()
 
 
 def assert_within(found: Tensor, expected: Tensor, sizes: Tensor) -> None:
@@ -78,7 +78,7 @@ def test_a_chain_of_1000() -> None:
     generator = torch.Generator().manual_seed(2)
     factors = torch.randn(depth, n, n, generator=generator, dtype=torch.float64) / math.sqrt(n)
     swings = 30 * torch.sin(torch.arange(depth) / 50.0)
-    factors = (factors * torch.exp2(swings - swings.roll(1) + 0.3).view(-1, 1, 1)).float()
+    factors = (factors * torch.exp2(swings - swings.roll(1) + 0.25).view(-1, 1, 1)).float()
     operands = [f.clone().requires_grad_() for f in factors]
     value = irk.einsum(chain(depth), *operands)
     cotangent = torch.randn(n, n, generator=generator)
@@ -88,6 +88,9 @@ def test_a_chain_of_1000() -> None:
     sizes, slope_sizes = chain_product(factors.double().abs(), cotangent.double().abs())
     assert_within(value.detach(), expected, sizes)
     assert_within(torch.stack(gradients), slopes, slope_sizes)
+    # signs cancel, so the bound above is wide: here against the largest entry of each matrix
+    for found, true in ((value.detach()[None], expected[None]), (torch.stack(gradients), slopes)):
+        assert ((found.double() - true).abs().amax((1, 2)) <= 1e-3 * true.abs().amax((1, 2))).all()
     assert torch.equal(value, irk.multi_dot(operands))
 
 
@@ -141,10 +144,10 @@ def test_first_derivatives_have_derivatives() -> None:
     at = torch.randint(0, 2, (5, order), generator=generator)
     values = irk.entries(shared(order), *factors, at=at)
     first = torch.autograd.grad(values.sum(), factors, create_graph=True)
-    second = torch.autograd.grad(first[3].pow(2).sum(), factors)
+    second = torch.autograd.grad(first[3].pow(2).sum(), factors, materialize_grads=True)
     plain = torch.stack([f[at[:, i]] for i, f in enumerate(factors)]).prod(0).sum(-1)
     assert torch.allclose(values, plain, rtol=1e-10)
     expected = torch.autograd.grad(plain.sum(), factors, create_graph=True)
     assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(first, expected))
-    for a, b in zip(second, torch.autograd.grad(expected[3].pow(2).sum(), factors)):
+    for a, b in zip(second, torch.autograd.grad(expected[3].pow(2).sum(), factors, materialize_grads=True)):
         assert torch.allclose(a, b, rtol=1e-9)
