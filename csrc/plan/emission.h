@@ -142,6 +142,9 @@ class Emission : public Placement {
     step.b = other.ref;
     step.c = into.ref;
     add_entry_loops(step, other, into, g, true);
+    step.row = {1, 0, 0, 0};
+    for (int l : product_.output)
+      if (!product_.letters[l].ellipsis && other.strides[l]) step.row.extent *= product_.extent(l);
     step.order = order_by(into);
     plan_.steps.push_back(step);
   }

@@ -45,7 +45,7 @@ struct Step {
   Span outer;      // output letters that are neither lane nor row
   Span k;          // contracted letters, the last one fastest: products are accumulated in this order
   Span columns;    // sampled steps: column (in `extent`) and its strides
-  Loop row, lane;  // contract: the register tile. b never depends on row
+  Loop row, lane;  // contract: the register tile. b never depends on row; sampled_axpy: row.extent is how many rows b has
   int32_t order;   // sampled steps: which sorted order of the entries (a dot: -1 for the caller's)
   int64_t count;   // fill, widen, narrow: elements; loss: scalars of the prediction
   int64_t work;    // multiply-adds of one trial
