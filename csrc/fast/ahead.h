@@ -10,15 +10,10 @@ constexpr int64_t kAhead = 16;                         // entries: more than mem
 constexpr int64_t kOwnCache = int64_t(1) << 20;        // bytes that a core keeps near itself
 constexpr int64_t kLine = 64, kMostAsked = 16 * kLine;  // bytes; hardware follows the rest of a long row
 
-// Whether rows at these offsets are spread wider than a core's own cache.
+// Whether rows that spread over so many elements are wider apart than a core's own cache.
 template <class T>
-bool far_apart(const int64_t* at, int64_t n) {
-  int64_t low = at[0], high = at[0];
-  for (int64_t i = 0; i < n; ++i) {
-    low = std::min(low, at[i]);
-    high = std::max(high, at[i]);
-  }
-  return (high - low) * int64_t(sizeof(T)) > kOwnCache;
+bool far_apart(int64_t elements) {
+  return elements * int64_t(sizeof(T)) > kOwnCache;
 }
 
 template <class T>

@@ -41,7 +41,6 @@ class SampledAxpy {
   // What the next entries read: numbers of g, and offsets in b.
   struct Window {
     int64_t first = 0, last = 0;
-    bool far = false;  // whether rows are asked for ahead of time
     T g[kWindow];
     int64_t b[kWindow + kAhead];
   };
@@ -53,11 +52,11 @@ class SampledAxpy {
     const int64_t known = std::min(end, first + kWindow + kAhead) - first;
     at_.template offsets<&Loop::b>(first, known, window.b);
     pad(window.b, known, kWindow + kAhead);
-    window.far = far_apart<T>(window.b, known);
   }
 
   void rows(const Walk& outer, const Groups<Index>& groups, bool add) const {
     const int64_t width = pool_[step_.k.first].extent, end = groups.starts[groups.last];
+    const bool far = far_apart<T>(step_.spread);
     Window window;
     for (int64_t group = groups.first; group < groups.last; ++group) {
       const int64_t first = groups.starts[group], last = groups.starts[group + 1];
@@ -71,7 +70,7 @@ class SampledAxpy {
           const int64_t left = std::min<int64_t>(kMost * W, width - j);
           const int packs = int((left + W - 1) / W);
           const int tail = int(left - (packs - 1) * W);
-          const Kernel kernel = window.far ? summing<true>(packs) : summing<false>(packs);
+          const Kernel kernel = far ? summing<true>(packs) : summing<false>(packs);
           kernel(window.g + at, window.b + at, n, b_ + outer.b + j, c + j, tail, add || block > first);
         }
       }

@@ -27,6 +27,7 @@ class SampledDot {
     const Loop* k = pool_ + step_.k.first;
     const bool one_block = step_.k.count == 1 && k->a == 1 && k->b == 1 && k->extent <= kReduction;
     const int64_t last = team.end(nnz_);
+    const bool far = far_apart<T>(step_.spread);
     int64_t a_at[kRoom], b_at[kRoom];
     for (int64_t first = team.begin(nnz_), n; first < last; first += n) {
       n = std::min(kWindow, last - first);
@@ -35,7 +36,6 @@ class SampledDot {
       at_.template offsets<&Loop::b>(first, known, b_at);
       pad(a_at, known, kRoom);
       pad(b_at, known, kRoom);
-      const bool far = far_apart<T>(a_at, known) || far_apart<T>(b_at, known);
       Walk outer(pool_, step_.outer);
       const int64_t repeats = outer.size();
       for (int64_t r = 0; r < repeats; ++r, outer.next()) {

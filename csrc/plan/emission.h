@@ -75,13 +75,15 @@ class Emission : public Placement {
   // Columns of the coordinates, with their strides in two arrays; dense '...' letters become outer loops.
   void add_entry_loops(Step& step, const Tensor& first, const Tensor& second, const Tensor& entries, bool axpy) {
     std::vector<Loop> columns, outer, k;
-    int64_t column = 0;
+    int64_t column = 0, span[2] = {1, 1};
     step.work = request_.nnz;
     for (int l : product_.output) {
       const int64_t s = first.strides[l], t = second.strides[l];
       if (!product_.letters[l].ellipsis) {
         if (s || t) columns.push_back(axpy ? Loop{column, 0, s, t} : Loop{column, s, t, 0});
         ++column;
+        span[0] += (product_.extent(l) - 1) * s;
+        span[1] += (product_.extent(l) - 1) * t;
       } else if (local_[l]) {
         outer.push_back(axpy ? Loop{product_.extent(l), entries.strides[l], s, t} : Loop{product_.extent(l), s, t, entries.strides[l]});
         step.work = checked_times(step.work, product_.extent(l), "multiply-adds");
@@ -95,6 +97,7 @@ class Emission : public Placement {
       step.work = checked_times(step.work, product_.extent(int(l)), "multiply-adds");
     }
     merge_loops(k);
+    step.spread = axpy ? span[0] : std::max(span[0], span[1]);
     step.columns = pool(columns);
     step.outer = pool(outer);
     step.k = pool(k);

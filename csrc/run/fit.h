@@ -6,6 +6,7 @@
 #include "run/watch.h"
 #include "steps/gradients.h"
 #include "steps/update.h"
+#include "team/patience.h"
 
 namespace irk {
 
@@ -20,6 +21,8 @@ struct TeamNotes {
   }
 
   std::atomic<int> broken{0}, interrupted{0};
+  Patience patience;            // of the first member
+  bool alone = false;           // it has come to an end: the first member goes on without the others
   std::vector<double> squares;  // [blocks of all factors]
   std::vector<Pace> paces;      // [groups]
 };
@@ -30,10 +33,11 @@ class Fit {
   // part: which of the threads' workspaces is this team's.
   Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, int part)
       : program_(program), fit_(fit), team_(team), notes_(notes), trials_(trial_count(program)),
-        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team, trials_, part) {}
+        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team_, trials_, part) {}
 
+  // Done at once by members whose team has broken up: the first one takes all further steps.
   void run(int64_t trial, char** base, char* scratch) {
-    if (!fit_.active[trial]) return;
+    if (!fit_.active[trial] || left_) return;
     Target target = *fit_.call.target;
     Frame<T> frame{program_, fit_.call.entries, &target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
@@ -48,6 +52,11 @@ class Fit {
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
       if (fit_.n_ties) team_.sync();
       if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
+      if (team_.size > 1 && notes_.alone) {
+        left_ = team_.rank > 0;
+        if (left_) return;
+        team_ = Team{0, 1, nullptr, fit_.stop};
+      }
     }
     if (fit_.look_back) {
       if (fit_.batches) take_batch(frame, target, fit_.steps);
@@ -96,7 +105,10 @@ class Fit {
     look(trial, scratch);
     team_.sync();
     const bool broken = notes_.broken;
-    if (team_.rank == 0 && !broken) set_pace(trial);
+    if (team_.rank == 0 && !broken) {
+      set_pace(trial);
+      notes_.alone = team_.size > 1 && notes_.patience.ends(*team_.barrier);
+    }
     team_.sync();
     if (broken) {
       if (team_.rank == 0) notes_.broken = 0;
@@ -157,11 +169,12 @@ class Fit {
 
   const Program& program_;
   const FitCall& fit_;
-  const Team& team_;
+  Team team_;
   TeamNotes& notes_;
   const int64_t trials_;
   const bool norm_;
   Watch<T> watch_;
+  bool left_ = false;
 };
 
 }  // namespace irk

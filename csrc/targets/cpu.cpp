@@ -21,6 +21,8 @@ void run(const Program& program, const Call& call) {
   });
 }
 
+Rest rest;  // of all calls of the process
+
 template <class T>
 void fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
   const int64_t trials = trial_count(program);
@@ -36,10 +38,12 @@ void fit_trials(const Program& program, const FitCall& fit, const Shares& shares
     const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
     for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
   });
+  if (!shares.by_trial && shares.threads > 1) rest.after(common.alone);
 }
 
 void fit(const Program& program, const FitCall& fit) {
-  const Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
+  Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
+  if (!shares.by_trial && !rest.over()) shares.threads = 1;
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
 }
 

@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include "core/platform.h"
@@ -15,7 +16,8 @@ namespace irk {
 
 constexpr int64_t kBlock = 256;  // contracted indices whose products share one running sum
 
-// Spins for at most 20 us, then yields: a waiting member must not keep a working one off its core.
+// Spins for at most 20 us, then yields: a waiting member must not keep a working one off its core. Time spent yielding is
+// summed up: members that are off their cores show there.
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
@@ -26,16 +28,23 @@ class Barrier {
       phase_.store(phase + 1, std::memory_order_release);
       return;
     }
-    for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
-      if (spin < kSpins) IRK_RELAX();
-      else sched_yield();
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (phase_.load(std::memory_order_acquire) != phase) return;
+      IRK_RELAX();
     }
+    const auto since = Clock::now();
+    while (phase_.load(std::memory_order_acquire) == phase) sched_yield();
+    stalled_.fetch_add((Clock::now() - since) / std::chrono::nanoseconds(1), std::memory_order_relaxed);
   }
+  // Nanoseconds that a member has waited for others beyond spinning, in the mean over those who wait for one.
+  int64_t stalled() const { return stalled_.load(std::memory_order_relaxed) / (size_ - 1); }
 
  private:
+  using Clock = std::chrono::steady_clock;
   static constexpr int kSpins = 500;  // about 20 us at 40 ns a pause
   const int size_;
   std::atomic<int> waiting_{0}, phase_{0};
+  std::atomic<int64_t> stalled_{0};
 };
 
 struct Team {
