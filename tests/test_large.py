@@ -97,6 +97,22 @@ def test_entries_of_a_product_with_more_than_two_to_the_63_elements() -> None:
     torch.testing.assert_close(irk.entries("ir,jr,kr->ijk", factor, factor, factor, at=at), torch.tensor([9.0, 9.0]))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_observations_are_arranged_without_changing_a_gradient(monkeypatch, weighted: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    at = torch.stack([torch.randint(n, (400,), generator=draw) for n in (30, 20)], 1)
+    weights = torch.rand(400, generator=draw) if weighted else None
+    observed = irk.Observed(at, torch.randn(400, generator=draw), (30, 20), weights)
+    ends = []
+    for many in (10**9, 1):
+        monkeypatch.setattr("irkernels._arrangement._MANY", many)
+        model = irk.nn.MatrixChain(30, 20, 3, hidden=5, init_scale=1.0, seed=0)
+        irk.fit(model, observed, torch.optim.SGD(model.parameters(), lr=0.1), steps=10, loss="half_sse", progress=False)
+        ends.append([factor.detach().clone() for factor in model.parameters()])
+    for few, many in zip(*ends, strict=True):
+        assert torch.equal(few, many)
+
+
 def _check(found: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> None:
     for begin in range(0, len(rows), 4096):
         assert torch.equal(found[begin : begin + 4096], rows[begin : begin + 4096, None] * columns)
