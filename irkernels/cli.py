@@ -15,7 +15,7 @@ from pathlib import Path
 
 _DTYPES = ("float32", "float64")
 _MODELS = ("chain", "hadamard", "cp", "tucker", "tt", "ht")  # irkernels/complete/models.py, not imported to print help
-_DEPTHS = "2 3 for chain and hadamard, 1 2 for cp and tt, else 1"
+_DEPTHS = "2 3 for chain and hadamard, else 1"
 _EXPERIMENTS = {
     "E1": "depth helps matrix completion",
     "E2": "norms go to infinity",

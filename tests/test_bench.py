@@ -149,7 +149,7 @@ def test_large_completion_takes_eager_pytorchs_steps() -> None:
 def test_large_completion_is_measured_and_kept() -> None:
     row = large.COMPLETIONS[0].tiny()
     found = large.measured(row, 1, 2, 3)
-    assert len(found.step) == len(found.once) == len(found.eager) == 2 and found.peak > row.data_bytes
+    assert len(found.step) == len(found.once) == 2 and len(found.eager) == 1 and found.peak > row.data_bytes
     assert large.COMPLETIONS[1].step_bytes == pytest.approx(23.5e9, rel=0.05)  # 25 million x 3 rows of 256 bytes, and 4.3
     assert large.COMPLETIONS[1].data_bytes + large.COMPLETIONS[1].factor_bytes < 2e9
 

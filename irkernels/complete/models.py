@@ -112,8 +112,8 @@ MODELS = {
         HadamardChain, _vector, lambda shape: None, _hadamard, (2, 3),
         "a Hadamard chain has weights of its own for every entry, so it says nothing of entries it has not seen",
     ),
-    "cp": Model(CP, _tensor, _one_rank, _cp, (1, 2)),
+    "cp": Model(CP, _tensor, _one_rank, _cp, (1,)),
     "tucker": Model(Tucker, _tensor, _mode_ranks, _tucker, (1,)),
-    "tt": Model(TensorTrain, _tensor, _bond_ranks, _train, (1, 2)),
+    "tt": Model(TensorTrain, _tensor, _bond_ranks, _train, (1,)),
     "ht": Model(HierarchicalTucker, _tensor, _one_rank, _hierarchical, (1,)),
 }  # fmt: skip
