@@ -11,7 +11,7 @@ from irkernels.families.mode_tree import Node
 def node_singular_values(root: Node, parts: dict[Node, Tensor]) -> dict[tuple[int, ...], Tensor]:
     """Every node but the root -> the singular values of W unfolded to [its modes, all others], largest first.
 
-    parts: leaves [.., n, k], inner nodes [.., *children's k, k], the root [.., *children's k].  At a node t W unfolds to
+    parts: leaves [.., n, k], inner nodes [.., *children's k, k], root [.., *children's k].  At a node t W unfolds to
     U_t C_t^T, frames of its subtree and of all else; with U_t = Q R and C_t = P S these are those of R S^T.
     """
     lead = parts[root].dim() - len(root.children)
