@@ -271,7 +271,7 @@ def test_a_hadamard_chain_says_nothing_of_what_it_has_not_seen():
         ("tt", (2, 2, 2), (1,), "ranks must have 2 entries, got 3"),
         ("cp", (2, 3, 4), (1,), "--model cp .* rank must be an integer"),
         ("chain", (2, 3), (2,), "a chain of depth 2 has 1 inner sizes, got 2"),
-        ("chain", None, (2, 99), "depth must be at most 51"),
+        ("chain", None, (2, 0), "depth must be at least 1, got 0"),
         ("hadamard", (2,), (1,), "--rank: --model hadamard has no rank"),
         ("parafac", None, None, "no model 'parafac'; there are chain, hadamard, cp, tucker, tt, ht"),
     ],

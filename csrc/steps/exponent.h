@@ -31,7 +31,7 @@ IRK_FN inline T power_of_two(int e) {
   return x;
 }
 
-// e with 2^e <= x < 2^(e + 1), within the powers that are normal numbers; 0 for 0, infinity and NaN.
+// e with 2^e <= |x| < 2^(e + 1), within the powers that are normal numbers; 0 for 0, infinity and NaN.
 template <class T>
 IRK_FN inline int exponent_of(T x) {
   using F = Format<T>;
@@ -58,8 +58,20 @@ IRK_FN void each_outer(const Step& step, const Loop* pool, const Team& team, F&&
   for (int64_t i = team.begin(total); i < last; ++i, outer.next()) f(outer);
 }
 
+// f(i) for a member's share where tensors and exponents are the same numbers in a row; false where they are not.
+template <class F>
+IRK_FN bool each_alike(const Step& step, const Loop* pool, const Team& team, F&& f) {
+  if (step.k.count != 0 || step.outer.count != 1) return false;
+  const Loop& loop = pool[step.outer.first];
+  if (loop.a != 1 || loop.b != 1 || loop.c != 1) return false;
+  const int64_t last = team.end(loop.extent);
+  for (int64_t i = team.begin(loop.extent); i < last; ++i) f(i);
+  return true;
+}
+
 template <class T>
 IRK_FN void exponents_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
+  if (step.count == 2 && each_alike(step, pool, team, [&](int64_t i) { c[i] = a[i] + b[i]; })) return;
   each_outer(step, pool, team, [&](const Walk& at) {
     c[at.c] = step.count == 2 ? a[at.a] + b[at.b] : step.count == 1 ? a[at.a] : T(0);
   });
@@ -67,6 +79,12 @@ IRK_FN void exponents_step(const Step& step, const Loop* pool, const T* a, const
 
 template <class T>
 IRK_FN void normalize_step(const Step& step, const Loop* pool, T* b, T* c, const Team& team) {
+  const auto alone = [&](int64_t i) {
+    const int e = exponent_of(c[i]);
+    c[i] *= power_of_two<T>(-e);
+    b[i] += T(e);
+  };
+  if (each_alike(step, pool, team, alone)) return;
   Walk k(pool, step.k);
   const int64_t width = k.size();
   each_outer(step, pool, team, [&](const Walk& at) {
@@ -85,6 +103,7 @@ IRK_FN void normalize_step(const Step& step, const Loop* pool, T* b, T* c, const
 
 template <class T>
 IRK_FN void scale_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {
+  if (each_alike(step, pool, team, [&](int64_t i) { c[i] = scaled(a[i], b[i]); })) return;
   Walk k(pool, step.k);
   const int64_t width = k.size();
   each_outer(step, pool, team, [&](const Walk& at) {

@@ -13,6 +13,7 @@ void each_run(const Loop* pool, Span rest, int64_t first, int64_t last, F&& f) {
     return;
   }
   const Loop& inner = pool[rest.first + rest.count - 1];
+  if (rest.count == 1) return f(first * inner.a, first * inner.b, first, last - first, inner.a, inner.b);
   for (int64_t i = first; i < last;) {
     const int64_t n = least(inner.extent - i % inner.extent, last - i);
     const Offsets at(pool, rest, i);
