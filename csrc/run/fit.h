@@ -70,7 +70,8 @@ class Fit {
   void evaluate(const Frame<T>& frame) const {
     for (int s = 0; s < program_.n_steps; ++s) {
       if (program_.steps[s].fence) team_.sync();
-      const bool waits = program_.steps[s].op == Op::loss;  // inside, for all members
+      const Op op = program_.steps[s].op;
+      const bool waits = op == Op::loss || op == Op::rows_value || op == Op::rows_pull;  // inside, for all members
       if (waits || !team_.stopped()) frame.run(program_.steps[s], team_);
     }
     team_.sync();
@@ -107,7 +108,7 @@ class Fit {
     const bool broken = notes_.broken;
     if (team_.rank == 0 && !broken) {
       set_pace(trial);
-      notes_.alone = team_.size > 1 && notes_.patience.ends(*team_.barrier);
+      if (team_.size > 1) notes_.alone = notes_.patience.ends(*team_.barrier);  // never unsaid: others may read it late
     }
     team_.sync();
     if (broken) {
