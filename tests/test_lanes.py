@@ -136,6 +136,30 @@ def test_trials_that_diverge_stop_by_themselves(kind: str, dtype: torch.dtype) -
     assert_tiers_agree("ij,jk,kl->il", observed, dtype=dtype, kind=kind, lr=1e35, steps=40)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "decayed, maximized"])
+def test_many_steps_that_nobody_looks_at(kind: str, dtype: torch.dtype) -> None:
+    """They are checked together, and taken again one by one where some trial has diverged among them."""
+    ends = []
+    for tier in ("lanes", "core"):
+        model = model_of("ij,jk,kl->il", 7, dtype)
+        optimizer = OPTIMIZERS[kind](model.parameters())
+        run = irk.fit(model, observed(model), optimizer, steps=600, lr=[0.01, 1e30, 0.02, 3e9, 0.6, 0.9, 1.5], tier=tier, progress=False)
+        ends.append({"stopped at": run.stopped_at, "reason": run.reason, **{str(p): f.detach() for p, f in enumerate(model.factors)}})
+    assert any(8 < step < 600 for step in ends[0]["stopped at"].tolist()), "no trial has diverged on the way"
+    assert_same(*ends)
+
+
+def test_a_bound_does_not_hide_gradients_that_are_not_finite() -> None:
+    """That of a overflows on the way, and cut at the bound moves nothing: its rate is 0."""
+    for tier in ("lanes", "core"):
+        a, b, c = (torch.nn.Parameter(torch.full((2,), value)) for value in (1e-30, 1e18, 1e20))
+        optimizer = torch.optim.SGD([{"params": [a], "lr": 0.0}, {"params": [b, c]}], lr=1e28)
+        target = torch.full((2,), 1e30)
+        run = irk.fit(Product("i,i,i->i", a, b, c), target, optimizer, steps=100, loss="l1", clip_value=1e30, tier=tier, progress=False)
+        assert (run.reason, run.stopped_at) == ("diverged", 12)
+
+
 def test_trials_that_have_converged_rest() -> None:
     """Some lanes are not taken up again by later calls."""
     stop = irk.Stop(loss=0.3, every=5)

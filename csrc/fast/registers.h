@@ -102,7 +102,7 @@ class RegisterFile {
     }
     std::vector<int32_t> lasting;
     for (size_t n = 0; n < reads.size(); ++n)
-      if (reads[n]) lasting.push_back(int32_t(n));
+      if (reads[n] > (made[n] ? 0 : 1)) lasting.push_back(int32_t(n));  // what is read once may as well lie in memory
     std::stable_sort(lasting.begin(), lasting.end(),
                      [&](int32_t x, int32_t y) { return reads[size_t(x)] > reads[size_t(y)]; });
     const size_t room = size_t(registers_ - kWorking);
@@ -210,10 +210,10 @@ class RegisterFile {
     return d;
   }
 
-  // a * b + c, over one of the three where it is needed no more, else over a copy of one.
+  // a * b + c, over one of the three where it is needed no more or made anew, else over a copy of one.
   int fma(const TapeOp& op, const Uses& uses) {
     if (!resident(op.a) && !resident(op.b)) fetch(op.a, uses.a, true);
-    if (dies(op.c)) {
+    if (dies(op.c) || (op.c == op.d && resident(op.c))) {
       Location a = place(op.a), b = place(op.b);
       if (a.memory) std::swap(a, b);
       out_.fma231(place(op.c).at, a.at, b);

@@ -60,6 +60,21 @@ class BlindSteps {
     }
     std::reverse(ops_.begin(), ops_.end());
     ops_.push_back({Arith::add, losses_, losses_, tape.loss, 0});
+    advance_moves();
+  }
+  // What moves does so once its own number is read no more: a gradient keeps its register for a short time.
+  void advance_moves() {
+    for (size_t i = 0; i < ops_.size(); ++i) {
+      const TapeOp op = ops_[i];
+      if (!std::binary_search(moving_.begin(), moving_.end(), op.d)) continue;
+      const auto meets = [&](const TapeOp& other) {
+        const auto reads = [](const TapeOp& x, int32_t d) { return x.a == d || x.b == d || x.c == d; };
+        return other.d == op.d || reads(other, op.d) || reads(op, other.d);
+      };
+      const auto from = std::make_reverse_iterator(ops_.begin() + int64_t(i));
+      const auto to = std::find_if(from, ops_.rend(), meets).base();
+      std::rotate(to, ops_.begin() + int64_t(i), ops_.begin() + int64_t(i) + 1);
+    }
   }
 
   const int32_t losses_;
