@@ -14,7 +14,6 @@ from irkernels._problem import Problem
 LONG = 1 << 28  # multiply-adds of a step of all trials: from a few hundredths of a second on
 
 
-
 @contextmanager
 def heard_within() -> Iterator[None]:
     """Inside, SIGINT ends a long step too. A handler of Python's must be in force, and it is called as ever."""

@@ -20,16 +20,27 @@ depth, trials = int(sys.argv[1]), int(sys.argv[2]) or None
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 torch.set_num_threads(1)
 N = 900
-target = torch.ones(N, N, dtype=torch.float64)
+gathered = depth == 0  # entries of a product too large to form
+if gathered:
+    order, rank, nnz = 60, 100, 40_000
+    modes = [chr(0x100 + mode) for mode in range(order)]
+    equation = ",".join(mode + "r" for mode in modes) + "->" + "".join(modes)
+    at = torch.randint(0, 2, (nnz, order), generator=torch.Generator().manual_seed(0))
+    data = irk.Observed(at, torch.ones(nnz, dtype=torch.float64), (2,) * order)
+else:
+    data = torch.ones(N, N, dtype=torch.float64)
 saved = Path(sys.argv[3])  # written just before the first step
 
 def start():
+    if gathered:
+        model = irk.nn.Product(equation, *torch.linspace(0.9, 1.1, order * 2 * rank, dtype=torch.float64).view(order, 2, rank))
+        return model, torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9)
     model = irk.nn.MatrixChain(N, N, depth, trials=trials, init_scale=0.1, seed=0, dtype=torch.float64)
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 def train(model, optimizer, steps, **options):
     record = ["loss", {"seen": lambda model: torch.zeros(trials or ())}]
-    return irk.fit(model, target, optimizer, steps=steps, record=record, record_every=1, progress=False, **options)
+    return irk.fit(model, data, optimizer, steps=steps, record=record, record_every=1, progress=False, **options)
 
 model, optimizer = start()
 first = model.factors[0].detach()[(0, 0) if trials else 0]
@@ -64,7 +75,9 @@ assert torch.equal(actual.steps, expected.steps)
 
 
 @pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
-@pytest.mark.parametrize("depth, trials", [(12, 0), (3, 2)], ids=["one trial", "between two trials"])
+@pytest.mark.parametrize(
+    "depth, trials", [(12, 0), (3, 2), (0, 0)], ids=["one trial", "between two trials", "gathered entries"]
+)
 def test_a_long_step_is_given_up_and_the_run_goes_on_from_before_it(depth: int, trials: int, tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(irk.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", CHILD, str(depth), str(trials), str(tmp_path / "run.pt")]

@@ -18,7 +18,7 @@ class GatheredStep {
   void value(const Team& team) const {
     team.sync();
     const int64_t members = std::min<int64_t>(team.size, g_.slots);
-    for (int64_t b = team.rank; team.rank < members && b < blocks_; b += members) {
+    for (int64_t b = team.rank; team.rank < members && b < blocks_ && !team.stopped(); b += members) {
       T* slot = slot_of(team.rank);
       run(b, slot, *g_.value[!whole(b)], nullptr);
       Walk dense(frame_.program.loops, g_.dense);
@@ -38,7 +38,7 @@ class GatheredStep {
     team.sync();
     for (int64_t first = 0; first < blocks_; first += side) {
       const int64_t last = std::min(blocks_, first + side);
-      if (first + team.rank < last && team.rank < side) {
+      if (first + team.rank < last && team.rank < side && !team.stopped()) {
         const int64_t b = first + team.rank;
         run(b, slot_of(team.rank), *g_.pull[!whole(b)], frame_.at(step_.a) + b * g_.block);
       }
