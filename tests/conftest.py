@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -29,3 +30,11 @@ def threads() -> Callable[[int], None]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and so would fit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -176,14 +176,6 @@ def test_another_kind_of_file_is_named(tmp_path):
         run_fit(chain(), 10, resume=tmp_path / "run.pt")
 
 
-@pytest.fixture
-def listening():
-    """A shell's background job ignores Ctrl-C, and so would fit."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_ctrl_c_saves_a_run_that_goes_on(tmp_path, listening):
     file, sent = tmp_path / "run.pt", []
 

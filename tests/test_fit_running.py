@@ -17,7 +17,7 @@ from irkernels.training.interrupt import answer_interrupts
 from irkernels.training.pace import Pace
 
 
-def test_ctrl_c_returns_what_was_reached():
+def test_ctrl_c_returns_what_was_reached(listening):
     model, data = chain(2), observed()
     optimizer = OPTIMIZERS["momentum"](model.parameters())
     handler = signal.getsignal(signal.SIGINT)
@@ -63,7 +63,7 @@ def test_chunks_are_as_long_as_a_tenth_of_a_second(seconds, longest):
     assert pace.chunk <= max(1, longest // 90)
 
 
-def test_the_second_ctrl_c_does_not_wait_and_foreign_handlers_stay():
+def test_the_second_ctrl_c_does_not_wait_and_foreign_handlers_stay(listening):
     with answer_interrupts() as interrupt:
         signal.raise_signal(signal.SIGINT)
         assert interrupt.requested
