@@ -21,7 +21,7 @@ def unbalancedness(structure: Structure, factors: list[Tensor]) -> Tensor:
     worst = factors[0].new_zeros(factors[0].shape[: factors[0].dim() - len(structure.terms[0])])
     for bond in bonds(structure):
         for difference in _differences(structure, factors, bond):
-            worst = torch.maximum(worst, difference.abs().flatten(worst.dim()).amax(-1))
+            worst = torch.maximum(worst, difference.abs().reshape(*worst.shape, -1).amax(-1))
     return worst
 
 
