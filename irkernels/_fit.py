@@ -117,9 +117,10 @@ def _lanes(
     problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, rest: tuple, threads: int
 ) -> bool:
     """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for it."""
-    kept = problem.kept
-    if "lanes" not in kept:
+    kept, watched = problem.kept, _written_out(problem.watching)
+    if kept.get("written out") != watched or "lanes" not in kept:
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
+        kept["written out"] = watched
         code = "machine code" if step.compiled else "interpreted"
         problem.served = f"lanes: {step.length} operations a step, {code}"
     size, limit = kept["lanes"].bytes(problem.trials, threads), problem.memory_limit
@@ -130,6 +131,12 @@ def _lanes(
         return False
     _native.lanes_fit(kept["lanes"], plan, operands, factors, torch.empty(size, dtype=torch.uint8), *rest)
     return True
+
+
+def _written_out(watching: Watching) -> tuple:
+    """What a step that is written out does for the records and the limits."""
+    records, limits = watching.records, watching.limits
+    return records and (records.plain(), records.entries), limits and (limits.below, limits.above)
 
 
 def _watched(watching: Watching, first: int, look_back: bool, sights: tuple | None) -> tuple:

@@ -13,7 +13,12 @@ import irkernels as irk
 from irkernels import _launch
 from irkernels.nn import Product
 from irkernels.optim import GroupRMSprop
+from irkernels._watching import Watching
 from irkernels.testing.fingerprint import bits
+from irkernels.training.engines import NativeSteps
+from irkernels.training.objective import Objective
+from irkernels.training.overrides import Overrides
+from irkernels.training.quantities import compile_records
 
 pytestmark = pytest.mark.skipif(not _launch.FITS_NATIVELY, reason="this kernel target has no native training")
 
@@ -166,22 +171,72 @@ def test_trials_that_have_converged_rest() -> None:
     assert_tiers_agree("ij,jk,kl->il", observed, trials=19, steps=60, stop=stop)
 
 
-@pytest.mark.parametrize("every", [1, 4])
-def test_what_is_noted_of_the_steps(every: int) -> None:
-    """Entries, the determinant and extremes, while a trial diverges, one has converged and one has neither."""
-    noted = ["loss", "determinant", irk.Running("min", irk.Entry(0, 1)), irk.Entry(1, 1)]
-    found = []
+NOTED = [
+    "loss",
+    "determinant",
+    irk.Entry(1, 1),
+    irk.Running("min", irk.Entry(0, 1)),
+    irk.Running("max", abs(irk.Determinant()) / (1 + irk.Loss()).sqrt() - irk.Entry(2, 0) ** 2, where=irk.Loss() >= 0.1),
+]
+
+
+def noted(tier: str, kind: str, every: int, trials: int | None, dtype: torch.dtype, order: int = 3, **settings) -> dict:
+    """Of a run in which a trial diverges, one converges and the others do neither, where there are so many."""
+    draw = torch.Generator().manual_seed(5)
+    start = torch.randn(2, 18, order, order, generator=draw, dtype=torch.float64).to(dtype) / 2
+    model = Product("ij,jk->ik", *(f[:trials] if trials else f[0] for f in start), trials=trials)
+    rates = [*[0.05] * 9, 1e20, 0.3, *[0.05] * 7] if trials else [0.05]
+    stop = irk.Stop(loss=0.05, every=3, patience=2)
+    run = irk.fit(
+        model, torch.eye(order, dtype=dtype), OPTIMIZERS[kind](model.parameters()), lr=rates[: trials or 1] if trials else rates[0],
+        record=NOTED, record_every=every, stop=stop, tier=tier, progress=False, **{"steps": 70, **settings},
+    )  # fmt: skip
+    assert run.tier.startswith(tier)
+    left = {f"factor {p}": factor.detach() for p, factor in enumerate(model.factors)}
+    return left | run.metrics | {"stopped at": torch.as_tensor(run.stopped_at), "reason": run.reason}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("trials", [None, 11])
+@pytest.mark.parametrize("kind, every", [("sgd", 1), ("sgd", 4), ("sgd", 60), ("adam", 4), ("momentum", 1)])
+def test_what_is_noted_of_the_steps(kind: str, every: int, trials: int | None, dtype: torch.dtype) -> None:
+    """Row by row, or by the steps themselves where rows are dense; limits and extremes by the steps in any case."""
+    runs = [noted(tier, kind, every, trials, dtype) for tier in ("lanes", "core")]
+    assert trials is None or kind != "sgd" or len(set(runs[0]["reason"])) == 3
+    assert_same(*runs)
+
+
+def test_notes_of_more_steps_than_are_taken_at_once() -> None:
+    """And a trial that diverges among them."""
+    for every in (1, 2, 7):
+        assert_same(*(noted(tier, "sgd", every, 11, torch.float64, 4, steps=1500) for tier in ("lanes", "core")))
+
+
+def test_entries_of_a_product_with_constants_and_frozen_factors() -> None:
+    """Slices of factors and of what does not move, by their places in memory."""
+    runs = []
     for tier in ("lanes", "core"):
-        draw = torch.Generator().manual_seed(5)
-        model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(11, 2, 2, generator=draw)) for _ in range(2)), trials=11)
-        optimizer = OPTIMIZERS["sgd"](model.parameters())
-        rates = [0.05] * 9 + [1e20, 0.3]
-        stop = irk.Stop(loss=0.02, every=3)
-        run = irk.fit(model, torch.eye(2), optimizer, steps=50, lr=rates, record=noted, record_every=every, stop=stop,
-                      tier=tier, progress=False)
-        assert len(set(run.reason)) == 3, run.reason
-        found.append(run.metrics | {"stopped at": run.stopped_at, "reason": run.reason})
-    assert_same(*found)
+        a, b = factors("ij,ij->ij", 3, torch.float64)
+        inputs = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3).t()
+        model = Product("ij,jx,jk->ikx", a, b.requires_grad_(False), constants={1: inputs}, trials=3)
+        optimizer = OPTIMIZERS["sgd"]([a])
+        watched = [irk.Entry(2, 1, 7), irk.Running("max", irk.Entry(0, 0, 3))]
+        run = irk.fit(model, dense(model), optimizer, steps=30, record=watched, record_every=1, tier=tier, progress=False)
+        runs.append(run.metrics | {"reason": run.reason})
+    assert_same(*runs)
+
+
+def test_other_records_are_written_out_anew() -> None:
+    """One engine, told to note nothing, then an entry, then another one."""
+    model = model_of("ij,jk,kl->il")
+    engine = NativeSteps(model, Objective(dense(model)), OPTIMIZERS["sgd"](model.parameters()), Overrides(), "lanes")
+    for entry in (None, (0, 0), (1, 1)):
+        start, active = model().detach(), torch.ones(5, dtype=torch.bool)
+        within = {} if entry is None else {"it": irk.Entry(*entry)}
+        watching = Watching(5, records=compile_records(within, model.shape, 5, 1, model.factors[0].detach()))
+        engine.advance(3, active, watching)
+        if entry is not None:
+            torch.testing.assert_close(watching.rows[0, :, 0], start[:, entry[0], entry[1]])
 
 
 def test_constants() -> None:

@@ -15,7 +15,7 @@ import torch
 import irkernels as irk
 from irkernels import _launch
 
-from test_lanes import EQUATIONS, OPTIMIZERS, bits, dense, model_of, observed, trained  # noqa: I001
+from test_lanes import EQUATIONS, OPTIMIZERS, bits, dense, model_of, noted, observed, trained  # noqa: I001
 
 HERE = Path(__file__).resolve().parent
 pytestmark = pytest.mark.skipif(not _launch.FITS_NATIVELY, reason="this kernel target has no native training")
@@ -35,6 +35,8 @@ def digests() -> dict[str, str]:
             for loss in ("half_sse", "l1", "huber"):
                 model = model_of("ij,jk,kl->il", trials, dtype)
                 found[f"{loss} {trials} {dtype}"] = trained("lanes", model, observed(model, weighted=True), steps=9, loss=loss, delta=0.3)
+            for every in (1, 4):
+                found[f"noted {every} {trials} {dtype}"] = noted("lanes", "sgd", every, trials, dtype)
             model = model_of("ij,jk,kl->il", trials, dtype)
             found[f"diverging {trials} {dtype}"] = trained("lanes", model, observed(model), steps=40, lr=1e30)
     return {name: digest(left) for name, left in found.items()}

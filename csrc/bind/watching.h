@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bind/buffers.h"
+#include "bind/pages.h"
 
 namespace irk {
 
@@ -41,6 +42,7 @@ class Watching {
       const auto p = item.cast<py::tuple>();
       probes_.push_back({p[0].cast<int32_t>(), Keep(p[1].cast<int>())});
     }
+    ask_for_large_pages(framework.read(r[7]));
     const auto sights = r[6].cast<py::tuple>();
     buffers_.reserve(sights.size());
     for (const auto& item : sights) {

@@ -17,8 +17,8 @@ namespace irk {
 
 class MachineCode {
  public:
-  // The operations up to n times on x [numbers, lanes]; how often they were done to the end.
-  using Function = int64_t (*)(void* x, int64_t n);
+  // The operations up to n times on x [numbers, lanes]; how often they were done to the end.  notes: [n, columns, lanes]
+  using Function = int64_t (*)(void* x, int64_t n, void* notes);
 
   // Whether this machine has any: its instructions, and leave to execute what was written.
   static bool possible() {
@@ -36,8 +36,6 @@ class MachineCode {
   template <class T>
   static MachineCode of(const TapeRange& range, int lanes) {
     if (!possible() || range.begin == range.end) return {};
-    for (const TapeOp* op = range.begin; op < range.end; ++op)
-      if (op->op == Arith::filled) return {};
 #if defined(IRK_AVX512)
     constexpr bool kEvex = true;
     constexpr int kRegisters = 32;
@@ -55,24 +53,30 @@ class MachineCode {
 #endif
 
   explicit operator bool() const { return bool(memory_); }
-  int64_t operator()(void* x, int64_t n) const { return reinterpret_cast<Function>(memory_.get())(x, n); }
+  int64_t size() const { return size_; }  // bytes, of whole pages
+  int64_t operator()(void* x, int64_t n, void* notes = nullptr) const {
+    return reinterpret_cast<Function>(memory_.get())(x, n, notes);
+  }
 
  private:
 #if defined(IRK_MACHINE_CODE)
   explicit MachineCode(const std::vector<uint8_t>& code) {
-    const size_t size = code.size();
+    constexpr size_t kPage = 4096;
+    const size_t size = (code.size() + kPage - 1) / kPage * kPage;
     void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return;
-    std::memcpy(memory, code.data(), size);
+    std::memcpy(memory, code.data(), code.size());
     if (mprotect(memory, size, PROT_READ | PROT_EXEC) != 0) {
       munmap(memory, size);
       return;
     }
     memory_ = std::shared_ptr<void>(memory, [size](void* p) { munmap(p, size); });
+    size_ = int64_t(size);
   }
 #endif
 
   std::shared_ptr<void> memory_;
+  int64_t size_ = 0;
 };
 
 }  // namespace irk

@@ -13,6 +13,7 @@ namespace irk {
 struct TapeRange {
   const TapeOp *begin, *end;
   const std::vector<char>& kept;  // [numbers] has to be in memory when the range is left
+  int32_t columns = 0;            // of notes, each time
 };
 
 class RegisterFile {
@@ -32,6 +33,7 @@ class RegisterFile {
       if (slots_[size_t(r)].pinned) out_.load(r, home(slots_[size_t(r)].number));
     const size_t skip = out_.begin_loop(), begin = out_.here();
     for (size_t i = 0; i < uses_.size(); ++i) run(range_.begin[i], uses_[i], stored_[i]);
+    if (range_.columns) out_.next_note(range_.columns * unit_);
     out_.end_loop(begin);
     out_.patch_to(skip, out_.here());
     for (const size_t jump : exits_) out_.patch_to(jump, out_.here());
@@ -54,23 +56,13 @@ class RegisterFile {
     bool dirty = false, pinned = false, locked = false;
   };
 
-  static int inputs(Arith op) {
-    switch (op) {
-      case Arith::fma: return 3;
-      case Arith::root:
-      case Arith::filled:
-      case Arith::leave: return 1;
-      default: return 2;
-    }
-  }
-
   void find_uses() {
     std::vector<int64_t> next(at_.size(), kNever);
     for (size_t i = uses_.size(); i-- > 0;) {
       const TapeOp& op = range_.begin[i];
       const int n = inputs(op.op);
       Uses& uses = uses_[i];
-      if (op.op != Arith::leave) uses.d = std::exchange(next[size_t(op.d)], kNever);
+      if (makes(op.op)) uses.d = std::exchange(next[size_t(op.d)], kNever);
       uses.a = next[size_t(op.a)];
       if (n > 1) uses.b = next[size_t(op.b)];
       if (n > 2) uses.c = next[size_t(op.c)];
@@ -86,7 +78,7 @@ class RegisterFile {
     for (size_t i = uses_.size(); i-- > 0;) {
       const TapeOp& op = range_.begin[i];
       if (op.op == Arith::leave) needed = range_.kept;
-      else stored_[i] = std::exchange(needed[size_t(op.d)], false);
+      else if (makes(op.op)) stored_[i] = std::exchange(needed[size_t(op.d)], false);
     }
   }
 
@@ -98,7 +90,7 @@ class RegisterFile {
       const int32_t in[] = {op->a, op->b, op->c};
       for (int k = 0; k < inputs(op->op); ++k)
         if (!made[size_t(in[k])]) ++reads[size_t(in[k])];  // of what it holds when a step begins
-      if (op->op != Arith::leave) made[size_t(op->d)] = true;
+      if (makes(op->op)) made[size_t(op->d)] = true;
     }
     std::vector<int32_t> lasting;
     for (size_t n = 0; n < reads.size(); ++n)
@@ -172,13 +164,14 @@ class RegisterFile {
   }
 
   void run(const TapeOp& op, const Uses& uses, bool stored) {
-    if (op.op == Arith::leave) {
+    if (!makes(op.op)) {
       fetch(op.a, uses.a, true);
-      exits_.push_back(out_.jump_if_nan(at_[size_t(op.a)]));
+      if (op.op == Arith::note) out_.note(op.c * unit_, at_[size_t(op.a)]);
+      else exits_.push_back(out_.jump_if_nan(at_[size_t(op.a)]));
       return unlock();
     }
     const int n = inputs(op.op);
-    const bool bits = op.op == Arith::both || op.op == Arith::either;
+    const bool bits = op.op == Arith::both || op.op == Arith::either || op.op == Arith::without;
     fetch(op.a, uses.a, op.op != Arith::fma && n > 1);
     if (n > 1) fetch(op.b, uses.b, bits);
     if (n > 2) fetch(op.c, uses.c);
@@ -204,6 +197,10 @@ class RegisterFile {
       case Arith::most: out_.most(d, a.at, b); break;
       case Arith::both: out_.both(d, a.at, b.at); break;
       case Arith::either: out_.either(d, a.at, b.at); break;
+      case Arith::without: out_.without(d, a.at, b.at); break;
+      case Arith::less: out_.compare(Encoder::kLess, d, a.at, b); break;
+      case Arith::at_most: out_.compare(Encoder::kAtMost, d, a.at, b); break;
+      case Arith::unlike: out_.compare(Encoder::kUnlike, d, a.at, b); break;
       case Arith::root: out_.root(d, a); break;
       default: break;
     }

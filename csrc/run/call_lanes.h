@@ -9,27 +9,6 @@ namespace irk {
 
 constexpr int64_t kCallBytes = 32768;  // numbers of one pack, on the stack
 
-// Elements of one trial that the steps reach in a buffer.
-inline int64_t span_of(const Program& program, int buffer) {
-  int64_t span = 0;
-  for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step) {
-    const auto reach = [&](const Ref& ref, int64_t Loop::*stride) {
-      if (ref.buffer != buffer) return;
-      int64_t last =
-          ref.offset + (step->row.extent - 1) * (step->row.*stride) + (step->lane.extent - 1) * (step->lane.*stride);
-      if (step->op == Op::fill) last = ref.offset + step->count - 1;
-      for (const Span& loops : {step->outer, step->k})
-        for (int i = loops.first; i < loops.first + loops.count; ++i)
-          last += (program.loops[i].extent - 1) * (program.loops[i].*stride);
-      span = std::max(span, last + 1);
-    };
-    reach(step->a, &Loop::a);
-    reach(step->b, &Loop::b);
-    reach(step->c, &Loop::c);
-  }
-  return span;
-}
-
 // A number of the tape and the element of a buffer that it is.
 struct Port {
   int32_t buffer;
@@ -37,27 +16,30 @@ struct Port {
   int32_t number;
 };
 
-class CallTrace : private StepTrace {
+class CallTrace {
  public:
-  CallTrace(const Program& program, const Call& call) : StepTrace(program, call), made_(buffers_.size()) {
+  CallTrace(const Program& program, const Call& call)
+      : recording_(program.dtype == Dtype::f64),
+        steps_(program, call),
+        made_(size_t(kOperands + 2 * program.n_operands)) {
     for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step)
       made_[size_t(step->c.buffer)] = true;
-    for (int b = 0; b < int(buffers_.size()); ++b) {
+    for (int b = 0; b < int(made_.size()); ++b) {
       if (b == kScratch || b == kOne) continue;
       const int64_t span = span_of(program, b);
-      buffers_[size_t(b)].assign(size_t(span), Traced::of(kUntouched));
+      steps_.buffer(b).assign(size_t(span), Traced::of(kUntouched));
       for (int64_t i = 0; i < span && !made_[size_t(b)]; ++i)
-        buffers_[size_t(b)][size_t(i)] = Traced::of(recording_.leaf(LeafKind::operand, b, i));
+        steps_.buffer(b)[size_t(i)] = Traced::of(recording_.leaf(LeafKind::operand, b, i));
     }
-    run();
+    steps_.run();
   }
 
   Tape tape(std::vector<Port>& results) {
     TapeRoots roots;
     roots.training = false;
-    for (int b = 0; b < int(buffers_.size()); ++b)
-      for (int64_t i = 0; made_[size_t(b)] && b != kScratch && i < int64_t(buffers_[size_t(b)].size()); ++i) {
-        const int32_t id = buffers_[size_t(b)][size_t(i)].id;
+    for (int b = 0; b < int(made_.size()); ++b)
+      for (int64_t i = 0; made_[size_t(b)] && b != kScratch && i < int64_t(steps_.buffer(b).size()); ++i) {
+        const int32_t id = steps_.buffer(b)[size_t(i)].id;
         if (id == kUntouched) continue;
         roots.gradients.push_back(id);
         results.push_back({b, i, 0});
@@ -70,6 +52,8 @@ class CallTrace : private StepTrace {
  private:
   static constexpr int32_t kUntouched = -1;
 
+  Recording recording_;
+  StepTrace steps_;
   std::vector<char> made_;  // [buffers] written by some step
 };
 

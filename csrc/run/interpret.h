@@ -14,12 +14,16 @@ struct Bits {
   using Scalar = std::conditional_t<sizeof(V) == 4, uint32_t, uint64_t>;
   static V both(V a, V b) { return with(a, b, [](Scalar x, Scalar y) { return x & y; }); }
   static V either(V a, V b) { return with(a, b, [](Scalar x, Scalar y) { return x | y; }); }
-  static V filled(V a) { return from(a != 0 ? ~Scalar(0) : Scalar(0)); }
+  static V without(V a, V b) { return with(a, b, [](Scalar x, Scalar y) { return ~x & y; }); }
+  static V less(V a, V b) { return filled(a < b); }
+  static V at_most(V a, V b) { return filled(a <= b); }
+  static V unlike(V a, V b) { return filled(a != b); }
   static V least(V a, V b) { return a < b ? a : b; }
   static V most(V a, V b) { return a > b ? a : b; }
   static bool some_nan(V a) { return a != a; }
 
  private:
+  static V filled(bool yes) { return from(yes ? ~Scalar(0) : Scalar(0)); }
   template <class F>
   static V with(V a, V b, F f) {
     Scalar x, y;
@@ -41,7 +45,10 @@ struct Bits<Pack<T>> {
   using Numbers = typename V::Vector;
   static V both(V a, V b) { return {(Numbers)((Vector)a.v & (Vector)b.v)}; }
   static V either(V a, V b) { return {(Numbers)((Vector)a.v | (Vector)b.v)}; }
-  static V filled(V a) { return {(Numbers)(a.v != Numbers{})}; }
+  static V without(V a, V b) { return {(Numbers)(~(Vector)a.v & (Vector)b.v)}; }
+  static V less(V a, V b) { return {(Numbers)(a.v < b.v)}; }
+  static V at_most(V a, V b) { return {(Numbers)(a.v <= b.v)}; }
+  static V unlike(V a, V b) { return {(Numbers)(a.v != b.v)}; }
   static V least(V a, V b) { return {a.v < b.v ? a.v : b.v}; }
   static V most(V a, V b) { return {a.v > b.v ? a.v : b.v}; }
   static bool some_nan(V a) {
@@ -52,9 +59,9 @@ struct Bits<Pack<T>> {
   }
 };
 
-// Whether all of the operations were done: false where one said to leave.
+// Whether all of the operations were done: false where one said to leave.  notes: [columns] of this step
 template <class V>
-bool interpret(const TapeOp* op, const TapeOp* end, V* x) {
+bool interpret(const TapeOp* op, const TapeOp* end, V* x, V* notes = nullptr) {
   using B = Bits<V>;
   for (; op < end; ++op) {
     const V a = x[op->a], b = x[op->b];
@@ -70,10 +77,14 @@ bool interpret(const TapeOp* op, const TapeOp* end, V* x) {
       case Arith::most: d = B::most(a, b); break;
       case Arith::both: d = B::both(a, b); break;
       case Arith::either: d = B::either(a, b); break;
-      case Arith::filled: d = B::filled(a); break;
+      case Arith::without: d = B::without(a, b); break;
+      case Arith::less: d = B::less(a, b); break;
+      case Arith::at_most: d = B::at_most(a, b); break;
+      case Arith::unlike: d = B::unlike(a, b); break;
       case Arith::leave:
         if (B::some_nan(a)) return false;
         break;
+      case Arith::note: notes[op->c] = a; break;
     }
   }
   return true;

@@ -3,6 +3,7 @@
 // masked.
 #pragma once
 #include "run/buffers.h"
+#include "run/lane_notes.h"
 #include "run/lane_paces.h"
 #include "run/traced_step.h"
 #include "run/watch.h"
@@ -41,11 +42,9 @@ class Lanes {
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last && some_live();) {
       const int64_t free = step_.steady && step > fit_.first ? steps_unseen(step, last) : 0;
-      const int64_t made = free ? step_.steps(packs(), free) : 0;
-      count(made);
+      const int64_t made = free ? repeat(step, free) : 0;
       step += made;
-      if (step < last && made == free) step += one(step);
-      else if (step < last) drop(step);
+      if (step < last && (!free || made < free)) step += one(step);
     }
     if (fit_.look_back && some_live()) {
       step_.gradients(packs());
@@ -72,7 +71,13 @@ class Lanes {
       case LeafKind::magnitude: return number_of(~kSign);
       case LeafKind::sign: return number_of(kSign);
       case LeafKind::factor:
-      case LeafKind::moment: return *element(leaf, trial);
+      case LeafKind::moment:
+      case LeafKind::extreme: return *element(leaf, trial);
+      case LeafKind::watched: {
+        const Sight& sight = fit_.records->sights[leaf.which / kMaxBuffers];
+        const int32_t buffer = leaf.which % kMaxBuffers;
+        return static_cast<const T*>(sight.buffers[buffer])[trial_offset(sight.program, buffer, trial) + leaf.index];
+      }
       case LeafKind::constant:
         return static_cast<const T*>(
             fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
@@ -90,6 +95,7 @@ class Lanes {
     return x;
   }
   T* element(const Leaf& leaf, int64_t trial) const {
+    if (leaf.kind == LeafKind::extreme) return static_cast<T*>(fit_.records->now) + leaf.which * trials_ + trial;
     const bool factor = leaf.kind == LeafKind::factor;
     const Factor& of = fit_.factors[factor ? leaf.which : leaf.which / kMoments];
     return static_cast<T*>(factor ? of.data : of.moments[leaf.which % kMoments]) + trial * of.elements + leaf.index;
@@ -108,34 +114,41 @@ class Lanes {
     return 1;
   }
 
-  // Whether something is noted or checked at a step, and how many steps from here on nothing is.
-  bool seen(int64_t step) const {
-    return (fit_.records && (fit_.records->n_each_step || step % fit_.records->every == 0)) ||
-           (fit_.limits && step % fit_.limits->every == 0);
-  }
+  // Whether a step is a row of records or checked, and how many steps from here on no row ends; those that a limit
+  // ends do so by themselves.
+  bool due(int64_t step) const { return fit_.records && step % fit_.records->every == 0; }
+  bool seen(int64_t step) const { return due(step) || (fit_.limits && step % fit_.limits->every == 0); }
   int64_t steps_unseen(int64_t step, int64_t last) const {
-    if (fit_.records && fit_.records->n_each_step) return 0;
-    const auto before = [&](int64_t every) { return (step + every - 1) / every * every - step; };
-    int64_t n = last - step;
-    if (fit_.records) n = std::min(n, before(fit_.records->every));
-    if (fit_.limits) n = std::min(n, before(fit_.limits->every));
-    return n;
+    if (!fit_.records) return last - step;
+    if (step_.columns()) return std::min(last - step, step_.at_once());
+    const int64_t every = fit_.records->every;
+    return std::min(last, (step + every - 1) / every * every) - step;
   }
   void look(int64_t step) {
+    const bool row = due(step) || (fit_.records && step == fit_.first + fit_.steps);
     for (int lane = 0; lane < W; ++lane) {
       if (!live_[lane]) continue;
-      store(lane);
-      if (!watches_[size_t(lane)].look(step)) retire(lane);
+      static_cast<T*>(fit_.call.target->loss)[trial_[lane]] = at(tape_.loss, lane);
+      for (size_t p = 0; row && p < tape_.noted.size(); ++p)
+        static_cast<T*>(fit_.records->now)[int64_t(p) * trials_ + trial_[lane]] = at(tape_.noted[p], lane);
+      if (row) watches_[size_t(lane)].row_of_now(step);
+      if (const Verdict verdict = watches_[size_t(lane)].judged(step); verdict != Verdict::none) stop(lane, step, verdict);
     }
     refill();
   }
 
-  void count(int64_t made) {
+  // Up to n steps that nobody looks at; how many were made.
+  int64_t repeat(int64_t step, int64_t n) {
+    V* notes = reinterpret_cast<V*>(reinterpret_cast<char*>(x_) + step_.numbers_bytes());
+    const int64_t made = step_.steps(packs(), n, notes);
+    if (step_.columns()) write_notes<T>(fit_, notes, step, made, trial_, live_, trials_);
     for (int lane = 0; lane < W; ++lane) {
       if (!live_[lane]) continue;
+      if (made) watches_[size_t(lane)].within_limits(step, made);
       fit_.done[trial_[lane]] += made;
       for (int32_t g = 0; g < fit_.rule.groups; ++g) fit_.rule.step[g * trials_ + trial_[lane]] += made;
     }
+    return made;
   }
 
   bool some_live() const { return std::find(live_, live_ + W, true) != live_ + W; }
@@ -144,9 +157,7 @@ class Lanes {
   void drop(int64_t step) {
     for (int lane = 0; lane < W; ++lane) {
       if (!live_[lane] || at(tape_.check, lane) == 0) continue;
-      store(lane);
-      watches_[size_t(lane)].leave(step, Verdict::diverged);
-      retire(lane);
+      stop(lane, step, Verdict::diverged);
     }
     refill();
   }
@@ -154,7 +165,9 @@ class Lanes {
     store(lane);
     watches_[size_t(lane)].done();
   }
-  void retire(int lane) {
+  void stop(int lane, int64_t step, Verdict verdict) {
+    store(lane);
+    watches_[size_t(lane)].leave(step, verdict);
     live_[lane] = false;
     empty_ = true;
   }
@@ -171,7 +184,7 @@ class Lanes {
     const int64_t trial = trial_[lane];
     for (size_t i = 0; i < tape_.leaves.size(); ++i) {
       const Leaf& leaf = tape_.leaves[i];
-      if (leaf.kind == LeafKind::factor || leaf.kind == LeafKind::moment) *element(leaf, trial) = at(int32_t(i), lane);
+      if (moves(leaf.kind)) *element(leaf, trial) = at(int32_t(i), lane);
     }
     static_cast<T*>(fit_.call.target->loss)[trial] = at(tape_.loss, lane);
   }

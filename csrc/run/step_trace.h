@@ -10,27 +10,46 @@
 
 namespace irk {
 
+// Elements of one trial that dense steps reach in a buffer.
+inline int64_t span_of(const Program& program, int buffer) {
+  int64_t span = 0;
+  for (const Step* step = program.steps; step < program.steps + program.n_steps; ++step) {
+    const auto reach = [&](const Ref& ref, int64_t Loop::*stride) {
+      if (ref.buffer != buffer) return;
+      int64_t last =
+          ref.offset + (step->row.extent - 1) * (step->row.*stride) + (step->lane.extent - 1) * (step->lane.*stride);
+      if (step->op == Op::fill) last = ref.offset + step->count - 1;
+      for (const Span& loops : {step->outer, step->k})
+        for (int i = loops.first; i < loops.first + loops.count; ++i)
+          last += (program.loops[i].extent - 1) * (program.loops[i].*stride);
+      span = std::max(span, last + 1);
+    };
+    reach(step->a, &Loop::a);
+    reach(step->b, &Loop::b);
+    reach(step->c, &Loop::c);
+  }
+  return span;
+}
+
 class StepTrace {
- protected:
+ public:
+  // On the recording under way.
   StepTrace(const Program& program, const Call& call)
-      : program_(program),
-        call_(call),
-        recording_(program.dtype == Dtype::f64),
-        buffers_(size_t(kOperands + 2 * program.n_operands)) {
-    recording = &recording_;
+      : program_(program), call_(call), buffers_(size_t(kOperands + 2 * program.n_operands)) {
     scratch().resize(size_t(program.scratch));
     buffers_[kOne].assign(1, Traced(1));
   }
-  ~StepTrace() { recording = nullptr; }
-  StepTrace(const StepTrace&) = delete;
 
+  std::vector<Traced>& buffer(int b) { return buffers_[size_t(b)]; }
   std::vector<Traced>& scratch() { return buffers_[kScratch]; }
-  Traced* at(Ref ref) { return buffers_[size_t(ref.buffer)].data() + ref.offset; }
+  Traced loss() const { return loss_; }
   void run() {
     for (const Step* step = program_.steps; step < program_.steps + program_.n_steps; ++step) run(*step);
   }
 
  private:
+  Traced* at(Ref ref) { return buffers_[size_t(ref.buffer)].data() + ref.offset; }
+
   void run(const Step& step) {
     const Team alone;
     const Loop* pool = program_.loops;
@@ -63,8 +82,8 @@ class StepTrace {
   void loss(const Step& step) {
     std::vector<Traced> values, weights;
     for (int64_t i = 0; i < step.count; ++i) {
-      values.push_back(Traced::of(recording_.leaf(LeafKind::value, 0, i)));
-      if (call_.target->weights) weights.push_back(Traced::of(recording_.leaf(LeafKind::weight, 0, i)));
+      values.push_back(Traced::of(recording->leaf(LeafKind::value, 0, i)));
+      if (call_.target->weights) weights.push_back(Traced::of(recording->leaf(LeafKind::weight, 0, i)));
     }
     Target target = *call_.target;
     target.values = values.data();
@@ -75,10 +94,8 @@ class StepTrace {
     loss_divide<Traced>(step, at(step.c), at(step.b), target, 0, Team());
   }
 
- protected:
   const Program& program_;
-  const Call& call_;
-  Recording recording_;
+  const Call call_;
   std::vector<std::vector<Traced>> buffers_;
   Traced loss_;
 };

@@ -5,6 +5,7 @@
 
 #include "plan/fit_program.h"
 #include "run/step_trace.h"
+#include "steps/record.h"
 #include "steps/update.h"
 
 namespace irk {
@@ -16,28 +17,25 @@ struct TraceRequest {
   const int64_t* spans;  // [buffers] elements of one trial
 };
 
-class Trace : private StepTrace {
+class Trace {
  public:
-  explicit Trace(const TraceRequest& request) : StepTrace(request.program, request.fit.call), fit_(request.fit) {
-    for (int o = 0; o < program_.n_operands; ++o) seat_operand(kOperands + o, request.spans[kOperands + o]);
-    run();
+  explicit Trace(const TraceRequest& request)
+      : program_(request.program),
+        fit_(request.fit),
+        recording_(program_.dtype == Dtype::f64),
+        steps_(program_, fit_.call) {
+    for (int b = kOperands; b < kOperands + program_.n_operands; ++b)
+      seat(steps_, b, request.spans[b], fit_.call.buffers, LeafKind::constant, b);
+    steps_.run();
     for (const Tie* tie = fit_.ties; tie < fit_.ties + fit_.n_ties; ++tie)
       for (int64_t i = 0; i < tie->elements; ++i) scratch()[size_t(tie->to + i)] += scratch()[size_t(tie->from + i)];
   }
   Tape tape() {
     TapeRoots roots;
-    roots.loss = loss_.id;
-    const Traced zero(0);
-    std::array<Traced, kChecks> checks{};  // as many sums as a machine keeps going at once
-    checks[0] = fma(loss_, zero, zero);
-    int64_t n = 0;
-    each_element([&](int f, int64_t i) {
-      Traced& check = checks[size_t(++n % kChecks)];
-      check = fma(gradient(f, i), zero, check);
-    });
-    for (int half = kChecks / 2; half; half /= 2)
-      for (int i = 0; i < half; ++i) checks[size_t(i)] = checks[size_t(i)] + checks[size_t(i + half)];
-    roots.check = checks[0].id;
+    const Traced loss = steps_.loss(), check = checked(loss);
+    const Traced alarm = fit_.limits ? beyond(*fit_.limits, loss) : Traced();
+    roots.loss = loss.id, roots.check = check.id, roots.alarm = alarm.id, roots.exit = (check | alarm).id;
+    if (fit_.records) note_step(*fit_.records, loss, roots);
     if (wants_norm(fit_.rule)) each_element([&](int f, int64_t i) { roots.gradients.push_back(gradient(f, i).id); });
     std::vector<Coefficients<Traced>> c;
     for (int32_t group = 0; group < fit_.rule.groups; ++group) c.push_back(traced_coefficients(group));
@@ -48,6 +46,7 @@ class Trace : private StepTrace {
  private:
   static constexpr int kChecks = 8;
 
+  std::vector<Traced>& scratch() { return steps_.scratch(); }
   Traced gradient(int f, int64_t i) { return scratch()[size_t(fit_.factors[f].gradient_offset + i)]; }
 
   template <class F>
@@ -56,14 +55,70 @@ class Trace : private StepTrace {
       for (int64_t i = 0; i < fit_.factors[factor].elements; ++i) f(factor, i);
   }
 
-  void seat_operand(int buffer, int64_t span) {
-    const void* data = fit_.call.buffers[buffer];
-    int factor = 0;
-    while (factor < fit_.n_factors && fit_.factors[factor].data != data) ++factor;
-    const bool constant = factor == fit_.n_factors;
+  // An operand's numbers: elements of a factor, or of a part of one; else those of the first trial are `which` of `kind`.
+  void seat(StepTrace& steps, int buffer, int64_t span, void* const* buffers, LeafKind kind, int32_t which) {
+    const int64_t element = recording_.wide() ? 8 : 4;
+    const auto* data = static_cast<const char*>(buffers[buffer]);
+    int64_t first = 0;
+    for (int f = 0; f < fit_.n_factors; ++f) {
+      const int64_t from = data - static_cast<const char*>(fit_.factors[f].data);
+      if (from < 0 || from >= fit_.factors[f].elements * element) continue;
+      kind = LeafKind::factor, which = f, first = from / element;
+    }
     for (int64_t i = 0; i < span; ++i)
-      buffers_[size_t(buffer)].push_back(
-          Traced::of(recording_.leaf(constant ? LeafKind::constant : LeafKind::factor, constant ? buffer : factor, i)));
+      steps.buffer(buffer).push_back(Traced::of(recording_.leaf(kind, which, first + i)));
+  }
+
+  // 0, or not a number where the loss or a gradient is not finite.
+  Traced checked(Traced loss) {
+    const Traced zero(0);
+    std::array<Traced, kChecks> checks{};  // as many sums as a machine keeps going at once
+    checks[0] = fma(loss, zero, zero);
+    int64_t n = 0;
+    each_element([&](int f, int64_t i) {
+      Traced& check = checks[size_t(++n % kChecks)];
+      check = fma(gradient(f, i), zero, check);
+    });
+    for (int half = kChecks / 2; half; half /= 2)
+      for (int i = 0; i < half; ++i) checks[size_t(i)] = checks[size_t(i)] + checks[size_t(i + half)];
+    return checks[0];
+  }
+  static Traced beyond(const Limits& limits, Traced loss) {
+    return less(loss, Traced(limits.below)) | less(Traced(limits.above), loss);
+  }
+
+  // The probes of one step, and what becomes of their extremes.
+  void note_step(const Records& records, Traced loss, TapeRoots& roots) {
+    const std::vector<Traced> seen = watched(records);
+    std::vector<Traced> square(seen.begin(), seen.begin() + records.order * records.order);
+    const Traced det = records.order ? determinant(square.data(), records.order) : Traced();
+    Traced value[kNumbers];
+    count(records.numbers, records.n_numbers, State<Traced>{loss, seen.data(), det}, value);
+    for (int32_t p = 0; p < records.n_probes; ++p) {
+      Traced x = value[records.probes[p].number];
+      if (const Keep keep = records.probes[p].keep; keep != Keep::value) {
+        const int32_t so_far = recording_.leaf(LeafKind::extreme, p, 0);
+        x = extreme(keep, Traced::of(so_far), x);
+        roots.extremes.push_back({so_far, x.id});
+      }
+      roots.noted.push_back(x.id);
+    }
+  }
+  // The watched entries of W at the factors as they stand.
+  std::vector<Traced> watched(const Records& records) {
+    std::vector<Traced> seen;
+    for (int32_t v = 0; v < records.n_sights; ++v) {
+      const Sight& sight = records.sights[v];
+      StepTrace steps(sight.program, Call{});
+      for (int b = kOperands; b < kOperands + sight.program.n_operands; ++b)
+        seat(steps, b, span_of(sight.program, b), sight.buffers, LeafKind::watched, v * kMaxBuffers + b);
+      std::vector<Traced>& output = steps.buffer(kOutput);
+      output.resize(size_t(span_of(sight.program, kOutput)));
+      steps.run();
+      seen.resize(size_t(sight.offset));
+      seen.insert(seen.end(), output.begin(), output.end());
+    }
+    return seen;
   }
 
   // A coefficient that is 0, 1 or without bound in every trial and step is written into the tape.
@@ -117,7 +172,10 @@ class Trace : private StepTrace {
   }
   int32_t moment_leaf(int f, int m, int64_t i) { return recording_.leaf(LeafKind::moment, f * kMoments + m, i); }
 
+  const Program& program_;
   const FitCall& fit_;
+  Recording recording_;
+  StepTrace steps_;
 };
 
 }  // namespace irk

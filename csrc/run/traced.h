@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -12,6 +13,9 @@
 #include "plan/tape.h"
 
 namespace irk {
+
+class Recording;
+inline thread_local Recording* recording = nullptr;  // the one under way
 
 class Recording {
  public:
@@ -24,19 +28,25 @@ class Recording {
     int32_t place;       // of a leaf
   };
 
-  explicit Recording(bool wide) : wide_(wide) { literal(0); }  // node 0 is +0
+  explicit Recording(bool wide) : wide_(wide) {
+    recording = this;
+    literal(0);  // node 0: no bits at all
+  }
+  ~Recording() { recording = nullptr; }
+  Recording(const Recording&) = delete;
 
   bool wide() const { return wide_; }
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Leaf>& leaves() const { return leaves_; }
 
   int32_t leaf(LeafKind kind, int32_t which, int64_t index, double value = 0) {
-    const auto key = std::make_tuple(kind, which, index, value, std::signbit(value));
+    int64_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));  // 0 and -0 differ, a NaN is itself
+    const auto key = std::make_tuple(kind, which, index, bits);
     const auto [found, fresh] = leaf_at_.try_emplace(key, int32_t(nodes_.size()));
     if (!fresh) return found->second;
     const bool plus = kind == LeafKind::literal && !std::signbit(value);
-    const bool fixed = kind != LeafKind::operand && kind != LeafKind::factor && kind != LeafKind::moment &&
-                       kind != LeafKind::coefficient;
+    const bool fixed = kind != LeafKind::operand && kind != LeafKind::coefficient && !moves(kind);
     nodes_.push_back({true, Arith::add, 0, 0, 0, fixed, plus, int32_t(leaves_.size())});
     leaves_.push_back({kind, which, index, value});
     return found->second;
@@ -73,9 +83,12 @@ class Recording {
   int32_t root(int32_t a) { return make(Arith::root, a, 0); }
   int32_t least(int32_t a, int32_t b) { return is(a, kInfinity) ? b : make(Arith::least, a, b); }
   int32_t most(int32_t a, int32_t b) { return is(a, -kInfinity) ? b : make(Arith::most, a, b); }
-  int32_t both(int32_t a, int32_t b) { return make(Arith::both, a, b); }
-  int32_t either(int32_t a, int32_t b) { return make(Arith::either, a, b); }
-  int32_t filled(int32_t a) { return make(Arith::filled, a, 0); }
+  int32_t both(int32_t a, int32_t b) { return a && b ? make(Arith::both, a, b) : 0; }
+  int32_t either(int32_t a, int32_t b) { return !a ? b : !b ? a : make(Arith::either, a, b); }
+  int32_t without(int32_t a, int32_t b) { return a ? make(Arith::without, a, b) : b; }
+  int32_t less(int32_t a, int32_t b) { return is(a, kInfinity) || is(b, -kInfinity) ? 0 : make(Arith::less, a, b); }
+  int32_t at_most(int32_t a, int32_t b) { return make(Arith::at_most, a, b); }
+  int32_t unlike(int32_t a, int32_t b) { return make(Arith::unlike, a, b); }
 
   bool is_literal(int32_t a) const {
     return nodes_[size_t(a)].leaf && leaves_[size_t(nodes_[size_t(a)].place)].kind == LeafKind::literal;
@@ -115,11 +128,9 @@ class Recording {
   const bool wide_;
   std::vector<Node> nodes_;
   std::vector<Leaf> leaves_;
-  std::map<std::tuple<LeafKind, int32_t, int64_t, double, bool>, int32_t> leaf_at_;
+  std::map<std::tuple<LeafKind, int32_t, int64_t, int64_t>, int32_t> leaf_at_;
   std::map<std::array<int32_t, 4>, int32_t> op_at_;
 };
-
-inline thread_local Recording* recording = nullptr;  // the one under way
 
 struct Traced {
   int32_t id = 0;
@@ -158,9 +169,20 @@ inline Traced sign_of(Traced r) {  // the magnitude, made larger than 1 unless i
 }
 inline Traced counted(Traced weight, Traced term) {
   if (recording->is_literal(weight.id)) return recording->literal_of(weight.id) == 0 ? Traced() : term;
-  return Traced::of(recording->both(recording->filled(weight.id), term.id));
+  return Traced::of(recording->both(recording->unlike(weight.id, 0), term.id));
 }
 inline Traced some(Traced weights) { return weights + (Traced(1) - counted(weights, Traced(1))); }
+
+// What steps/record.h asks, by way of steps/numbers.h; an answer is all bits or none.
+inline Traced less(Traced a, Traced b) { return Traced::of(recording->less(a.id, b.id)); }
+inline Traced less_equal(Traced a, Traced b) { return Traced::of(recording->at_most(a.id, b.id)); }
+inline Traced unlike(Traced a, Traced b) { return Traced::of(recording->unlike(a.id, b.id)); }
+inline Traced operator|(Traced a, Traced b) { return Traced::of(recording->either(a.id, b.id)); }
+inline Traced choose(Traced which, Traced a, Traced b) {
+  return Traced::of(recording->both(which.id, a.id)) | Traced::of(recording->without(which.id, b.id));
+}
+inline Traced magnitude(Traced a) { return choose(less(a, Traced(0)), Traced(-1) * a, a); }
+inline Traced root(Traced a) { return sqrt(a); }
 
 template <>
 struct Pack<Traced> {

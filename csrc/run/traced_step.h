@@ -3,44 +3,60 @@
 #include <optional>
 
 #include "fast/machine_code.h"
-#include "plan/fit_program.h"
 #include "run/blind_steps.h"
 
 namespace irk {
 
 class TracedStep {
  public:
-  TracedStep(Tape tape, const FitCall& fit, bool wide, bool single)
-      : tape(std::move(tape)), wide(wide), single(single), steady(fit.rule.kind == RuleKind::sgd && !fit.rule.clip) {
-    if (BlindSteps::possible(fit.rule)) blind_.emplace(this->tape);
-    const TapeOp *begin = this->tape.step.data(), *end = begin + this->tape.step.size();
+  TracedStep(Tape made, const FitCall& fit, bool wide, bool single)
+      : tape(std::move(made)),
+        wide(wide),
+        single(single),
+        steady(fit.rule.kind == RuleKind::sgd && !fit.rule.clip),
+        repeated_(tape, fit.records) {
+    if (BlindSteps::possible(fit.rule)) blind_.emplace(tape, repeated_);
+    const TapeOp *begin = tape.step.data(), *end = begin + tape.step.size();
     leave = std::find_if(begin, end, [](const TapeOp& op) { return op.op == Arith::leave; }) + 1;
-    const std::vector<char>& kept = this->tape.kept;
-    whole_ = code({begin, end, kept});
-    gradients_ = code({begin, leave, kept});
-    update_ = code({leave, end, kept});
+    const std::vector<TapeOp>& ops = repeated_.ops;
+    whole_ = code({ops.data(), ops.data() + ops.size(), repeated_.kept, repeated_.columns});
+    gradients_ = code({begin, leave, tape.kept});
+    update_ = code({leave, end, tape.kept});
     if (blind_) unchecked_ = code(blind_->range());
   }
 
   int64_t element() const { return wide ? 8 : 4; }
   int64_t lanes() const { return single ? 1 : IRK_VECTOR_BYTES / element(); }
-  int64_t bytes() const { return ((blind_ ? blind_->numbers() : tape.numbers) * lanes() * element() + 63) / 64 * 64; }
+  // Numbers of a pack, then the notes of so many steps.
+  int64_t numbers_bytes() const {
+    return ((blind_ ? blind_->numbers() : tape.numbers) * lanes() * element() + 63) / 64 * 64;
+  }
+  int64_t bytes() const { return numbers_bytes() + columns() * lanes() * element() * at_once(); }
+  int64_t code_bytes() const { return whole_.size() + gradients_.size() + update_.size() + unchecked_.size(); }
 
   bool compiled() const { return bool(whole_); }
+  int32_t columns() const { return repeated_.columns; }
+  // The most steps whose notes there is room for; without notes, any number.
+  int64_t at_once() const {
+    const int64_t row = columns() * lanes() * element();
+    return row ? std::clamp(kNotes / row, BlindSteps::kFewest, BlindSteps::kAtOnce) : BlindSteps::kAtOnce;
+  }
 
-  // Whole steps of equal coefficients: how many of n were made before some lane's numbers were not finite.
+  // Whole steps of equal coefficients: how many of n were made before some lane's numbers were not finite, or its loss
+  // beyond a limit.  notes: [n, columns]
   template <class V>
-  int64_t steps(V* x, int64_t n) const {
+  int64_t steps(V* x, int64_t n, V* notes) const {
     for (int64_t made = 0; made < n;) {
       const int64_t some = std::min(n - made, BlindSteps::kAtOnce);
       const bool worth = blind_ && some >= BlindSteps::kFewest;
-      const int64_t done = worth && blind_->run(x, some, unchecked_) ? some : checked_steps(x, some);
+      const int64_t done = worth && blind_->run(x, some, unchecked_, notes) ? some : checked_steps(x, some, notes);
       made += done;
+      notes += done * columns();
       if (done < some) return made;
     }
     return n;
   }
-  // Loss and gradients of one step; false where a lane's are not finite.
+  // Loss, gradients and what is noted of one step; false where a lane would leave.
   template <class V>
   bool gradients(V* x) const { return gradients_ ? gradients_(x, 1) == 1 : interpret(tape.step.data(), leave, x); }
   template <class V>
@@ -54,11 +70,14 @@ class TracedStep {
   const bool steady;  // coefficients change with the first step at most
 
  private:
+  static constexpr int64_t kNotes = 32768;  // bytes that stay near
+
   template <class V>
-  int64_t checked_steps(V* x, int64_t n) const {
-    if (whole_) return whole_(x, n);
+  int64_t checked_steps(V* x, int64_t n, V* notes) const {
+    if (whole_) return whole_(x, n, notes);
+    const std::vector<TapeOp>& ops = repeated_.ops;
     for (int64_t made = 0; made < n; ++made)
-      if (!interpret(tape.step.data(), tape.step.data() + tape.step.size(), x)) return made;
+      if (!interpret(ops.data(), ops.data() + ops.size(), x, notes + made * columns())) return made;
     return n;
   }
   MachineCode code(const TapeRange& range) const {
@@ -66,6 +85,7 @@ class TracedStep {
   }
 
   const TapeOp* leave;  // the first operation of the update
+  const RepeatedStep repeated_;
   MachineCode whole_, gradients_, update_, unchecked_;
   std::optional<BlindSteps> blind_;
 };

@@ -35,12 +35,23 @@ class Watch {
   bool look(int64_t step) {
     const bool due = fit_.records && (step == end() || step % fit_.records->every == 0);
     if (due || (fit_.records && fit_.records->n_each_step)) notice(due);
-    if (due && step < end() && team_.rank == 0) write(row(step), row(step) + 1);
-    if (!fit_.limits) return true;
-    const Verdict verdict = judge(*fit_.limits, step, loss(), streak_);
+    if (due) row_of_now(step);
+    const Verdict verdict = judged(step);
     if (verdict == Verdict::none) return true;
     leave(step, verdict);
     return false;
+  }
+
+  // What has been noted of a recorded step is its row.
+  void row_of_now(int64_t step) const {
+    if (step < end() && team_.rank == 0) write(row(step), row(step) + 1);
+  }
+  // Whether the loss of a step ends the trial; and steps whose loss was within all limits.
+  Verdict judged(int64_t step) { return fit_.limits ? judge(*fit_.limits, step, loss(), streak_) : Verdict::none; }
+  void within_limits(int64_t step, int64_t steps) {
+    if (!fit_.limits) return;
+    const int64_t every = fit_.limits->every, last = (step + steps - 1) / every * every;
+    if (last >= step && last > fit_.limits->checked) streak_ = 0;
   }
 
   // The trial stops at `step`: what is there to note of it stands in all rows to come.

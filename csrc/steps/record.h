@@ -46,7 +46,7 @@ IRK_FN inline void count(const Number* list, int n, const State<V>& state, V* va
 template <class V>
 IRK_FN inline V extreme(Keep keep, V so_far, V x) {
   const auto better = keep == Keep::least ? less(x, so_far) : less(so_far, x);
-  return choose(unlike(x, x), x, choose(better, x, so_far));
+  return choose(better | unlike(x, x), x, so_far);
 }
 
 // Brings `now` up to date at `trial` (and the lanes after it): extremes always, values where they are due.

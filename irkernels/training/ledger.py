@@ -17,7 +17,7 @@ class Ledger:
     def __init__(self, names: list[str], records: Records | None) -> None:
         self._names, self._records = names, records
         self._blocks: list[Tensor] = []
-        self._steps: list[Tensor] = []
+        self._steps: list[range | Tensor] = []
 
     def add(self, watching: Watching, running: Tensor, reached: int) -> None:
         """The rows of a call before step `reached`; a trial not running when it began repeats what it last had."""
@@ -26,13 +26,14 @@ class Ledger:
         rows = watching.rows[..., :count]
         if not running.all():
             rows = torch.where(running[:, None], rows, self._records.now[..., None])
-        self._append(rows, -(-watching.first // self._records.every) + torch.arange(count))
+        first = -(-watching.first // self._records.every)
+        self._append(rows, first, first + count)
 
     def extend(self, first: int, last: int) -> None:
         """Rows of the steps from `first` to before `last`, in which no trial of this process ran any more."""
         if self._records is not None:
-            multiples = torch.arange(-(-first // self._records.every), -(-last // self._records.every))
-            self._append(self._records.now[..., None].expand(-1, -1, len(multiples)), multiples)
+            begin, end = (-(-step // self._records.every) for step in (first, last))
+            self._append(self._records.now[..., None].expand(-1, -1, end - begin), begin, end)
 
     def gather(self, ranks: Ranks) -> None:
         """The rows of all ranks' trials."""
@@ -46,25 +47,26 @@ class Ledger:
             self._blocks.append(self._records.now[..., None].cpu().clone())
             self._steps.append(torch.tensor([step]))
 
-    def _append(self, rows: Tensor, multiples: Tensor) -> None:
+    def _append(self, rows: Tensor, begin: int, end: int) -> None:
+        """Rows of these multiples of `every`."""
+        every = self._records.every
         self._blocks.append(rows.cpu())
-        self._steps.append(multiples * self._records.every)
+        self._steps.append(range(begin * every, end * every, every))
 
     @property
     def steps(self) -> Tensor:
         """int64 [records]"""
-        return torch.cat(self._steps) if self._steps else torch.empty(0, dtype=torch.int64)
+        empty = torch.empty(0, dtype=torch.int64)
+        return torch.cat(
+            [empty, *(torch.arange(s.start, s.stop, s.step) if isinstance(s, range) else s for s in self._steps)]
+        )
 
     def arrays(self, trials: int | None) -> dict[str, Tensor]:
         """name -> [records, trials], [records] without trials."""
-        arrays = {}
+        arrays, empty = {}, self._records and self._records.now.cpu().new_empty(self._records.now.shape[1], 0)
         for p, name in enumerate(self._names):
-            array = self._records.now.new_empty(len(self.steps), self._records.now.shape[1], device="cpu")
-            first = 0
-            for block in self._blocks:
-                array[first : first + block.shape[-1]] = block[p].T
-                first += block.shape[-1]
-            arrays[name] = array[:, 0] if trials is None else array
+            rows = torch.cat([empty, *(block[p] for block in self._blocks)], dim=-1)  # each trial's lie together
+            arrays[name] = rows[0] if trials is None else rows.T
         return arrays
 
     def _rows(self) -> Tensor:
