@@ -20,12 +20,15 @@ from irkernels.dynamics.pairs import matrix_and_gradient
 from irkernels.spectrum.decomposition import reciprocal, thin_svd
 
 
-def balanced_velocity(W: Tensor, gradient: Tensor, depth: int) -> Tensor:
+def balanced_velocity(W: Tensor, gradient: Tensor, depth: int, *, tolerance: float | None = None) -> Tensor:
     """dW/dt [..., rows, cols] of a balanced chain of `depth` factors, from W and G = dL/dW of one shape.
 
     Arora, Cohen, Hu, Luo (2019), Theorem 1 in the form of its singular basis.  depth 1 is -G.  Zero singular values are
     kept: a direction outside both of W's spaces does not move for depth >= 2.  float16 and bfloat16 are computed in
     float32, which is then the result's dtype; a W that is not finite has velocity NaN, other trials theirs.
+
+    tolerance: singular values up to this share of the largest count as zero; default max(rows, cols) times the dtype's
+    epsilon, as torch.linalg.matrix_rank has it: what rounding makes of a zero, eps, would move W by eps^{2/N}.
 
     Gradients in W and G are finite everywhere, repeated singular values included; in G exact everywhere, in W where W
     has full rank (elsewhere the map has a kink, depth 2, or none: zero values count as fixed).  Second and higher
@@ -34,13 +37,16 @@ def balanced_velocity(W: Tensor, gradient: Tensor, depth: int) -> Tensor:
     """
     W, gradient = matrix_and_gradient("balanced_velocity", W, gradient)
     depth = integer("depth", depth, 1)
+    tolerance = max(W.shape[-2:]) * torch.finfo(W.dtype).eps if tolerance is None else tolerance
     if W.shape[-2] > W.shape[-1]:
-        return _velocity(W.mT, gradient.mT, depth).mT
-    return _velocity(W, gradient, depth)
+        return _velocity(W.mT, gradient.mT, depth, tolerance).mT
+    return _velocity(W, gradient, depth, tolerance)
 
 
-def _velocity(W: Tensor, G: Tensor, depth: int) -> Tensor:
-    return _Velocity.apply(W, G, *thin_svd(W), depth)
+def _velocity(W: Tensor, G: Tensor, depth: int, tolerance: float) -> Tensor:
+    U, s, V = thin_svd(W)
+    s = torch.where(s <= tolerance * s[..., :1], 0.0, s)
+    return _Velocity.apply(W, G, U, s, V, depth)
 
 
 class _Velocity(Function):
@@ -79,10 +85,9 @@ class _SlopeInW(Function):
     def backward(ctx, Y):
         W, G, Z, U, s, V = ctx.saved_tensors
         with torch.enable_grad():
-            inputs = [tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
-                      for tensor in (W, G, Z)]  # fmt: skip
+            inputs = [roots.variable(tensor) for tensor in (W, G, Z)]
             velocity = roots.velocity(inputs[0], inputs[1], U, s, ctx.depth)
-            slope, = torch.autograd.grad(velocity, inputs[0], inputs[2], create_graph=True)
+            (slope,) = torch.autograd.grad(velocity, inputs[0], inputs[2], create_graph=True)
         keep = torch.is_grad_enabled()
         found = torch.autograd.grad(slope, inputs, Y, create_graph=keep, materialize_grads=True)
         return *found, None, None, None, None

@@ -1,4 +1,4 @@
-"""Velocities of a Hadamard chain beta = w_1 o ... o w_L, the diagonal linear network (Vardi 2023; Matveev et al. 2026)."""
+"""Velocities of a Hadamard chain beta = w_1 o .. o w_L, a diagonal network (Vardi 2023; Matveev et al. 2026)."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ def matrix_and_gradient(verb: str, W: Any, gradient: Any) -> tuple[Tensor, Tenso
     return matrix, slope
 
 
-def alike(verb: str, value: Tensor, gradient: Any, name: str) -> None:
-    """Raises TypeError and ValueError unless the gradient has the value's kind, dtype, device and shape."""
-    if not isinstance(gradient, Tensor):
-        raise TypeError(f"{verb}: gradient must be a torch.Tensor, got {type(gradient).__name__}")
-    if gradient.dtype != value.dtype:
-        raise TypeError(f"{verb}: gradient is {gradient.dtype}, {name} is {value.dtype} (dtypes must be equal)")
-    if gradient.device != value.device:
-        raise ValueError(f"{verb}: gradient is on {gradient.device}, {name} is on {value.device} (must be equal)")
-    if gradient.shape != value.shape:
+def alike(verb: str, value: Any, other: Any, name: str, other_name: str = "gradient") -> None:
+    """Raises TypeError and ValueError unless both are tensors of one dtype, device and shape."""
+    for tensor, called in ((value, name), (other, other_name)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{verb}: {called} must be a torch.Tensor, got {type(tensor).__name__}")
+    if other.dtype != value.dtype:
+        raise TypeError(f"{verb}: {other_name} is {other.dtype}, {name} is {value.dtype} (dtypes must be equal)")
+    if other.device != value.device:
+        raise ValueError(f"{verb}: {other_name} is on {other.device}, {name} is on {value.device} (must be equal)")
+    if other.shape != value.shape:
         raise ValueError(
-            f"{verb}: gradient is {list(gradient.shape)}, {name} is {list(value.shape)} (shapes must be equal)"
+            f"{verb}: {other_name} is {list(other.shape)}, {name} is {list(value.shape)} (shapes must be equal)"
         )

@@ -1,7 +1,7 @@
 """Derivatives of any order of the balanced velocity, through A = (W W^T)^{1/N} and the equation A^N = W W^T.
 
 No eigenvector is ever differentiated: A's derivative solves a linear equation whose operator is known in W's singular
-basis, and that solution's derivative solves the same equation again.  For W [..., rows, cols] of full rank rows <= cols.
+basis, and that solution's derivative solves the same equation again.  W [..., rows, cols] has full rank rows <= cols.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ def velocity(W: Tensor, G: Tensor, U: Tensor, s: Tensor, depth: int) -> Tensor:
         total = total + term
         term, left = A @ term @ inverse, A @ left
     return -left - total @ W
+
+
+def variable(tensor: Tensor) -> Tensor:
+    """The tensor to differentiate in, still part of the graph that it came from."""
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 class _Root(Function):
@@ -63,10 +68,9 @@ class _Solution(Function):
         A, X, U, s = ctx.saved_tensors
         E_bar = _Solution.apply(A, X_bar, U, s, ctx.depth)
         with torch.enable_grad():
-            moving = A.view_as(A) if A.requires_grad else A.detach().requires_grad_()
-            in_A, = torch.autograd.grad(
-                _sum_of_powers(moving, X, ctx.depth), moving, E_bar, create_graph=True, materialize_grads=True
-            )  # fmt: skip
+            moving = variable(A)
+            powers = _sum_of_powers(moving, X, ctx.depth)
+            (in_A,) = torch.autograd.grad(powers, moving, E_bar, create_graph=True, materialize_grads=True)
         return -in_A, E_bar, None, None, None
 
 

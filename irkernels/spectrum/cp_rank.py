@@ -8,7 +8,9 @@ from torch import Tensor
 from irkernels._arguments import integer
 
 
-def cp_rank(T: Tensor, most: int, *, tolerance: float = 1e-6, sweeps: int = 1000, restarts: int = 3, seed: int = 0) -> int:
+def cp_rank(
+    T: Tensor, most: int, *, tolerance: float = 1e-6, sweeps: int = 1000, restarts: int = 3, seed: int = 0
+) -> int:
     """The smallest R <= most at which alternating least squares fits T with a mean squared error below `tolerance`.
 
     An upper bound of the CP rank at that error (Razin, Cohen 2020, who take 1e-6): for every R the best of `restarts`
@@ -31,7 +33,7 @@ def cp_rank(T: Tensor, most: int, *, tolerance: float = 1e-6, sweeps: int = 1000
         if errors[-1] < tolerance:
             return rank
     raise ValueError(
-        f"cp_rank: no rank up to most = {most} has a mean squared error below {tolerance}; the smallest is {min(errors):.3g}"
+        f"cp_rank: no rank up to most = {most} reaches a mean squared error below {tolerance}; best: {min(errors):.3g}"
     )
 
 

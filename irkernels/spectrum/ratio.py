@@ -20,16 +20,16 @@ from irkernels.spectrum.norms import nuclear_norm, polar
 def nuclear_to_frobenius(W: Tensor) -> Tensor:
     """||W||_* / ||W||_F of W [..., rows, cols]: shape [...], between 1 and sqrt(rank); 0 for W = 0.
 
-    Twice differentiable where W has full rank, repeated singular values included.  Of W = irk.multi_dot(factors), added
-    to a loss of the same W, it costs one decomposition: its slope joins the loss's cotangent before the chain's one
-    backward sweep.  Raises what singular_values raises.
+    Twice differentiable where W has full rank, repeated singular values included.  Of W = irk.multi_dot(factors),
+    added to a loss of the same W, it costs one decomposition: its slope joins the loss's cotangent before the
+    chain's one backward sweep.  Raises what singular_values raises.
     """
     W = as_matrices("nuclear_to_frobenius", W)
     return nuclear_norm(W) / _nonzero(torch.linalg.matrix_norm(W))
 
 
 def nuclear_to_frobenius_slope(W: Tensor) -> tuple[Tensor, Tensor]:
-    """(R [...], dR/dW [..., rows, cols]) from one decomposition, without a graph.  A zero singular value has slope 0."""
+    """(R [...], dR/dW [..., rows, cols]) from one decomposition, without a graph; zero values have slope 0."""
     W = as_matrices("nuclear_to_frobenius_slope", W).detach()
     U, s, V = thin_svd(W)
     nuclear, frobenius = s.sum(-1), _nonzero(torch.linalg.vector_norm(s, dim=-1))

@@ -29,7 +29,7 @@ def effective_rank(W: Tensor) -> Tensor:
 
 
 def effective_rank_of(values: Tensor) -> Tensor:
-    """The effective rank [...] of a spectrum [..., k]; a value of exactly zero has slope zero, where the limit is infinite."""
+    """The effective rank [...] of a spectrum [..., k]; a value that is exactly zero has slope 0, not its limit."""
     total = values.sum(-1, keepdim=True)
     p = values / torch.where(total == 0, torch.ones_like(total), total)
     rank = torch.special.entr(torch.where(p == 0, torch.ones_like(p), p)).sum(-1).exp()  # entr(1) is entr(0)
