@@ -52,9 +52,11 @@ def _velocity(W: Tensor, G: Tensor, depth: int, tolerance: float) -> Tensor:
 class _Velocity(Function):
     """Linear in G and self-adjoint."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(W, G, U, s, V, depth):
-        return precondition(G, U, s, V, depth).neg_()
+        return -precondition(G, U, s, V, depth)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -72,9 +74,11 @@ class _Velocity(Function):
 class _SlopeInW(Function):
     """The gradient of <Z, velocity> in W."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(W, G, Z, U, s, V, depth):
-        return slope_of_preconditioned(G, Z, U, s, V, depth).neg_()
+        return -slope_of_preconditioned(G, Z, U, s, V, depth)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -97,9 +101,8 @@ def precondition(G: Tensor, U: Tensor, s: Tensor, V: Tensor, depth: int) -> Tens
     """U (C o (U^T G V)) V^T of G [..., rows, cols], rows <= cols; without a graph."""
     x = s.pow(2 / depth)
     turned = U.mT @ G
-    inside = complete_symmetric(x, x, depth - 2).mul_(x[..., None, :])  # C less its value for columns outside V
-    columns = (inside.mul_(turned @ V)) @ V.mT
-    return U @ columns.add_(turned.mul_(x.pow(depth - 1)[..., None]))
+    inside = complete_symmetric(x, x, depth - 2) * x[..., None, :]  # C less its value for columns outside V
+    return U @ ((inside * (turned @ V)) @ V.mT + x.pow(depth - 1)[..., None] * turned)
 
 
 def slope_of_preconditioned(G: Tensor, Z: Tensor, U: Tensor, s: Tensor, V: Tensor, depth: int) -> Tensor:
@@ -117,8 +120,8 @@ def slope_of_preconditioned(G: Tensor, Z: Tensor, U: Tensor, s: Tensor, V: Tenso
     power = torch.ones_like(x)
     for r in range(depth - 1):  # h_{N-2}(a, b, c) = sum_r h_{N-2-r}(a, b) c^r
         weights = complete_symmetric(x, x, depth - 2 - r)
-        in_A += weights * ((Z_in * power[..., None, :]) @ G_in.mT + (Z_out @ G_out.mT if r == 0 else 0))
-        in_B += weights * (G_in.mT @ (Z_in * power[..., None]))
+        in_A = in_A + weights * ((Z_in * power[..., None, :]) @ G_in.mT + (Z_out @ G_out.mT if r == 0 else 0))
+        in_B = in_B + weights * (G_in.mT @ (Z_in * power[..., None]))
         power = power * x
     inverse = reciprocal(complete_symmetric(x, x, depth - 1))
     by_s = s[..., None]

@@ -34,6 +34,8 @@ def variable(tensor: Tensor) -> Tensor:
 class _Root(Function):
     """A = (W W^T)^{1/N} = U diag(s^{2/N}) U^T."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(W, U, s, depth):
         return (U * s.pow(2 / depth)[..., None, :]) @ U.mT
@@ -52,6 +54,8 @@ class _Root(Function):
 
 class _Solution(Function):
     """X of sum_{j=0}^{N-1} A^j X A^{N-1-j} = E, the derivative of the root along E: self-adjoint in E."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(A, E, U, s, depth):

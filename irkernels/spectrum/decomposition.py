@@ -34,6 +34,8 @@ def reciprocal(values: Tensor, least: Tensor | float = 0.0) -> Tensor:
 
 
 class _SVD(Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(W):
         return thin_svd(W)

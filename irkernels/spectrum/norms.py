@@ -53,6 +53,8 @@ def nuclear_norm(W: Tensor) -> Tensor:
 
 
 class _NuclearNorm(Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(W, U, s, V):
         return s.sum(-1)
@@ -68,6 +70,8 @@ class _NuclearNorm(Function):
 
 class _Polar(Function):
     """The orthogonal factor U V^T of the polar decomposition."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(W, U, s, V):
