@@ -65,7 +65,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         return multi_dot([multi_dot(part) if len(part) > 1 else part[0] for part in parts])
     _check_operands("", (tensors[0], tensors[-1]))
     row, column = tensors[0].dim() == 1, tensors[-1].dim() == 1
-    chain = _chain_equation.__wrapped__ if torch.compiler.is_compiling() else _chain_equation  # a cache warns when traced
+    chain = chain_equation.__wrapped__ if torch.compiler.is_compiling() else chain_equation  # a cache warns when traced
     equation = chain(len(tensors), row, column)
     found = eager.product(equation, tensors, broadcasts=False)
     if found is not None:
@@ -178,7 +178,7 @@ def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
 
 
 @lru_cache(maxsize=None)
-def _chain_equation(length: int, row: bool, column: bool) -> str:
+def chain_equation(length: int, row: bool, column: bool) -> str:
     """`...ab,...bc->...ac`; the letters are code points, so that a chain may be of any length."""
     letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(length + 1)]
     terms = [letters[i : i + 2] for i in range(length)]

@@ -176,6 +176,19 @@ def test_factored_tensors_and_integrations_know_the_verbs_only() -> None:
                 assert known or module == f"irkernels.{folder}", f"{folder}/ knows einsum and factored tensors: {where}"
 
 
+def test_dynamics_and_spectra_know_the_verbs_and_families_structure_only() -> None:
+    """Training measures spectra; dynamics know both, and neither reaches behind the public verbs."""
+    verbs = ("torch", "irkernels._arguments", "irkernels.functional", "irkernels.grammar", "irkernels.spectrum")
+    structure = ("bonds", "balance", "mode_tree", "structure")
+    families = tuple(f"irkernels.families.{name}" for name in structure)
+    outside = {"spectrum": ("tensorly",), "dynamics": ("scipy", "irkernels.dynamics")}
+    for folder, more in outside.items():
+        for path in sources(PACKAGE / folder):
+            for where, module in imports(path):
+                known = module.split(".")[0] in sys.stdlib_module_names or module.startswith((*verbs, *families, *more))
+                assert known, f"{folder}/ knows the verbs, families' structure and {more[0]}: {where}"
+
+
 def test_no_file_is_named_utils() -> None:
     named = [path for folder in (CSRC, PACKAGE, ROOT / "tests", ROOT / "bench") for path in sources(folder)]
     offending = [str(path.relative_to(ROOT)) for path in named if re.search("utils?|helpers?|misc", path.stem)]

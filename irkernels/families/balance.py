@@ -20,9 +20,19 @@ def unbalancedness(structure: Structure, factors: list[Tensor]) -> Tensor:
     """The largest absolute value of a conserved difference over all bonds, 0 where balanced: a scalar, or [trials]."""
     worst = factors[0].new_zeros(factors[0].shape[: factors[0].dim() - len(structure.terms[0])])
     for bond in bonds(structure):
-        for difference in _differences(structure, factors, bond):
+        for difference in differences(structure, factors, bond):
             worst = torch.maximum(worst, difference.abs().reshape(*worst.shape, -1).amax(-1))
     return worst
+
+
+def differences(structure: Structure, factors: list[Tensor], bond: Bond) -> Iterator[Tensor]:
+    """What gradient flow conserves at the bond: a matrix [.., q, q], or for each further owner [.., extents]."""
+    if bond.is_matrix:
+        left, right = (_unfold(structure, factors, bond, owner)[0] for owner in bond.owners)
+        yield left.mT @ left - right.mT @ right
+        return
+    norms = [_slice_norms(structure, factors, bond, owner).square() for owner in bond.owners]
+    yield from (norm - norms[0] for norm in norms[1:])
 
 
 def balanced(structure: Structure, factors: list[Tensor], generator: Generator | None) -> list[Tensor]:
@@ -54,15 +64,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _differences(structure: Structure, factors: list[Tensor], bond: Bond) -> Iterator[Tensor]:
-    if bond.is_matrix:
-        left, right = (_unfold(structure, factors, bond, owner)[0] for owner in bond.owners)
-        yield left.mT @ left - right.mT @ right
-        return
-    norms = [_slice_norms(structure, factors, bond, owner).square() for owner in bond.owners]
-    yield from (norm - norms[0] for norm in norms[1:])
 
 
 def _unfold(structure: Structure, factors: list[Tensor], bond: Bond, owner: int) -> tuple[Tensor, list[int], list[int]]:

@@ -1,0 +1,72 @@
+"""R(W) = ||W||_* / ||W||_F, a penalty that scales do not change (Zhao 2022): value, slope and pull-backs, one SVD each.
+
+    dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from irkernels._arguments import integer
+from irkernels.functional import chain_equation, gradients, multi_dot
+from irkernels.spectrum.decomposition import thin_svd
+from irkernels.spectrum.matrices import as_matrices
+from irkernels.spectrum.norms import nuclear_norm, polar
+
+
+def nuclear_to_frobenius(W: Tensor) -> Tensor:
+    """||W||_* / ||W||_F of W [..., rows, cols]: shape [...], between 1 and sqrt(rank); 0 for W = 0.
+
+    Twice differentiable where W has full rank, repeated singular values included.  Of W = irk.multi_dot(factors),
+    added to a loss of the same W, it costs one decomposition: its slope joins the loss's cotangent before the
+    chain's one backward sweep.  Raises what singular_values raises.
+    """
+    W = as_matrices("nuclear_to_frobenius", W)
+    return nuclear_norm(W) / _nonzero(torch.linalg.matrix_norm(W))
+
+
+def nuclear_to_frobenius_slope(W: Tensor) -> tuple[Tensor, Tensor]:
+    """(R [...], dR/dW [..., rows, cols]) from one decomposition, without a graph; zero values have slope 0."""
+    W = as_matrices("nuclear_to_frobenius_slope", W).detach()
+    U, s, V = thin_svd(W)
+    nuclear, frobenius = s.sum(-1), _nonzero(torch.linalg.vector_norm(s, dim=-1))
+    share = nuclear / frobenius
+    slope = (polar(U, s, V) - share[..., None, None] * W / frobenius[..., None, None]) / frobenius[..., None, None]
+    return share, slope
+
+
+def nuclear_to_frobenius_velocity(values: Tensor, depth: int) -> Tensor:
+    """ds/dt [..., k] that gradient flow on R alone gives the spectrum s [..., k] of a balanced depth-N chain.
+
+    -N s_r^{2-2/N} (1/||W||_F - ||W||_* s_r / ||W||_F^3): values above ||W||_F^2 / ||W||_* grow, those below shrink.
+    """
+    depth = integer("depth", depth, 1)
+    frobenius = _nonzero(torch.linalg.vector_norm(values, dim=-1, keepdim=True))
+    slope = (1 - values.sum(-1, keepdim=True) / frobenius * (values / frobenius)) / frobenius
+    return -depth * values.pow(2 - 2 / depth) * slope
+
+
+def penalised_gradients(
+    factors: Sequence[Tensor], weight: float | Tensor, gradient: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """(R(W) [...], the gradients of L(W) + weight R(W) in every factor), W = factors[0] @ factors[1] @ ...
+
+    One decomposition and one backward sweep: the cotangent G + weight dR/dW is pulled back once.
+    factors: [..., n_k, n_{k+1}]; weight: a number, or [...] one a trial; gradient: G = dL/dW of W's shape (None: 0).
+    Without a graph.  Raises what multi_dot and gradients raise.
+    """
+    factors = tuple(factor.detach() for factor in factors)
+    W = multi_dot(factors) if len(factors) != 1 else factors[0]
+    value, slope = nuclear_to_frobenius_slope(W)
+    weight = torch.as_tensor(weight, dtype=slope.dtype, device=slope.device)
+    cotangent = (weight[..., None, None] * slope).to(W.dtype)
+    cotangent = cotangent if gradient is None else cotangent + gradient
+    equation = chain_equation(len(factors), row=False, column=False)
+    return value, gradients(equation, *factors, cotangent=cotangent)
+
+
+def _nonzero(norm: Tensor) -> Tensor:
+    return torch.where(norm == 0, torch.ones_like(norm), norm)
