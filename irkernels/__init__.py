@@ -6,6 +6,7 @@ from irkernels import dynamics, integrations, nn, optim, reference, spectrum
 from irkernels._launch import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot
 from irkernels.info import build_info, explain
+from irkernels.logscaled import log_einsum, log_entries
 from irkernels.observed import Coordinates, Observed
 from irkernels.pairwise import tensordot, transpose
 from irkernels.regression import Regression
@@ -27,7 +28,7 @@ __all__ = [
     "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity",
     "RankOneSensing", "Regression", "Running", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss",
     "cp_to_tensor", "deterministic", "dynamics", "einsum", "entries", "explain", "fit", "gradients", "ht_to_tensor",
-    "integrations", "khatri_rao", "mode_dot", "multi_dot", "multi_mode_dot", "nn", "optim", "reference", "spectrum",
-    "tensordot", "tr_to_tensor", "transpose", "tt_matrix_to_tensor", "tt_to_tensor", "tucker_to_tensor",
-    "unfolding_dot_khatri_rao",
+    "integrations", "khatri_rao", "log_einsum", "log_entries", "mode_dot", "multi_dot", "multi_mode_dot", "nn",
+    "optim", "reference", "spectrum", "tensordot", "tr_to_tensor", "transpose", "tt_matrix_to_tensor", "tt_to_tensor",
+    "tucker_to_tensor", "unfolding_dot_khatri_rao",
 ]

@@ -18,7 +18,7 @@ from irkernels import _native, openmp, reference
 from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
-VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN = range(6)  # csrc/plan/plan.h, Stage
+VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN, _PENALTY, _EXPONENT = range(8)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
 FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
@@ -46,6 +46,16 @@ def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = 
     output = _output(plan, operands[0], at)
     _run(plan, operands, at, output=output)
     return output if at is None else output.to(operands[0].dtype)
+
+
+def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
+    """In place of each number of the product its exponent, that of its largest neighbour along letters that not all operands
+    have: whole numbers in compute dtype, hugely negative for zeros."""
+    operands = _resolved(operands)
+    plan = _plan(equation, _EXPONENT, (), operands, at)
+    output = _output(plan, operands[0], at)
+    _run(plan, operands, at, output=output)
+    return output
 
 
 def forward(
@@ -184,16 +194,21 @@ def build_facts() -> dict[str, object]:
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
     """Whether torch must gather the rows of every operand: cheaper than any tensor of the contraction tree, and this machine
     has no steps for it."""
-    return not _gathers(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
+    return not gathers_natively(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
+
+
+def gathers(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
+    """Whether plans gather the rows of every operand by themselves."""
+    return gathers_natively(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return not _gathers(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
+    return not gathers_natively(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
 
 
-def _gathers(operand: Tensor) -> bool:
-    """Whether plans gather rows by themselves where this operand is: the kernels that are launched do not."""
+def gathers_natively(operand: Tensor) -> bool:
+    """Whether plans may gather rows by themselves where this operand is: the kernels that are launched do not."""
     return FITS_NATIVELY and operand.device.type != "cuda"
 
 

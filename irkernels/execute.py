@@ -15,9 +15,10 @@ from torch import Tensor, _C
 
 from irkernels import _launch
 from irkernels._launch import compute_dtype
+from irkernels.gather import gathered
 from irkernels.observed import Coordinates, Observed
 
-__all__ = ["backward", "compute_dtype", "forward", "gradients", "loss", "natively", "prefers_gather", "prefers_gathered_loss",
+__all__ = ["backward", "compute_dtype", "exponent", "forward", "gathers", "gradients", "loss", "natively", "prefers_gather", "prefers_gathered_loss",
            "static", "traced", "trials_everywhere", "value"]
 
 _NATIVE_DEVICES = ("cpu", "cuda")
@@ -82,6 +83,17 @@ def loss(
         "loss", observed.coordinates, equation, kept, operands, observed.values, observed.weights, kind, delta
     )
     return losses, slope, saved if keeps else None
+
+
+def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
+    """Of numbers that are there: nothing is recorded. Entries have rows of their own, gathered by torch where plans do not."""
+    if at is not None and not _launch.gathers_natively(operands[0]):
+        return _launch.exponent(*gathered(equation, operands, at))
+    return _launch.exponent(equation, operands, at)
+
+
+def gathers(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
+    return _launch.gathers(equation, operands, at)
 
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:

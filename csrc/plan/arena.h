@@ -60,7 +60,7 @@ class Arena {
   };
 
   Range range(const Step& step, const Ref& ref) const {
-    const bool written = &ref == &step.c || ((step.op == Op::loss || step.op == Op::normalize) && &ref == &step.b);
+    const bool written = &ref == &step.c || ((step.op == Op::loss || step.op == Op::normalize || step.op == Op::level) && &ref == &step.b);
     if (ref.buffer != kScratch) return {ref.buffer, 0, 1, written};
     const Block& block = blocks_[size_t(ref.offset)];
     return {kScratch, block.offset, block.offset + block.size, written};

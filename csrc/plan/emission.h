@@ -130,53 +130,6 @@ class Emission : public Placement {
     plan_.steps.push_back(step);
   }
 
-  // Loops over the letters that all operands have (`outer`, as exponents vary) and over the others of `like` (`k`).
-  Step exponent_step(Op op, const Tensor& like, const Tensor& a, const Tensor& b, const Tensor& c) {
-    std::vector<Loop> outer, k;
-    for (int l : layout_of(like)) {
-      const Loop loop{product_.extent(l), a.strides[l], b.strides[l], c.strides[l]};
-      (common_[size_t(l)] ? outer : k).push_back(loop);
-    }
-    merge_loops(outer);
-    merge_loops(k);
-    Step step{};
-    step.op = op;
-    step.a = a.ref;
-    step.b = b.ref;
-    step.c = c.ref;
-    step.outer = pool(outer);
-    step.k = pool(k);
-    return step;
-  }
-
-  // The exponent of a product of two tensors; false where neither has one.
-  bool joined(const Exponent& a, const Exponent& b, Tensor& sum) {
-    if (!a.held && !b.held) return false;
-    sum = a.held ? a.tensor : b.tensor;
-    if (!a.held || !b.held) return true;
-    sum.ref = {kScratch, arena_.add(elements(common_))};
-    add_exponents(a, b, sum);
-    return true;
-  }
-  void add_exponents(const Exponent& a, const Exponent& b, const Tensor& to) {
-    const Tensor none = one(product_);
-    const bool both = a.held && b.held;
-    Step step = exponent_step(Op::exponents, to, a.held ? a.tensor : b.held ? b.tensor : none, both ? b.tensor : none, to);
-    step.count = int(a.held) + int(b.held);
-    plan_.steps.push_back(step);
-  }
-
-  // Of a tensor that has just been made from two others.
-  void settle(const Tensor& t, const Exponent& own, const Exponent& a, const Exponent& b) {
-    if (!own.held) return;
-    add_exponents(a, b, own.tensor);
-    if (own.normal) plan_.steps.push_back(exponent_step(Op::normalize, t, one(product_), own.tensor, t));
-  }
-
-  void scale(const Tensor& from, const Tensor& exponent, const Tensor& to) {
-    plan_.steps.push_back(exponent_step(Op::scale, from, from, exponent, to));
-  }
-
   // Zeros, where sampled_axpy finds no entry for a row.
   void fill_rows(const Tensor& into) {
     std::vector<Loop> all;

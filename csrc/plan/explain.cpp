@@ -20,6 +20,7 @@ const char* name(Op op) {
     case Op::rows_pull: return "gradients of rows";
     case Op::exponents: return "exponents";
     case Op::normalize: return "normalize";
+    case Op::level: return "level";
     case Op::scale: return "scale";
   }
   return "?";

@@ -1,13 +1,13 @@
 // Writing the steps of gathered rows into a plan: which rows a block of entries has, and the dense plans of its product.
 #pragma once
-#include "plan/emission.h"
+#include "plan/exponents.h"
 #include "plan/gather.h"
 
 namespace irk {
 
-class GatheredEmission : public Emission {
+class GatheredEmission : public ExponentEmission {
  public:
-  using Emission::Emission;
+  using ExponentEmission::ExponentEmission;
 
  protected:
   // Describes rows and blocks. gradients [operands]: where those wanted are added to. Intermediates are named by their number
@@ -39,7 +39,7 @@ class GatheredEmission : public Emission {
     int64_t inner = 0;
     for (int last = 0; last < (sizes.last ? 2 : 1); ++last) {
       const int64_t entries = last ? sizes.last : sizes.block;
-      if (value) inner = std::max(inner, plan_block(entries, Stage::value, plan_.blocks.value[last]));
+      if (value) inner = std::max(inner, plan_block(entries, exponents_only() ? request_.stage : Stage::value, plan_.blocks.value[last]));
       if (pull) inner = std::max(inner, plan_block(entries, Stage::gradients, plan_.blocks.pull[last]));
     }
     g.slot = end + whole_line(inner);

@@ -17,6 +17,8 @@ class Lowering : public GatheredEmission {
     if (product_.empty) return fill_everything(root, down);
     if (plan_.gather) {
       lower_gathered(root, down);
+    } else if (exponents_only()) {
+      lower_exponent();
     } else {
       if (up) lower_values(root);
       Tensor cotangent = root ? prediction_ : dense_cotangent();
@@ -148,6 +150,12 @@ class Lowering : public GatheredEmission {
     const Tensor to = make(layout_of(left), side);
     scale(left, exponent, to);
     return to;
+  }
+
+  void lower_exponent() {
+    const Node& top = tree_.nodes[tree_.root];
+    const bool pair = top.right >= 0;
+    emit_exponent(value(top.left), exponents_[top.left], pair ? value(top.right) : one(product_), pair ? exponents_[top.right] : Exponent{});
   }
 
   // What a cotangent carries, made of those of what was multiplied; an operand's gradient is brought to its true size.
@@ -353,7 +361,8 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request, const Product&
   checked_elements(plan->output_shape);
   if (trains(request.stage) && is_half(request.dtype))
     throw std::invalid_argument("native training takes float32 and float64 factors");
-  plan->gather = request.nnz > 0 && prefers_gather(plan->product, request.nnz);
+  const bool each = request.stage == Stage::exponent && !plan->product.empty;  // every entry has an exponent of its own
+  plan->gather = request.nnz > 0 && (each || prefers_gather(plan->product, request.nnz));
   plan->tree = plan->gather ? leaves_of(plan->product, request.wanted)
                             : find_tree(plan->product, {request.wanted, request.nnz, request.constant});
   Lowering(request, *plan).run();

@@ -34,7 +34,7 @@ class Placement {
  public:
   Placement(const PlanRequest& request, Plan& plan) : request_(request), plan_(plan), product_(plan.product), tree_(plan.tree) {
     find_trials();
-    plan_.scaled = product_.operands.size() > kDeep && !plan_.gather;
+    plan_.scaled = (product_.operands.size() > kDeep || exponents_only()) && !plan_.gather;
     if (plan_.scaled) common_ = common_letters();
     exponents_.resize(tree_.nodes.size());
     values_.resize(tree_.nodes.size());
@@ -45,6 +45,7 @@ class Placement {
  protected:
   int gradient_buffer(size_t i) const { return kOperands + int(product_.operands.size() + i); }
   bool sampled() const { return request_.nnz >= 0; }
+  bool exponents_only() const { return request_.stage == Stage::exponent; }  // the product's exponents alone are wanted
 
   Tensor tensor_of(Ref ref, const std::vector<int>& axes, const std::vector<int64_t>& strides) const {
     Tensor t{ref, {}, std::vector<int64_t>(product_.letters.size(), 0)};
@@ -135,7 +136,7 @@ class Placement {
     Exponent made;
     if (!plan_.scaled) return made;
     made.loose = a.loose + b.loose;
-    made.normal = made.loose > kLoose;
+    made.normal = made.loose > (exponents_only() ? 0 : kLoose);
     made.held = made.normal || a.held || b.held;
     if (made.normal) made.loose = 1;
     if (!made.held) return made;

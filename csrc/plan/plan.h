@@ -18,6 +18,8 @@ enum class Stage : int32_t {
   loss,       // forward of a completion loss: prediction, cotangent of the loss, its value
   train,      // loss and gradients of one training step
   penalty,    // gradients from one number of each trial, left in the scratch as train's are (plan/penalty.h)
+  exponent,   // in place of each number of the product, the exponent of the largest that shares its index of the letters that
+              // all operands have: 2^e is the size, were it beyond the dtype's range (plan/lower.cpp)
 };
 
 inline bool trains(Stage stage) { return stage == Stage::train || stage == Stage::penalty; }

@@ -23,6 +23,7 @@ enum class Op : int32_t {
   exponents,     // c = the sum of `count` of the exponents a, b (0: zeros)
   normalize,     // c = c / 2^e and b = b + e, with e the exponent of the largest of c
   scale,         // c = a * 2^b
+  level,         // c = the largest of the exponents b over k, and b = b - c
 };
 
 // Buffers that a step may name. Operand i is kOperands + i, its gradient kOperands + n_operands + i.

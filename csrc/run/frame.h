@@ -45,6 +45,7 @@ struct Frame {
       case Op::rows_pull: return entries->wide ? gathered<int64_t>(step, team) : gathered<int32_t>(step, team);
       case Op::exponents: return exponents_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
       case Op::normalize: return normalize_step<T>(step, pool, at(step.b), at(step.c), team);
+      case Op::level: return level_step<T>(step, pool, at(step.b), at(step.c), team);
       case Op::scale: return scale_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
     }
   }

@@ -66,6 +66,7 @@ class StepTrace {
       case Op::rows_pull:
       case Op::exponents:
       case Op::normalize:
+      case Op::level:
       case Op::scale: return;   // Plan::written_out() keeps such plans away
     }
   }

@@ -110,6 +110,12 @@ struct Normalize {
   }
 };
 template <class T>
+struct Level {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    level_step(x.step, x.loops, const_cast<T*>(at.b<T>()), at.c<T>(), team);
+  }
+};
+template <class T>
 struct Scale {
   IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
     scale_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);

@@ -31,6 +31,8 @@ IRK_FN inline T power_of_two(int e) {
   return x;
 }
 
+constexpr int kNothing = -(1 << 23);  // the exponent of zeros, so that they weigh nothing: below what 2000 factors can have
+
 // e with 2^e <= |x| < 2^(e + 1), within the powers that are normal numbers; 0 for 0, infinity and NaN.
 template <class T>
 IRK_FN inline int exponent_of(T x) {
@@ -82,7 +84,7 @@ IRK_FN void normalize_step(const Step& step, const Loop* pool, T* b, T* c, const
   const auto alone = [&](int64_t i) {
     const int e = exponent_of(c[i]);
     c[i] *= power_of_two<T>(-e);
-    b[i] += T(e);
+    b[i] += T(c[i] == 0 ? kNothing : e);
   };
   if (each_alike(step, pool, team, alone)) return;
   Walk k(pool, step.k);
@@ -94,10 +96,23 @@ IRK_FN void normalize_step(const Step& step, const Loop* pool, T* b, T* c, const
       if (!(size <= most)) most = size;  // NaN stays
     }
     const int e = exponent_of(most);
+    b[at.b] += T(most == 0 ? kNothing : e);
     if (!e) return;
     const T factor = power_of_two<T>(-e);
     for (int64_t j = 0; j < width; ++j, k.next()) c[at.c + k.c] *= factor;
-    b[at.b] += T(e);
+  });
+}
+
+template <class T>
+IRK_FN void level_step(const Step& step, const Loop* pool, T* b, T* c, const Team& team) {
+  Walk k(pool, step.k);
+  const int64_t width = k.size();
+  each_outer(step, pool, team, [&](const Walk& at) {
+    T most = b[at.b];
+    for (int64_t j = 0; j < width; ++j, k.next())
+      if (b[at.b + k.b] > most) most = b[at.b + k.b];
+    for (int64_t j = 0; j < width; ++j, k.next()) b[at.b + k.b] -= most;
+    c[at.c] = most;
   });
 }
 

@@ -49,6 +49,7 @@ class Device {
         return launch<LossDivide<T>>(x, step.count);
       case Op::exponents: return launch<Exponents<T>>(x, outer);
       case Op::normalize: return launch<Normalize<T>>(x, outer);
+      case Op::level: return launch<Level<T>>(x, outer);
       case Op::scale: return launch<Scale<T>>(x, outer);
       case Op::rows_value:
       case Op::rows_pull: throw std::logic_error("rows are gathered by torch on this machine");

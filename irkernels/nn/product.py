@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from irkernels import functional
 from irkernels._arguments import integer
 from irkernels._problem import with_trials
+from irkernels.logscaled import log_entries
 from irkernels.observed import Observed
 from irkernels.reference.equation import ELLIPSIS, read_equation
+from irkernels.reference.logscaled import LogScaled
 
 
 class Product(nn.Module):
@@ -55,6 +57,10 @@ class Product(nn.Module):
     def entries(self, at: Any) -> Tensor:
         """W[at], W never formed: [nnz], or [trials, nnz].  at: integer tensor [nnz, output letters] or Coordinates."""
         return functional.entries(self.verb_equation, *self.operands(), at=at)
+
+    def log_entries(self, at: Any) -> LogScaled:
+        """W[at] as sign and log |W[at]|, of any size: two tensors of the shape that `entries` has."""
+        return log_entries(self.verb_equation, *self.operands(), at=at)
 
     def completion_loss(self, observed: Observed, loss: str = "mse", delta: float = 1.0) -> Tensor:
         """The loss at observed entries: a scalar, or [trials].  loss: mse, half_sse, l1 or huber (delta)."""

@@ -26,7 +26,7 @@ def entries(equation: str, *operands: Tensor, at: Any) -> Tensor:
         value = contract(read.terms, read.output, operands)
         return value.unsqueeze(-1).expand(*value.shape, coordinates.nnz)
     entry = read.letters[0]  # free once every operand's output letters are gathered
-    gathered = [_gather(entry, term, operand, columns) for term, operand in zip(read.terms, operands)]
+    gathered = [gather(entry, term, operand, columns) for term, operand in zip(read.terms, operands)]
     output = (ELLIPSIS, entry) if ELLIPSIS in read.output else (entry,)
     return contract([term for term, _ in gathered], output, [factor for _, factor in gathered])
 
@@ -44,7 +44,7 @@ def read_coordinates(at: Any, read: Equation) -> Coordinates:
     return coordinates
 
 
-def _gather(
+def gather(
     entry: str, term: tuple[str, ...], operand: Tensor, columns: dict[str, Tensor]
 ) -> tuple[tuple[str, ...], Tensor]:
     """A factor with its output letters replaced by one leading entry axis; unobserved rows are never touched."""
