@@ -16,11 +16,22 @@ from pathlib import Path
 _DTYPES = ("float32", "float64")
 _MODELS = ("chain", "hadamard", "cp", "tucker", "tt", "ht")  # irkernels/complete/models.py, not imported to print help
 _DEPTHS = "2 3 for chain and hadamard, else 1"
-_EXPERIMENTS = {
+_EXPERIMENTS = {  # irkernels/experiments, not imported to print help
     "E1": "depth helps matrix completion",
     "E2": "norms go to infinity",
     "E3": "singular values are learned one at a time",
+    "E4a": "small beginnings find the rank-1 tensor",
+    "E4b": "components of a CP completion are learned one after another",
+    "E6-matrix": "singular values of a depth-3 matrix completion are learned one after another",
+    "E6-cp": "components of an order-3 CP completion are learned one after another",
+    "E6-htf": "local components of a hierarchical completion are learned one after another",
+    "E8": "large learning rates trade the norm for flatness",
 }
+_SWEEP = """\
+Any parameter of an experiment is an option; most take a list, and all combinations are trials of one fit where their
+products have one shape: `irkernels reproduce E1 --depth 2,3 --init-scale 1e-3,1e-4`. An unknown one lists those there
+are. Interrupted by Ctrl-C, the same command goes on where it was. DIR gets a picture, a page (.md) and numbers (.json)
+of each experiment, and README.md, which gathers them."""
 _COMPLETE = """\
 Complete an incomplete matrix or tensor by a product of factors that is trained from small initial factors (a deep
 matrix chain, or a tensor family), with classical completions beside it, and report the error on entries held out.
@@ -38,7 +49,10 @@ the model's values elsewhere; where every entry is known, the held-out ones are 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, options.words = parser.parse_known_args(arguments)
+    if options.words and not getattr(options, "takes_words", False):
+        parser.error(f"unrecognized arguments: {' '.join(options.words)}")
     try:
         if getattr(options, "threads", None) is not None:
             import torch
@@ -99,41 +113,10 @@ def _complete(options: argparse.Namespace) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    import torch
+    from irkernels.experiments.command import reproduce
 
-    from irkernels.experiments import EXPERIMENTS
-    from irkernels.experiments.criteria import table
-
-    experiment = EXPERIMENTS[options.experiment]
-    given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
-    settings = {
-        name: getattr(experiment, name.upper()) if value is None else value for name, value in given.items()
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    outcome = experiment.run(**{**settings, "dtype": getattr(torch, settings["dtype"])}, progress=True)
-    drawn = options.out / f"{options.experiment}.png"
-    experiment.draw(outcome, drawn)
-    seconds = time.perf_counter() - start
-    if options.json:
-        _print_json(
-            {
-                "experiment": options.experiment,
-                "criteria": [criterion.summary() for criterion in outcome.criteria],
-                "pass": outcome.passed,
-                "notes": outcome.notes,
-                **settings,
-                "picture": str(drawn),
-                "seconds": round(seconds, 3),
-                "training seconds": round(outcome.seconds, 3),
-                "eager": [each.summary() for each in outcome.eager],
-            }
-        )
-    else:
-        print(table(outcome.criteria), *outcome.notes, sep="\n")
-        print(outcome.beside_eager)
-        print(f"{options.experiment} {'passes' if outcome.passed else 'FAILS'}; wrote {drawn} in {seconds:.1f} s")
-    return 0 if outcome.passed else 1
+    with _Status() as status:
+        return 0 if reproduce(options, status, _say) else 1
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -269,17 +252,25 @@ def _add_complete(commands) -> None:
 
 
 def _add_reproduce(commands) -> None:
-    reproduce = commands.add_parser("reproduce", help="repeat a published experiment and check its criteria")
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="repeat a published experiment and check its criteria",
+        description="Experiments:\n" + "\n".join(f"  {name:10} {title}" for name, title in _EXPERIMENTS.items()),
+        epilog=_SWEEP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = reproduce.add_argument
-    add("experiment", metavar="NAME", choices=list(_EXPERIMENTS), help="; ".join(f"{n}: {s}" for n, s in _EXPERIMENTS.items()))
-    add("--trials", type=_count, help="E1, E2: runs of each setting; E3: problems; all at once (default: 3, 4, 2)")
+    add("experiment", metavar="NAME", choices=[*_EXPERIMENTS, "all"], help="an experiment, or all")
+    add("--scale", choices=("quick", "paper"), default="paper", help="quick: fewer trials and settings, all in 15 minutes (default: paper)")
+    add("--trials", type=_count, help="repeats of each setting, all at once (default: the experiment's own)")
     add("--steps", type=_count, help="most steps (default: the experiment's own, which the criteria are for)")
     add("--seed", type=_whole, help="of problems and initial factors (default: the experiment's own)")
     add("--dtype", choices=_DTYPES, help="default: the experiment's own")
+    add("--device", default="cpu", help="of models and data (default: cpu)")
     add("--threads", type=_count, help="CPU threads (default: torch's)")
-    add("--out", type=Path, default=Path("."), metavar="DIR", help="folder of the picture (default: here)")
-    add("--json", action="store_true", help="one JSON object on standard output")
-    reproduce.set_defaults(command=_reproduce)
+    add("--out", type=Path, default=Path("."), metavar="DIR", help="folder of pictures and pages (default: here)")
+    add("--json", action="store_true", help="one JSON object on standard output, a list of them for all")
+    reproduce.set_defaults(command=_reproduce, takes_words=True)
 
 
 def _count(text: str) -> int:

@@ -116,7 +116,8 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, capsys, arguments, messag
     "arguments",
     [[], ["nothing"], ["complete"], ["complete", "a", "--steps", "0"], ["complete", "a", "--heldout", "1"],
      ["complete", "a", "--init-scale", "-1"], ["complete", "a", "--model", "x"], ["complete", "a", "--rank", "0"],
-     ["complete", "a", "--seed", "x"], ["reproduce", "E99"]],
+     ["complete", "a", "--seed", "x"], ["reproduce", "E99"],
+     ["complete", "a", "--depths", "2"], ["reproduce", "E3", "--trials", "0"], ["reproduce", "E3", "--scale", "huge"]],
 )  # fmt: skip
 def test_bad_options_are_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -142,7 +143,7 @@ def test_reproduce_tells_failure_from_success(folder, capsys, monkeypatch):
     got = json.loads(capsys.readouterr().out)
     assert got["experiment"] == "E3" and got["pass"] is False and got["seconds"] > 0
     assert (
-        all(list(criterion) == ["name", "value", "bound", "pass"] for criterion in got["criteria"])
+        all(list(criterion) == ["name", "value", "bound", "paper", "pass"] for criterion in got["criteria"])
         and len(got["criteria"]) == 6
     )
     assert (folder / "results" / "E3.png").stat().st_size > 10_000

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from irkernels.experiments import e1, e2, e3
+from irkernels.experiments import e1, e2, e3, e4a, e4b, e6_cp, e6_htf, e6_matrix, e8
 
-EXPERIMENTS: dict[str, ModuleType] = {"E1": e1, "E2": e2, "E3": e3}
-"""Name -> a module with `run(trials, seed, steps, dtype, progress)`, defaults TRIALS, SEED, STEPS and DTYPE, and `draw`."""
+EXPERIMENTS: dict[str, ModuleType] = {
+    "E1": e1,
+    "E2": e2,
+    "E3": e3,
+    "E4a": e4a,
+    "E4b": e4b,
+    "E6-matrix": e6_matrix,
+    "E6-cp": e6_cp,
+    "E6-htf": e6_htf,
+    "E8": e8,
+}
+"""Name -> a module with TITLE, PAPER, PARAMETERS (the paper's), QUICK (those that quick scale changes), and
+
+run(session, **parameters) -> Outcome and draw(outcome, path).  A parameter that is a tuple may have any number of values.
+"""

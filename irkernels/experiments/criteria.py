@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """`low < value < high`, judged on the worst trial; an infinite end is no bound, and NaN never passes."""
+    """`low < value < high`, judged on the worst trial; an infinite end is no bound, and NaN never passes.
+
+    paper: what the paper has there, as far as it is known.
+    """
 
     name: str
     value: float
     low: float = -math.inf
     high: float = math.inf
+    paper: str = ""
 
     @property
     def passed(self) -> bool:
@@ -27,22 +32,39 @@ class Criterion:
 
     def summary(self) -> dict:
         value = self.value if math.isfinite(self.value) else None  # JSON has no NaN
-        return {"name": self.name, "value": value, "bound": self.bound, "pass": self.passed}
+        return {"name": self.name, "value": value, "bound": self.bound, "paper": self.paper, "pass": self.passed}
 
 
-def worst(name: str, values, low: float = -math.inf, high: float = math.inf) -> Criterion:
-    """The criterion on the value, among all trials', that lies deepest outside its bounds or nearest to one."""
+def worst(
+    name: str, values: Iterable, low: float = -math.inf, high: float = math.inf, paper: str = ""
+) -> Criterion | None:
+    """The criterion on the value, among all trials', that lies deepest outside its bounds or nearest to one.
+
+    None where there is no value: a sweep need not have the settings that a criterion is for.
+    """
     values = [float(value) for value in values]
-    return Criterion(name, min(values, key=lambda value: _margin(value, low, high)), low, high)
+    if not values:
+        return None
+    return Criterion(name, min(values, key=lambda value: _margin(value, low, high)), low, high, paper)
+
+
+def judged(*criteria: Criterion | None) -> list[Criterion]:
+    """Those that had something to judge."""
+    return [criterion for criterion in criteria if criterion is not None]
 
 
 def table(criteria: list[Criterion]) -> str:
     """One line for each criterion."""
+    if not criteria:
+        return "no criterion is for these parameters"
     width = max(len(criterion.name) for criterion in criteria)
-    lines = [f"{'criterion (worst trial)':{width}}  {'value':>12}  {'bound':>16}"]
+    paper = max(len(criterion.paper) for criterion in criteria)
+    lines = [f"{'criterion (worst trial)':{width}}  {'paper' if paper else '':>{paper}}  {'ours':>12}  {'bound':>16}"]
     for criterion in criteria:
         verdict = "pass" if criterion.passed else "FAIL"
-        lines.append(f"{criterion.name:{width}}  {criterion.value:12.5g}  {criterion.bound:>16}  {verdict}")
+        lines.append(
+            f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}  {verdict}"
+        )
     return "\n".join(lines)
 
 

@@ -23,58 +23,62 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import replace
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import fit_beside_eager
+from irkernels.experiments.criteria import Criterion, judged, worst
+from irkernels.experiments.grid import listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
-from irkernels.experiments.outcome import Outcome, judged
+from irkernels.experiments.nuclear import least_nuclear_norm
+from irkernels.experiments.outcome import Outcome, Run
+from irkernels.experiments.session import Session
 from irkernels.nn import MatrixChain
+from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.spectrum import effective_rank, singular_values
-from irkernels.training import Stop, Trajectory
+from irkernels.training import Stop
 
-DEPTHS = (2, 3, 4)
-SCALES = (1e-6, 1e-5, 1e-4, 1e-3)  # of the initial product
-LR, EPS, LOSS = 1e-3, 1e-4, 1e-6
+TITLE = "depth helps matrix completion"
+PAPER = "Arora, Cohen, Hu, Luo 2019, Figures 1 and 2"
+PARAMETERS = {
+    "depth": (2, 3, 4), "init_scale": (1e-6, 1e-5, 1e-4, 1e-3), "lr": (1e-3,), "baseline": "nuclear",
+    "trials": 3, "seed": 50, "steps": 1_000_000, "dtype": "float32",
+}  # fmt: skip
+QUICK = {"init_scale": (1e-5, 1e-3), "trials": 1}
+EPS, LOSS = 1e-4, 1e-6
 TEST = 1e-4  # test error of depths 3 and 4
-TRIALS, SEED, STEPS, DTYPE = 3, 50, 1_000_000, "float32"
 TIMED = 50  # eager steps
 
 
-def run(
-    trials: int = TRIALS,
-    seed: int = SEED,
-    steps: int = STEPS,
-    dtype: torch.dtype = torch.float32,
-    progress: bool | Callable = False,
-) -> Outcome:
-    """Train depths 2, 3 and 4 from all scales at once, `trials` runs of each, and judge them."""
+def run(session: Session, depth, init_scale, lr, baseline, trials, seed, steps, dtype) -> Outcome:
+    """One problem, all scales and rates of a depth at once, `trials` runs of each."""
     truth, observed = completion(None, seed, dtype)
-    scales = torch.tensor(SCALES, dtype=torch.float64).repeat_interleave(trials)
-    optimizer = functools.partial(GroupRMSprop, lr=LR, eps=EPS, trials=len(scales))
-    fits = {}
-    for depth in DEPTHS:
-        fits[depth] = fit_beside_eager(
-            MatrixChain(SIZE, SIZE, depth, trials=len(scales), init_scale=scales, seed=seed, dtype=dtype),
-            observed,
-            optimizer,
+    settings, runs = trials_of(trials, init_scale=init_scale, lr=lr), {}
+    for layers in listed(depth):
+        scales = settings.column("init_scale")
+        runs[layers] = session.fit(
+            f"depth {layers}",
+            MatrixChain(
+                SIZE, SIZE, layers, trials=len(settings), init_scale=scales, seed=seed, dtype=dtype, device=session.device
+            ),
+            observed.to(session.device),
+            functools.partial(GroupRMSprop, eps=EPS, trials=len(settings)),
+            settings,
             TIMED,
+            lr=settings.column("lr"),
             steps=steps,
             stop=Stop(loss=LOSS, every=1),
-            truth=truth,
+            truth=truth.to(session.device),
             record=["loss", "error", "effective_rank", {"nuclear norm": lambda model: nuclear_norm(model())}],
             record_every=max(1, min(1000, steps // 100)),
-            progress=progress,
         )
     goal = {"nuclear norm": float(nuclear_norm(truth)), "effective_rank": float(effective_rank(truth))}
-    outcome = judged(fits, criteria)
-    return replace(outcome, goal=goal, notes=spread(outcome.runs))
+    convex, notes = convex_baseline(observed, truth) if baseline == "nuclear" else ({}, [])
+    return Outcome(runs, criteria(runs, convex), {**goal, **convex}, notes + spread(runs))
 
 
 def nuclear_norm(W: Tensor) -> Tensor:
@@ -82,44 +86,63 @@ def nuclear_norm(W: Tensor) -> Tensor:
     return singular_values(W).sum(-1)
 
 
-def at_the_end(run: Trajectory, name: str) -> Tensor:
-    """A metric's last record: [scales, trials]."""
-    return run.metrics[name][-1].reshape(len(SCALES), -1)
+def convex_baseline(observed: Observed, truth: Tensor) -> tuple[dict[str, float], list[str]]:
+    """What nuclear norm minimisation reaches, by metric, and a line on it."""
+    try:
+        W = least_nuclear_norm(observed)
+    except ImportError as error:
+        return {}, [f"no nuclear norm minimisation beside: {error}"]
+    found = {
+        "least norm: error": float((W - truth).square().mean()),
+        "least norm: nuclear norm": float(nuclear_norm(W)),
+        "least norm: effective_rank": float(effective_rank(W)),
+    }
+    return found, ["nuclear norm minimisation: " + ", ".join(f"{name[12:]} {value:.4g}" for name, value in found.items())]
 
 
-def spread(runs: dict[int, Trajectory]) -> list[str]:
+def spread(runs: Mapping[int, Run]) -> list[str]:
     """As the paper shows it: mean and standard deviation of each setting's runs, and how many runs went another way."""
-    lines = [f"{'mean +- deviation of runs':28}" + "".join(f"{f'scale {scale:g}':>22}" for scale in SCALES)]
+    lines = []
     for depth, run in runs.items():
-        for name in ("error", "effective_rank"):
-            values = at_the_end(run, name)
-            each = zip(values.mean(1).tolist(), values.std(1, correction=0).tolist(), strict=True)
-            settings = (f"{mean:.3g} +- {std:.1g}" for mean, std in each)
-            lines.append(f"{f'depth {depth}: {name}':28}" + "".join(f"{setting:>22}" for setting in settings))
-    for depth in (3, 4):
-        error = at_the_end(runs[depth], "error")
-        elsewhere = int((error > TEST).sum())
-        lines.append(f"depth {depth}: {elsewhere} of {error.numel()} runs on another matrix than the truth")
+        for scale in run.settings.values("init_scale"):
+            ends = {name: run.final(name, init_scale=scale) for name in ("error", "effective_rank")}
+            each = (f"{name} {values.mean():.3g} +- {values.std(correction=0):.1g}" for name, values in ends.items())
+            lines.append(f"depth {depth}, scale {scale:g}, mean and deviation of runs: {', '.join(each)}")
+    for depth, run in runs.items():
+        if depth > 2:
+            error = run.final("error")
+            lines.append(f"depth {depth}: {int((error > TEST).sum())} of {len(error)} runs on another matrix than the truth")
     return lines
 
 
-def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
+def means(run: Run, metric: str) -> Tensor:
+    """At the end, over the runs of each initial scale, the smallest scale first."""
+    return torch.stack([run.final(metric, init_scale=scale).mean() for scale in sorted(run.settings.values("init_scale"))])
+
+
+def criteria(runs: Mapping[int, Run], convex: Mapping[str, float] | None = None) -> list[Criterion]:
     """Depth 2 completes in part, better from smaller factors; depths 3 and 4 find the matrix, from all scales."""
-    error = {depth: at_the_end(run, "error") for depth, run in runs.items()}
-    rank = {depth: at_the_end(run, "effective_rank") for depth, run in runs.items()}
-    mean = {depth: values.mean(1) for depth, values in error.items()}
-    return [
-        worst("depth 2: test error", error[2].flatten(), 1e-2, 2e-1),
-        worst("depth 2: mean test error over that of the scale below", mean[2][1:] / mean[2][:-1], low=1.0),
-        worst("depth 3: test error", error[3].flatten(), high=TEST),
-        worst("depth 4: test error", error[4].flatten(), high=TEST),
-        worst("depth 3: effective rank", rank[3].flatten(), 4.8, 5.2),
-        worst("depth 4: effective rank", rank[4].flatten(), 4.8, 5.2),
-        worst("depth 3: mean test error over that of depth 2", mean[3] / mean[2], high=1e-2),
-        worst("all depths: loss at observed entries", torch.cat([run.metrics["loss"][-1] for run in runs.values()]), high=LOSS),
-    ]
+    error = {depth: run.final("error") for depth, run in runs.items()}
+    rank = {depth: run.final("effective_rank") for depth, run in runs.items()}
+    mean = {depth: means(run, "error") for depth, run in runs.items()}
+    rising = mean[2][1:] / mean[2][:-1] if 2 in mean else ()
+    beside = mean[3] / mean[2] if 2 in mean and 3 in mean else ()
+    losses = torch.cat([run.final("loss") for run in runs.values()])
+    least = (convex or {}).get("least norm: error")
+    return judged(
+        worst("depth 2: test error", error.get(2, ()), 1e-2, 2e-1, paper="0.024 to 0.105"),
+        worst("depth 2: mean test error over that of the scale below", rising, low=1.0, paper="1.5 to 1.8"),
+        worst("depth 3: test error", error.get(3, ()), high=TEST, paper="2.6e-5 to 4e-5"),
+        worst("depth 4: test error", error.get(4, ()), high=TEST, paper="2.2e-5 to 3e-5"),
+        worst("depth 3: effective rank", rank.get(3, ()), 4.8, 5.2, paper="4.95 to 5.0"),
+        worst("depth 4: effective rank", rank.get(4, ()), 4.8, 5.2, paper="4.95"),
+        worst("depth 3: mean test error over that of depth 2", beside, high=1e-2, paper="0.0003 to 0.002"),
+        worst("all depths: loss at observed entries", losses, high=LOSS, paper="1e-6"),
+        worst("nuclear norm minimisation: test error", () if least is None else (least,), 1e-2, 2e-1, paper="0.106"),
+    )
 
 
+COLORS = ("#b8336a", "#1b6ca8", "#2a9d5c", "#c77f1a", "#6c4ab6")
 _PANELS = {"error": "mean squared error, all entries", "nuclear norm": "nuclear norm", "effective_rank": "effective rank"}
 
 
@@ -129,10 +152,14 @@ def draw(outcome: Outcome, path: Path) -> None:
 
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (name, label) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for color, (depth, run) in zip(("#b8336a", "#1b6ca8", "#2a9d5c"), outcome.runs.items(), strict=True):
-            values = at_the_end(run, name)
-            axes.plot(SCALES, values.mean(1), "o-", color=color, linewidth=1.4, markersize=4, label=f"depth {depth}")
-            axes.fill_between(SCALES, values.amin(1), values.amax(1), color=color, alpha=0.2, linewidth=0)
+        for color, (depth, run) in zip(itertools.cycle(COLORS), outcome.runs.items()):
+            scales = sorted(run.settings.values("init_scale"))
+            ends = [run.final(name, init_scale=scale) for scale in scales]
+            axes.plot(scales, means(run, name), "o-", color=color, linewidth=1.4, markersize=4, label=f"depth {depth}")
+            low, high = [values.min() for values in ends], [values.max() for values in ends]
+            axes.fill_between(scales, low, high, color=color, alpha=0.2, linewidth=0)
+        if (least := outcome.goal.get(f"least norm: {name}")) is not None:
+            axes.axhline(least, color="0.2", linestyle=":", linewidth=1.2, label="least nuclear norm")
         if name in outcome.goal:
             axes.axhline(outcome.goal[name], color="0.4", linestyle="--", linewidth=1, label="ground truth")
         else:

@@ -15,24 +15,30 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import fit_beside_eager
-from irkernels.experiments.outcome import Outcome, judged
+from irkernels.experiments.criteria import Criterion, judged, worst
+from irkernels.experiments.grid import Settings, listed
+from irkernels.experiments.outcome import Outcome, Run
+from irkernels.experiments.session import Session
 from irkernels.families.chain import chain_equation
 from irkernels.families.streams import trial_generators
 from irkernels.nn import MatrixChain, Product
 from irkernels.observed import Observed
-from irkernels.training import Determinant, Entry, Loss, Running, Stop, Trajectory
+from irkernels.training import Determinant, Entry, Loss, Running, Stop
 
-TRIALS, SEED, STEPS, DTYPE = 4, 0, 5_000_000, "float64"
-INITS = ("gaussian", "balanced")
-# depth -> (standard deviation of the initial product's entries, learning rate), the larger one first
+TITLE = "norms go to infinity"
+PAPER = "Razin, Cohen 2020, section 5"
+PARAMETERS = {
+    "depth": (2, 3, 4), "init": ("gaussian", "balanced"), "init_std": "paper", "lr": "paper",
+    "trials": 4, "seed": 0, "steps": 5_000_000, "dtype": "float64",
+}  # fmt: skip
+QUICK: dict = {}
+# depth -> (standard deviation of the initial product's entries, learning rate) as in the paper, the larger one first
 RATES = {
     2: ((1e-5, 6e-3), (1e-6, 3e-3)),
     3: ((1e-5, 6e-3), (1e-6, 3e-3)),
@@ -62,17 +68,29 @@ def problem(dtype: torch.dtype = torch.float64) -> Observed:
     return Observed(torch.tensor([[0, 1], [1, 0], [1, 1]]), torch.tensor([1.0, 1.0, 0.0], dtype=dtype), (2, 2))
 
 
-def settings(depth: int, trials: int) -> list[tuple[str, float, float]]:
-    """(init, standard deviation of W's entries, learning rate) of each trial."""
-    return [(init, std, lr) for init in INITS for std, lr in RATES[depth] for _ in range(trials)]
+def settings_of(depth: int, init, init_std, lr, trials: int) -> Settings:
+    """Each trial's init, standard deviation of W's entries and learning rate; "paper": the pairs of RATES."""
+    pairs = RATES.get(depth, RATES[4])
+    stds = [std for std, _ in pairs] if init_std == "paper" else listed(init_std)
+    rates = dict(pairs)
+    combinations = [
+        (kind, std, rate)
+        for kind in listed(init)
+        for std in stds
+        for rate in ([rates.get(std, pairs[0][1])] if lr == "paper" else listed(lr))
+    ]
+    names = ("init", "init_std", "lr")
+    return Settings([{**dict(zip(names, one, strict=True)), "trial": trial} for one in combinations for trial in range(trials)])
 
 
-def initial(depth: int, trials: int, seed: int, dtype: torch.dtype) -> Product:
+def initial(depth: int, settings: Settings, seed: int, dtype: torch.dtype, device: str = "cpu") -> Product:
     """Factors drawn anew until det W >= 0, each trial from a stream of its own."""
-    each = settings(depth, trials)
-    drawn = [_one(depth, init, std, generator) for (init, std, _), generator in zip(each, trial_generators(len(each), None, seed))]
-    factors = [torch.stack(factor).to(dtype) for factor in zip(*drawn, strict=True)]
-    return Product(chain_equation(depth), *factors, trials=len(each))
+    streams = trial_generators(len(settings), None, seed)
+    drawn = [
+        _one(depth, each["init"], each["init_std"], generator) for each, generator in zip(settings.each, streams, strict=True)
+    ]
+    factors = [torch.stack(factor).to(device, dtype) for factor in zip(*drawn, strict=True)]
+    return Product(chain_equation(depth), *factors, trials=len(settings))
 
 
 def _one(depth: int, init: str, std: float, generator: torch.Generator) -> list[Tensor]:
@@ -83,55 +101,47 @@ def _one(depth: int, init: str, std: float, generator: torch.Generator) -> list[
             return [factor.detach() for factor in model.factors]
 
 
-def run(
-    trials: int = TRIALS,
-    seed: int = SEED,
-    steps: int = STEPS,
-    dtype: torch.dtype = torch.float64,
-    progress: bool | Callable = False,
-) -> Outcome:
+def run(session: Session, depth, init, init_std, lr, trials, seed, steps, dtype) -> Outcome:
     """All initialisations and learning rates of a depth at once, `trials` draws of each, and their verdict."""
-    observed, fits = problem(dtype), {}
-    for depth in RATES:
-        fits[depth] = fit_beside_eager(
-            initial(depth, trials, seed, dtype),
+    observed, runs = problem(dtype).to(session.device), {}
+    for layers in listed(depth):
+        settings = settings_of(layers, init, init_std, lr, trials)
+        runs[layers] = session.fit(
+            f"depth {layers}",
+            initial(layers, settings, seed, dtype, session.device),
             observed,
             torch.optim.SGD,
+            settings,
             TIMED,
-            lr=torch.tensor([lr for *_, lr in settings(depth, trials)]),
+            lr=settings.column("lr"),
             loss="half_sse",
             steps=steps,
             stop=Stop(loss=LOSS, every=1),
             record=RECORD,
             record_every=max(1, min(1000, steps // 100)),
-            progress=progress,
         )
-    return judged(fits, criteria)
+    return Outcome(runs, criteria(runs))
 
 
-def _trials(run: Trajectory, depth: int, init: str, std: float | None = None) -> torch.Tensor:
-    """Which trials these are: bool [trials]."""
-    each = settings(depth, run.trials // (len(INITS) * len(RATES[depth])))
-    return torch.tensor([one == init and std in (None, size) for one, size, _ in each])
-
-
-def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
+def criteria(runs: Mapping[int, Run]) -> list[Criterion]:
     """At depths 3 and 4, at every step: the determinant's sign, the bound, and |w_11| as 1 / q."""
-    found = []
+    found: list[Criterion | None] = []
     for depth in (3, 4):
+        if depth not in runs:
+            continue
         run, smallest = runs[depth], RATES[depth][-1][0]
-        last = {name: values[-1] for name, values in run.metrics.items()}
-        balanced = {name: values[_trials(run, depth, "balanced")] for name, values in last.items()}
-        furthest = last["least |w_11| q"][_trials(run, depth, "gaussian", smallest)].max()
+        names = ("least det", "least excess", "least |w_11| q", "greatest |w_11| q")
+        det, excess, least, greatest = (run.final(name, init="balanced") for name in names)
+        drawn = run.final("least |w_11| q", init="gaussian", init_std=smallest)
         found += [
-            worst(f"depth {depth}: loss at the end", last["loss"], high=LOSS),
-            worst(f"depth {depth}, balanced: least det W", balanced["least det"], low=0.0),
-            worst(f"depth {depth}, balanced: least |w_11| - (1 - q)^2 / q", balanced["least excess"], low=0.0),
-            worst(f"depth {depth}, balanced: least |w_11| q, {_window()}", balanced["least |w_11| q"], 0.9, 1.05),
-            worst(f"depth {depth}, balanced: greatest |w_11| q, {_window()}", balanced["greatest |w_11| q"], 0.9, 1.05),
-            Criterion(f"depth {depth}, gaussian, std {smallest:g}: |w_11| q of the best draw", float(furthest), 0.9, 1.05),
+            worst(f"depth {depth}: loss at the end", run.final("loss"), high=LOSS, paper="1e-4"),
+            worst(f"depth {depth}, balanced: least det W", det, low=0.0, paper=">= 0"),
+            worst(f"depth {depth}, balanced: least |w_11| - (1 - q)^2 / q", excess, low=0.0, paper=">= 0"),
+            worst(f"depth {depth}, balanced: least |w_11| q, {_window()}", least, 0.9, 1.05, paper="1.0"),
+            worst(f"depth {depth}, balanced: greatest |w_11| q, {_window()}", greatest, 0.9, 1.05, paper="1.0"),
+            worst(f"depth {depth}, gaussian, std {smallest:g}: |w_11| q of the best draw", drawn[drawn.argmax(0, True)] if len(drawn) else (), 0.9, 1.05, paper="1.0"),
         ]
-    return found
+    return judged(*found)
 
 
 def _window() -> str:
@@ -143,13 +153,15 @@ def draw(outcome: Outcome, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.2), layout="constrained")
-    for axes, (depth, run) in zip(figure.subplots(1, len(outcome.runs), sharey=True), outcome.runs.items(), strict=True):
-        each = settings(depth, run.trials // (len(INITS) * len(RATES[depth])))
-        seen = set()
-        for trial, (init, std, _) in enumerate(each):
-            style = {"color": "#1b6ca8" if init == "gaussian" else "#b8336a", "linestyle": "-" if std == RATES[depth][1][0] else "--"}
+    panels = figure.subplots(1, len(outcome.runs), sharey=True, squeeze=False)[0]
+    for axes, (depth, run) in zip(panels, outcome.runs.items(), strict=True):
+        seen, smallest = set(), min(run.settings.values("init_std"))
+        for trial, setting in enumerate(run.settings.each):
+            init, std = setting["init"], setting["init_std"]
+            style = {"color": "#1b6ca8" if init == "gaussian" else "#b8336a", "linestyle": "-" if std == smallest else "--"}
             label = f"{init}, std {std:g}"
-            axes.loglog(run.metrics["loss"][:, trial], run.metrics["w_11"][:, trial].abs(), linewidth=1.1, label=None if label in seen else label, **style)
+            loss, corner = run.metrics["loss"][:, trial], run.metrics["w_11"][:, trial].abs()
+            axes.loglog(loss, corner, linewidth=1.1, label=None if label in seen else label, **style)
             seen.add(label)
         loss = torch.logspace(-4, math.log10(0.49), 100)
         q = (2 * loss).sqrt()

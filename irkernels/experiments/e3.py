@@ -11,65 +11,65 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from irkernels.experiments.criteria import Criterion, worst
-from irkernels.experiments.eager import fit_beside_eager
+from irkernels.experiments.criteria import Criterion, judged, worst
+from irkernels.experiments.grid import listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
-from irkernels.experiments.outcome import Outcome, judged
+from irkernels.experiments.outcome import Outcome, Run, final
+from irkernels.experiments.session import Session
 from irkernels.nn import MatrixChain
-from irkernels.training import Trajectory
 
-INIT_SCALE, LR = 1e-3, 0.1
-TRIALS, SEED, STEPS, DTYPE = 2, 0, 20_000, "float64"
+TITLE = "singular values are learned one at a time"
+PAPER = "Arora, Cohen, Hu, Luo 2019, Figure 3"
+PARAMETERS = {
+    "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "trials": 2, "seed": 0, "steps": 20_000, "dtype": "float64",
+}  # fmt: skip
+QUICK: dict = {}
 TIMED = 100  # eager steps
-DEPTHS = (1, 2, 3)
 
 
-def run(
-    trials: int = TRIALS,
-    seed: int = SEED,
-    steps: int = STEPS,
-    dtype: torch.dtype = torch.float64,
-    progress: bool | Callable = False,
-) -> Outcome:
-    """Train depths 1, 2 and 3 on the same problems, all trials at once, and judge them."""
-    truth, observed = completion(trials, seed, dtype)
-    optimizer = functools.partial(torch.optim.SGD, lr=LR)
-    fits = {}
-    for depth in DEPTHS:
-        model = MatrixChain(SIZE, SIZE, depth, trials=trials, init="identity", init_scale=INIT_SCALE, dtype=dtype)
-        fits[depth] = fit_beside_eager(
-            model,
-            observed,
-            optimizer,
+def run(session: Session, depth, init_scale, lr, trials, seed, steps, dtype) -> Outcome:
+    """All trials of a depth at once; trial t has the same problem whatever its scale and rate."""
+    settings = trials_of(trials, init_scale=init_scale, lr=lr)
+    repeats = settings.column("trial").long()
+    truth, observed = completion(trials, seed, dtype, repeats)
+    runs = {}
+    for layers in listed(depth):
+        scales = settings.column("init_scale")
+        runs[layers] = session.fit(
+            f"depth {layers}",
+            MatrixChain(
+                SIZE, SIZE, layers, trials=len(settings), init="identity", init_scale=scales, dtype=dtype, device=session.device
+            ),
+            observed.to(session.device),
+            torch.optim.SGD,
+            settings,
             TIMED,
+            lr=settings.column("lr"),
             steps=steps,
-            truth=truth,
+            truth=truth.to(session.device),
             record=["loss", "error", "singular_values", "effective_rank"],
             record_every=max(1, steps // 100),
-            progress=progress,
         )
-    return judged(fits, criteria)
+    return Outcome(runs, criteria(runs))
 
 
-def criteria(runs: dict[int, Trajectory]) -> list[Criterion]:
+def criteria(runs: Mapping[int, Run]) -> list[Criterion]:
     """Depth 1 cannot move unobserved entries, depth 2 learns them in part, depth 3 finds the rank."""
-    least = {depth: run.metrics["error"].amin(dim=0) for depth, run in runs.items()}
-    rank = {depth: run.metrics["effective_rank"][-1] for depth, run in runs.items()}
-    sixth = runs[3].metrics["singular_values"][-1, :, RANK]
-    return [
-        worst("depth 1: smallest test error (the unobserved share)", least[1], 0.77, 0.83),
-        worst("depth 2: smallest test error", least[2], 0.05, 0.2),
-        worst("depth 3: smallest test error", least[3], high=0.02),
-        worst("depth 2: effective rank at the end", rank[2], low=7.0),
-        worst("depth 3: effective rank at the end", rank[3], high=5.3),
-        worst("depth 3: sixth singular value at the end", sixth, high=1.0),
-    ]
+    least = {depth: run.least("error") for depth, run in runs.items()}
+    sixth = runs[3].metrics["singular_values"][-1, :, RANK] if 3 in runs else ()
+    return judged(
+        worst("depth 1: smallest test error (the unobserved share)", least.get(1, ()), 0.77, 0.83, paper="0.8195"),
+        worst("depth 2: smallest test error", least.get(2, ()), 0.05, 0.2, paper="0.0988"),
+        worst("depth 3: smallest test error", least.get(3, ()), high=0.02, paper="0.00167"),
+        worst("depth 2: effective rank at the end", final(runs, 2, "effective_rank"), low=7.0),
+        worst("depth 3: effective rank at the end", final(runs, 3, "effective_rank"), high=5.3),
+        worst("depth 3: sixth singular value at the end", sixth, high=1.0, paper="< 0.5"),
+    )
 
 
 def draw(outcome: Outcome, path: Path) -> None:
@@ -77,7 +77,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
-    grid = figure.subplots(2, len(outcome.runs), sharex=True, sharey="row")
+    grid = figure.subplots(2, len(outcome.runs), sharex=True, sharey="row", squeeze=False)
     for (depth, run), losses, values in zip(outcome.runs.items(), grid[0], grid[1], strict=True):
         steps = run.steps.numpy()
         losses.semilogy(steps, run.metrics["error"], color="#1b6ca8", linewidth=1.2)
@@ -94,6 +94,10 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, -1].plot([], [], color="0.55", linestyle="--", label="observed (train)")
     grid[0, -1].legend(fontsize=9)
     figure.suptitle(
-        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from {INIT_SCALE:g} I"
+        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from {_scales(outcome)} I"
     )
     figure.savefig(path, dpi=130)
+
+
+def _scales(outcome: Outcome) -> str:
+    return ", ".join(f"{scale:g}" for scale in next(iter(outcome.runs.values())).settings.values("init_scale"))

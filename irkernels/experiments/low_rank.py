@@ -11,15 +11,19 @@ from irkernels.observed import Observed
 SIZE, RANK, OBSERVED = 100, 5, 2000
 
 
-def completion(trials: int | None, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Observed]:
+def completion(
+    trials: int | None, seed: int = 0, dtype: torch.dtype = torch.float64, repeats: Tensor | None = None
+) -> tuple[Tensor, Observed]:
     """Ground truths [trials, 100, 100] of rank 5 with entries of root mean square 1, seen at 2,000 positions.
 
     The positions, drawn without replacement, are shared; trial t has a ground truth of its own, whatever `trials` is.
-    Without trials: one, [100, 100], that of trial 0.
+    Without trials: one, [100, 100], that of trial 0.  repeats: int64 [T], which of the truths each trial of a fit has.
     """
     picked = torch.randperm(SIZE * SIZE, generator=torch.Generator().manual_seed(seed))[:OBSERVED]
     each = [_ground_truth(generator) for generator in trial_generators(trials, None, seed)]
     truth = each[0] if trials is None else torch.stack(each)
+    if repeats is not None:
+        truth = truth[repeats]
     at = torch.stack([picked // SIZE, picked % SIZE], dim=1)
     values = truth[..., at[:, 0], at[:, 1]]
     return truth.to(dtype), Observed(at, values.to(dtype), (SIZE, SIZE))

@@ -1,0 +1,63 @@
+"""E6-htf: local components of a hierarchical tensor completion are learned one after another.
+
+Razin, Maman, Cohen, *Implicit Regularization in Hierarchical Tensor Factorization and Deep Convolutional Neural
+Networks* (ICML 2022), last of three models side by side: an 8 x 8 x 8 x 8 tensor of hierarchical rank (5, 5) and norm 64,
+2,048 of its 4,096 entries observed, a binary tree with 512 local components at each node, initial std 1e-2, GroupRMSprop
+until the mean loss on observed entries has been below 5e-5 at 100 checks. Shown are the local components of the top node.
+
+Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from irkernels.experiments.criteria import Criterion, judged
+from irkernels.experiments.grid import trials_of
+from irkernels.experiments.incremental import counted
+from irkernels.experiments.outcome import Outcome, Run
+from irkernels.experiments.session import Session
+from irkernels.experiments.side_by_side import PARAMETERS as COMMON, RANK, draw_side, train
+from irkernels.nn import HierarchicalTucker
+
+TITLE = "local components of a hierarchical completion are learned one after another"
+PAPER = "Razin, Maman, Cohen 2022, dynamical analysis: hierarchical tensor factorization"
+PARAMETERS = {"width": 512, "init_std": (1e-2,), **COMMON, "trials": 1}
+QUICK: dict = {}
+SHAPE = (8, 8, 8, 8)
+TOP = "top node's component norms"
+TIMED = 10  # eager steps
+
+
+def run(session: Session, width, init_std, lr, trials, seed, steps, dtype) -> Outcome:
+    """All sizes and repeats at once; repeat t has truth t."""
+    settings = trials_of(trials, init_std=init_std, lr=lr)
+    model = HierarchicalTucker(
+        SHAPE, width, trials=len(settings), init_std=settings.column("init_std"), seed=seed, dtype=dtype, device=session.device
+    )
+    found = train(session, "HTF", model, _low_rank, settings, [{TOP: _top_node}], TIMED, trials, seed, steps)
+    return Outcome({"HTF": found}, criteria({"HTF": found}))
+
+
+def _top_node(model: HierarchicalTucker) -> torch.Tensor:
+    return model.component_norms()[model.root.modes].detach()
+
+
+def _low_rank(generator: torch.Generator) -> HierarchicalTucker:
+    return HierarchicalTucker(SHAPE, RANK, init_std=1.0, generator=generator, dtype=torch.float64)
+
+
+def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
+    """Five local components at the top node, one at a time."""
+    (run,) = runs.values()
+    norms = run.metrics[TOP][:, run.settings.where(init_std=1e-2)]
+    each = [norms[:, trial] for trial in range(norms.shape[1])]
+    return judged(*(counted("top node's component", run.steps, each, RANK, paper="0.095") if each else []))
+
+
+def draw(outcome: Outcome, path: Path) -> None:
+    """The top node's local components and the relative error of each run against iterations."""
+    draw_side(outcome, path, TOP, "norm of a local component, top node", f"8 x 8 x 8 x 8 tensor of hierarchical rank {RANK}")
