@@ -3,7 +3,7 @@
 A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
 for tensors.  D: completions as large as memory allows.  sweep: every size from 1 to 128.  layer: factorised layers in
 training.  gradients: what all gradients cost beside the value.  tensorly: TensorLy's decompositions and functions, stock
-and with irkernels.
+and with irkernels.  dynamics: the end-to-end preconditioner against matrix powers.
 Progress goes to standard error, tables to standard output.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import (
     decompositions,
+    dynamics,
     gradient_cost,
     keep,
     large,
@@ -43,6 +44,7 @@ TABLES = {
     "layer": layer.layer,
     "gradients": gradient_cost.gradient_cost,
     "tensorly": decompositions.decompositions,
+    "dynamics": dynamics.dynamics,
 }
 
 _QUIET = 0.1  # cores' worth of other work that still leaves a fair picture

@@ -1,4 +1,4 @@
-"""Gradient flow through SciPy's solvers, beside discrete runs and closed forms, and what papers 8, 9, 16 and 17 show."""
+"""Gradient flow through SciPy, beside discrete runs and closed forms; what papers 8, 9, 16 and 17 show."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_the_end_to_end_flow_is_that_of_balanced_factors(depth: int) -> None:
         now = [factor[at] for factor in moved]
         close(product(now), W[at], 1e-7)
         close(balancedness(now), torch.zeros((), dtype=F64), 1e-8)
-    step, now = 1e-4, [factor.clone() for factor in factors]
-    for _ in range(3000):
+    step, now = 1e-3, [factor.clone() for factor in factors]
+    for _ in range(300):
         leaves = [factor.requires_grad_() for factor in now]
         now = [(F - step * g).detach() for F, g in zip(leaves, torch.autograd.grad(loss(*leaves), leaves))]
-    close(product(now), W[1], 1e-3)
+    close(product(now), W[1], 1e-2)
 
 
 def test_depth_one_has_a_closed_form_and_trials_go_together() -> None:
@@ -152,9 +152,9 @@ def test_edge_of_stability_of_a_diagonal_network() -> None:
 def test_stopped_least_squares_are_nearly_of_least_norm() -> None:
     """Paper 17: a gradient-flow iterate against the smallest predictor of equal risk, which is a ridge solution."""
     worst = 0.0
-    for seed in range(4):
+    for seed in range(3):
         X, y = normal(30, 60, seed=seed), normal(30, seed=100 + seed)
-        times = [0.0, *np.geomspace(1e-3, 1, 8)]
+        times = [0.0, *np.geomspace(1e-3, 0.3, 6)]
         flow = end_to_end_flow(lambda w: X.T @ (X @ w - y[:, None]), torch.zeros(60, 1, dtype=F64), times, 1)
         U, s, _ = torch.linalg.svd(X, full_matrices=False)
         parts = U.T @ y

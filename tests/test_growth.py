@@ -192,3 +192,25 @@ def test_models_hand_over_their_factors() -> None:
         for parameter in model.parameters():
             parameter -= step * parameter.grad
     close(component_velocity(chains, G), (model.component_norms().detach() - norms) / step, 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_types_are_computed_in_float32(dtype: torch.dtype) -> None:
+    """The chain's column is 1800 long, and its square out of float16's range."""
+    chain = [torch.full((2, 3, 2), 30.0, dtype=dtype), torch.full((2, 2), 30.0, dtype=dtype)]
+    factors, wide = [chain, torch.ones(4, 2, dtype=dtype)], [[part.float() for part in chain], torch.ones(4, 2)]
+    G, core, at = torch.ones(3, 4, dtype=dtype), torch.ones(2, 2, dtype=dtype), torch.tensor([[0, 1], [2, 3]])
+    calls = [
+        lambda f, c, G: component_velocity(f, G),
+        lambda f, c, G: component_velocity(f, (at, G[0, :2])),
+        lambda f, c, G: component_alignment(f, Observed(at, G[0, :2], (3, 4))),
+        lambda f, c, G: vector_norm_velocity(f, G),
+        lambda f, c, G: slice_velocity(c, f, G)[0],
+        lambda f, c, G: slice_alignment(c, f, G)[1],
+        lambda f, c, G: local_component_velocity([f[0][0][0], f[1], c[0]], G)[0, 1],
+        lambda f, c, G: balanced_component_velocity(f[0][1], f[0][1], 3),
+    ]
+    for call in calls:
+        found = call(factors, core, G)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, call(wide, core.float(), G.float()), rtol=1e-6, atol=1e-6)

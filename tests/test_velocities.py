@@ -168,7 +168,8 @@ def test_conserved_quantities_stay_and_vanish_where_balanced() -> None:
         G = torch.randn(irk.einsum(dotted, *factors).shape, dtype=F64)
         moves = [-slope for slope in irk.gradients(dotted, *factors, cotangent=G)]
         for at in range(len(conserved_quantities(factors, equation))):
-            _, rate = torch.func.jvp(lambda *f, at=at: conserved_quantities(f, equation)[at], tuple(factors), tuple(moves))
+            kept = lambda *f, at=at: conserved_quantities(f, equation)[at]  # noqa: E731
+            _, rate = torch.func.jvp(kept, tuple(factors), tuple(moves))
             close(rate, torch.zeros_like(rate))
         found = balancedness(factors, equation)
         assert found.shape == (2,) and (found > 0.1).all()

@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from irkernels._arguments import integer
 from irkernels.dynamics import roots
-from irkernels.dynamics.divided import complete_symmetric
+from irkernels.dynamics.divided import complete_symmetric, rising_degrees
 from irkernels.dynamics.pairs import matrix_and_gradient
 from irkernels.spectrum.decomposition import reciprocal, thin_svd
 
@@ -112,20 +112,25 @@ def slope_of_preconditioned(G: Tensor, Z: Tensor, U: Tensor, s: Tensor, V: Tenso
     divided difference, so that its slopes M in A and B are sums of h_{N-2}(x_a, x_b, x_c) over one index; and
     A^N = W W^T gives dA_ab = (s_a dW_ba + s_b dW_ab) / C_ab, which is 0 / 0 for two zero values: taken as 0.
     """
+    if depth == 1:
+        return torch.zeros_like(G)
     x = s.pow(2 / depth)
+    *lower, C = rising_degrees(x, x, depth - 1)
     TG, TZ = U.mT @ G, U.mT @ Z
     G_in, Z_in = TG @ V, TZ @ V
-    G_out, Z_out = TG - G_in @ V.mT, TZ - Z_in @ V.mT  # parts of columns outside V
+    square = U.shape[-2] == V.shape[-2]
+    if not square:  # parts of columns outside V
+        G_out, Z_out = TG - G_in @ V.mT, TZ - Z_in @ V.mT
     in_A, in_B = torch.zeros_like(G_in), torch.zeros_like(G_in)
     power = torch.ones_like(x)
-    for r in range(depth - 1):  # h_{N-2}(a, b, c) = sum_r h_{N-2-r}(a, b) c^r
-        weights = complete_symmetric(x, x, depth - 2 - r)
-        in_A = in_A + weights * ((Z_in * power[..., None, :]) @ G_in.mT + (Z_out @ G_out.mT if r == 0 else 0))
+    for r, weights in enumerate(reversed(lower)):  # h_{N-2}(a, b, c) = sum_r h_{N-2-r}(a, b) c^r
+        pairs = (Z_in * power[..., None, :]) @ G_in.mT
+        in_A = in_A + weights * (pairs if square or r else pairs + Z_out @ G_out.mT)
         in_B = in_B + weights * (G_in.mT @ (Z_in * power[..., None]))
         power = power * x
-    inverse = reciprocal(complete_symmetric(x, x, depth - 1))
-    by_s = s[..., None]
+    inverse, by_s = reciprocal(C), s[..., None]
     inner = (inverse * (in_A + in_A.mT)) * by_s.mT + by_s * (inverse * (in_B + in_B.mT))
-    weights = complete_symmetric(x, x, depth - 2)
-    outside = (weights * G_in).mT @ Z_out + (weights * Z_in).mT @ G_out
+    if square:
+        return U @ inner @ V.mT
+    outside = (lower[-1] * G_in).mT @ Z_out + (lower[-1] * Z_in).mT @ G_out
     return U @ (inner @ V.mT + (s * reciprocal(x.pow(depth - 1)))[..., None] * outside)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from irkernels.dynamics.widths import widened, widened_gradient
 from irkernels.functional import chain_equation, einsum, gradients
 
 
@@ -19,11 +20,12 @@ def end_to_end_velocity(factors: Sequence[Tensor], gradient: Any, equation: str 
 
         dW/dt = - sum_j L_j L_j^T G R_j^T R_j        (Arora, Cohen, Hu, Luo 2019; papers: W = W_N ... W_1)
 
-    factors: [..., n_k, n_{k+1}] in matmul order, or the operands of `equation`; float16 to float64, of one dtype.
+    factors: [..., n_k, n_{k+1}] in matmul order, or the operands of `equation`, of one dtype; float16 and bfloat16 are
+    computed in float32, which is then the result's dtype.
     gradient: G = dL/dW of W's shape, or an Observed, or a pair (at, values), as irk.gradients takes its cotangent.
     Differentiable in factors and G to any order.  Raises what irk.gradients raises.
     """
-    factors = tuple(factors)
+    factors, gradient = widened(list(factors)), widened_gradient(gradient)
     if not factors:
         raise ValueError("end_to_end_velocity needs at least one factor")
     slopes = gradients(equation or chain_equation(len(factors), False, False), *factors, cotangent=gradient)

@@ -19,6 +19,7 @@ from torch import Tensor
 from irkernels.dynamics.chain import end_to_end_velocity
 from irkernels.dynamics.equations import column_chains_equation, cp_equation
 from irkernels.dynamics.norms import column_norms, column_norms_velocity, over
+from irkernels.dynamics.widths import widened, widened_gradient
 from irkernels.functional import chain_equation, einsum, gradients
 
 Part = Tensor | Sequence[Tensor]
@@ -33,7 +34,7 @@ def component_velocity(factors: Sequence[Part], gradient: Any, chains: str = "co
 
     factors: for each mode F_n [..., d_n, R], or the operands of a chain that stands for it, as irk.nn.CP orders them:
     chains="column" [..., R, d, h], [..., R, h, h], .., [..., h, R], one chain a component; chains="factor" matrices
-    in matmul order.  float16 to float64, one dtype.
+    in matmul order.  One dtype; float16 and bfloat16 are computed in float32, which is then the result's dtype.
     gradient: G = dL/dW [..., d_1, .., d_N], an Observed, or a pair (at, values).
     Differentiable.  Raises ValueError (chains, no factor) and what irk.gradients raises.
     """
@@ -51,6 +52,7 @@ def vector_norm_velocity(factors: Sequence[Part], gradient: Any, chains: str = "
     component_velocity where no factor is a chain.  Arguments and errors as there.
     """
     _, slopes, equations = _pulled_back(factors, gradient, chains)
+    factors = widened(list(factors))
     last = [part if equation is None else part[-1] for part, equation in zip(factors, equations)]
     pulled = [
         slope if equation is None else gradients(equation, *part, cotangent=slope)[-1]
@@ -87,7 +89,7 @@ def _pulled_back(factors: Sequence[Part], gradient: Any, chains: str) -> tuple[l
     """The matrices of all parts, the gradients in them, and the equations of chains."""
     if isinstance(factors, Tensor) or not factors:
         raise ValueError("components need a sequence of at least one factor")
-    products = [product_of(part, chains) for part in factors]
+    products = [product_of(part, chains) for part in widened(list(factors))]
     vectors, equations = [product for product, _ in products], [equation for _, equation in products]
-    slopes = gradients(cp_equation(len(vectors)), *vectors, cotangent=gradient)
+    slopes = gradients(cp_equation(len(vectors)), *vectors, cotangent=widened_gradient(gradient))
     return vectors, list(slopes), equations

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from irkernels.dynamics.widths import widened
 from irkernels.families.balance import differences
 from irkernels.families.bonds import bonds
 from irkernels.families.structure import Structure
@@ -22,7 +23,7 @@ def conserved_quantities(factors: Sequence[Tensor], equation: str | None = None)
     factors: [..., n_k, n_{k+1}], or as the equation ("ar,br->ab", no `...`) names them after equal trial axes.
     Differentiable.  Raises ValueError (equation, number of factors, axes).
     """
-    factors = list(factors)
+    factors = widened(list(factors))
     if equation is None:
         if any(factor.dim() < 2 for factor in factors):
             raise ValueError("a factor of a chain has at least 2 dimensions")
@@ -37,7 +38,7 @@ def balancedness(factors: Sequence[Tensor], equation: str | None = None) -> Tens
     delta of "delta-balanced" (Arora, Cohen, Golowich, Hu 2019).  0 for a single factor.  Arguments and errors as of
     conserved_quantities.
     """
-    factors = list(factors)
+    factors = widened(list(factors))
     if not factors:
         raise ValueError("balancedness needs at least one factor")
     axes = 2 if equation is None else len(equation.split(",")[0].split("->")[0])

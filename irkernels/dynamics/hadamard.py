@@ -9,6 +9,7 @@ from torch import Tensor
 
 from irkernels._arguments import integer
 from irkernels.dynamics.pairs import alike
+from irkernels.dynamics.widths import widened
 from irkernels.functional import gradients
 
 
@@ -16,9 +17,10 @@ def hadamard_velocity(factors: Sequence[Tensor], gradient: Tensor) -> Tensor:
     """dbeta_i/dt = -g_i sum_l prod_{m != l} w_{m,i}^2, for any factors: [..., n].
 
     The form -g_i beta_i^2 sum_l w_{l,i}^{-2} without its divisions: zero factors are exact.  factors: L tensors
-    [..., n]; gradient: g = dL/dbeta [..., n] of their dtype.  Differentiable.  Raises what irk.gradients raises.
+    [..., n]; gradient: g = dL/dbeta [..., n] of their dtype; float16 and bfloat16 are computed in float32, the result's
+    dtype then.  Differentiable.  Raises what irk.gradients raises.
     """
-    factors = tuple(factors)
+    factors, gradient = widened(list(factors)), widened(gradient)
     if not factors:
         raise ValueError("hadamard_velocity needs at least one factor")
     equation = ",".join(["...i"] * len(factors)) + "->...i"
@@ -33,5 +35,6 @@ def balanced_hadamard_velocity(beta: Tensor, gradient: Tensor, depth: int) -> Te
     loss's gradient counts twice: pass 2 g and depth 2.  Raises TypeError and ValueError as balanced_velocity does.
     """
     alike("balanced_hadamard_velocity", beta, gradient, "beta")
+    beta, gradient = widened(beta), widened(gradient)
     depth = integer("depth", depth, 1)
     return -depth * beta.abs().pow(2 - 2 / depth) * gradient

@@ -1,7 +1,7 @@
 """Growth laws of balanced components: how fast a norm grows is a power of itself, set by depth.
 
-norms and alignment (gamma = <-G, direction of the component>) are tensors of one shape, as component_alignment,
-slice_alignment and local_component_alignment give them.
+norms and alignment (gamma = <-G, direction of the component>) are tensors of one shape and dtype, as
+component_alignment, slice_alignment and local_component_alignment give them; half types are computed in float32.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from irkernels._arguments import integer
 from irkernels.dynamics.pairs import alike
+from irkernels.dynamics.widths import widened
 
 
 def balanced_component_velocity(norms: Tensor, alignment: Tensor, degree: int) -> Tensor:
@@ -19,7 +20,8 @@ def balanced_component_velocity(norms: Tensor, alignment: Tensor, degree: int) -
     k matrices before each vector, all of rank one; D = K, children + 1, for a local component (Razin, Maman, Cohen
     2022).  Raises TypeError and ValueError (degree below 1, shapes).
     """
-    degree = _law("balanced_component_velocity", norms, alignment, "degree", degree, 1)
+    norms, alignment = _pair("balanced_component_velocity", norms, alignment)
+    degree = integer("degree", degree, 1)
     return degree * alignment * norms.pow(2 - 2 / degree)
 
 
@@ -30,8 +32,9 @@ def balanced_vector_norm_velocity(norms: Tensor, alignment: Tensor, order: int, 
     rho^{k+1} never exceeds 2.  Derived here from the law of sigma, not quoted from a paper.
     Raises TypeError and ValueError (order below 1, matrices below 0, shapes).
     """
-    order = _law("balanced_vector_norm_velocity", norms, alignment, "order", order, 1)
-    return order * alignment * norms.pow(integer("matrices", matrices, 0) + 2 - 2 / order)
+    norms, alignment = _pair("balanced_vector_norm_velocity", norms, alignment)
+    order, matrices = integer("order", order, 1), integer("matrices", matrices, 0)
+    return order * alignment * norms.pow(matrices + 2 - 2 / order)
 
 
 def balanced_slice_velocity(norms: Tensor, alignment: Tensor, depth: int) -> Tensor:
@@ -39,10 +42,10 @@ def balanced_slice_velocity(norms: Tensor, alignment: Tensor, depth: int) -> Ten
 
     depth: K = 0 for the core alone, 1 for plain Tucker, more for deep.  Raises TypeError and ValueError.
     """
-    depth = _law("balanced_slice_velocity", norms, alignment, "depth", depth, 0)
-    return norms.pow(depth) * alignment
+    norms, alignment = _pair("balanced_slice_velocity", norms, alignment)
+    return norms.pow(integer("depth", depth, 0)) * alignment
 
 
-def _law(verb: str, norms: Tensor, alignment: Tensor, name: str, value: int, least: int) -> int:
+def _pair(verb: str, norms: Tensor, alignment: Tensor) -> tuple[Tensor, Tensor]:
     alike(verb, norms, alignment, "norms", "alignment")
-    return integer(name, value, least)
+    return widened(norms), widened(alignment)

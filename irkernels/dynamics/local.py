@@ -18,6 +18,7 @@ from torch import Tensor
 
 from irkernels.dynamics.equations import local_components_equation
 from irkernels.dynamics.norms import column_norms, column_norms_velocity, over
+from irkernels.dynamics.widths import widened, widened_gradient
 from irkernels.families.mode_tree import Node, read_tree
 from irkernels.functional import gradients
 
@@ -53,7 +54,7 @@ def local_component_alignment(factors: Sequence[Tensor], gradient: Any, tree: An
 
 
 def _pulled_back(factors: Sequence[Tensor], gradient: Any, tree: Any) -> tuple[list[Tensor], list[Tensor], Node]:
-    factors = list(factors)
+    factors, gradient = widened(list(factors)), widened_gradient(gradient)
     root = read_tree(tree, _order_of(tree, len(factors)))
     count = len(list(root.below()))
     if len(factors) != count:

@@ -15,6 +15,7 @@ from torch import Tensor
 from irkernels.dynamics.components import Part, product_of
 from irkernels.dynamics.equations import tucker_equation
 from irkernels.dynamics.norms import over
+from irkernels.dynamics.widths import widened, widened_gradient
 from irkernels.functional import gradients
 
 
@@ -25,6 +26,7 @@ def slice_velocity(core: Tensor, factors: Sequence[Part], gradient: Any, chains:
     as component_velocity takes them.  gradient: G = dL/dW [..., d_1, .., d_N], an Observed, or a pair (at, values).
     Differentiable.  Raises what component_velocity raises.
     """
+    core = widened(core)
     along = _along_slices(core, factors, gradient, chains)
     return [over(-each, _slice_norms(core, len(factors), n)) for n, each in enumerate(along)]
 
@@ -35,7 +37,7 @@ def slice_alignment(core: Tensor, factors: Sequence[Part], gradient: Any, chains
     Of a column chain these are the matrices P_{j,.} and the vector c_j; of a plain factor its column, and of
     chains="factor" the columns of its product.  0 where a norm is 0.  Arguments and errors as of slice_velocity.
     """
-    found = []
+    core, factors, found = widened(core), widened(list(factors)), []
     for n, each in enumerate(_along_slices(core, factors, gradient, chains)):
         norms = _slice_norms(core, len(factors), n)
         for block in _column_blocks(factors[n], chains):
@@ -56,9 +58,9 @@ def _along_slices(core: Tensor, factors: Sequence[Part], gradient: Any, chains: 
     """For each mode <G, T_j> [..., r_n]."""
     if isinstance(factors, Tensor) or not factors:
         raise ValueError("slices need a sequence of at least one factor")
-    matrices = [product_of(part, chains)[0] for part in factors]
+    matrices = [product_of(part, chains)[0] for part in widened(list(factors))]
     order = len(matrices)
-    product = core * gradients(tucker_equation(order), core, *matrices, cotangent=gradient)[0]
+    product = core * gradients(tucker_equation(order), core, *matrices, cotangent=widened_gradient(gradient))[0]
     return [_sum_but(product, order, n) for n in range(order)]
 
 

@@ -24,7 +24,7 @@ DYNAMICS: tuple[Row, ...] = (
         ("gradient", "float64", "W", "float32", "must be equal"),
     ),
     ("depth", lambda v: v.dynamics.balanced_velocity(A, A, 0), ValueError, ("depth", "at least 1", "0")),
-    ("kind of depth", lambda v: v.dynamics.singular_value_velocity(A, A, 2.0), TypeError, ("depth", "integer", r"2\.0")),
+    ("depth, a float", lambda v: v.dynamics.singular_value_velocity(A, A, 2.0), TypeError, ("depth", "integer")),
     ("a vector", lambda v: v.dynamics.singular_value_velocity(V, V, 2), ValueError, ("W", "rows, cols", r"\[3\]")),
     ("integers", lambda v: v.dynamics.balanced_velocity(A.long(), A, 2), TypeError, ("W", "floating-point", "int64")),
     ("a list", lambda v: v.dynamics.balanced_velocity([[1.0]], A, 2), TypeError, ("W", "torch.Tensor", "list")),
