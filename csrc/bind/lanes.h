@@ -17,6 +17,7 @@ class LanesStep {
   bool compiled() const { return table_.compiled(traced_.get()); }
   int64_t bytes(int64_t trials, int threads) const { return table_.bytes(traced_.get(), trials, threads); }
   int64_t held() const { return table_.held(traced_.get()); }
+  int64_t code() const { return table_.code(traced_.get()); }
   void fit(const Program& program, const FitCall& call) const { table_.fit(traced_.get(), program, call); }
 
  private:

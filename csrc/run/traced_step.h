@@ -37,9 +37,9 @@ class TracedStep {
     const size_t ops = tape.once.size() + tape.step.size() + repeated_.ops.size() + (blind_ ? blind_->length() : 0);
     const size_t told = tape.gradients.size() + tape.noted.size();
     return int64_t(ops * sizeof(TapeOp) + tape.leaves.size() * sizeof(Leaf) + told * sizeof(int32_t)) +
-           int64_t(tape.kept.size() + repeated_.kept.size()) + whole_.size() + gradients_.size() + update_.size() +
-           unchecked_.size();
+           int64_t(tape.kept.size() + repeated_.kept.size()) + code_bytes();
   }
+  int64_t code_bytes() const { return whole_.size() + gradients_.size() + update_.size() + unchecked_.size(); }
 
   bool compiled() const { return bool(whole_); }
   int32_t columns() const { return repeated_.columns; }
