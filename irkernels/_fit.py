@@ -50,11 +50,11 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     )
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
-    in_lanes = _in_lanes(whole, plan, operands)
-    scratch = torch.empty(_scratch_bytes(problem, plan, threads), dtype=torch.uint8)
     watching = problem.watching
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, threads)
+    in_lanes = _in_lanes(whole, plan, operands, 0 if sights is None else sum(sight[0].work for sight in sights[0]))
+    workspace: list[Tensor] = []  # of core and grid
 
     def run(
         operands: tuple, entries: tuple, target: tuple, begin: int, steps: int, active: Tensor, done: Tensor,
@@ -66,7 +66,9 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier], alone)
         if not (in_lanes and _lanes(whole, plan, operands, factors, rest, threads)):
             undo = _undo(problem) if alone else None
-            _native.fit(plan, operands, factors, scratch, *rest)
+            if not workspace:
+                workspace.append(torch.empty(_core_bytes(problem, plan, threads), dtype=torch.uint8))
+            _native.fit(plan, operands, factors, *workspace, *rest)
             if undo is not None and watching.interrupted:
                 undo.back()
         watching.settle(begin + steps)
@@ -97,12 +99,15 @@ def _observed(problem: Problem, plan: _native.Plan) -> tuple[tuple, Tensor, Tens
     return problem.kept["arranged"]
 
 
-def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]) -> bool:
-    """Whether a trial gets a lane; problem.served says in words who takes the steps. The bits are the same."""
+def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], watched: int) -> bool:
+    """Whether a trial gets a lane; problem.served says in words who takes the steps. The bits are the same.
+
+    watched: multiply-adds of the entries of W that are watched.
+    """
     if problem.served is None:
-        reason = _native.why_not_lanes(plan, operands, problem.tier == "lanes")
-        if problem.batch_size is not None or problem.ridge is not None:
-            reason = "lanes take no mini-batches and no ridge"
+        reason = _native.why_not_lanes(plan, operands, watched, problem.tier == "lanes")
+        if problem.batch_size is not None and isinstance(problem.data, Observed):
+            reason = "lanes take no mini-batches of listed entries, whose places differ from step to step"
         if problem.tier == "lanes" and reason:
             raise ValueError(f"tier='lanes': {reason}")
         name = "core" if plan.trains_by_trial(own_threads()) else "grid"
@@ -122,14 +127,19 @@ def _lanes(
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
         kept["written out"] = watched
         code = "machine code" if step.compiled else "interpreted"
-        problem.served = f"lanes: {step.length} operations a step, {code}"
-    size, limit = kept["lanes"].bytes(problem.trials, threads), problem.memory_limit
-    if limit is not None and size > limit:
+        size = step.bytes(problem.trials, threads)
+        problem.served = (
+            f"lanes: {step.length} operations a step, {code}; workspace {size:,} bytes, the step itself {step.held:,}"
+        )
+    step, limit = kept["lanes"], problem.memory_limit
+    if limit is not None and (size := _bytes_taken(problem, plan, threads)) > limit:
         if problem.tier == "lanes":
             raise MemoryError(f"memory_limit is {limit} bytes, but lanes need a workspace of {size}")
         problem.served = f"core: memory_limit is {limit} bytes, lanes need {size}"
+        del kept["lanes"]
         return False
-    _native.lanes_fit(kept["lanes"], plan, operands, factors, torch.empty(size, dtype=torch.uint8), *rest)
+    workspace = torch.empty(step.bytes(problem.trials, threads), dtype=torch.uint8)
+    _native.lanes_fit(step, plan, operands, factors, workspace, *rest)
     return True
 
 
@@ -169,19 +179,25 @@ def _sights(problem: Problem, threads: int) -> tuple:
 def fit_workspace(problem: Problem) -> int:
     """Bytes that `fit_steps` takes beside what it is given. Raises MemoryError where they pass problem.memory_limit."""
     plan, threads = _train_plan(problem), own_threads()
-    batches = _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
-    return _workspace(problem, plan, threads) + (0 if batches is None else batches.bytes)
+    _batches_of(replace(problem, **problem.kept["folded"]), plan, threads)
+    return _bytes_taken(problem, plan, threads)
 
 
-def _workspace(problem: Problem, plan: _native.Plan, threads: int) -> int:
-    """Bytes without mini-batches: the steps' own, the copy that undoes one, folded constants, arranged observations."""
+def _bytes_taken(problem: Problem, plan: _native.Plan, threads: int) -> int:
+    """By whoever takes the steps, in lanes once a step has been written out, and beside them."""
+    step, batches = problem.kept.get("lanes"), problem.kept.get("batches")
+    own = _core_bytes(problem, plan, threads) if step is None else step.bytes(problem.trials, threads) + step.held
+    return own + _bytes_beside(problem, plan) + (0 if batches is None else batches.bytes)
+
+
+def _bytes_beside(problem: Problem, plan: _native.Plan) -> int:
+    """The copy that undoes a step, folded constants, arranged observations."""
     listed = isinstance(problem.data, Observed) and problem.batch_size is None
     observed = arrangement_bytes(problem.data.coordinates, plan.orders, *observations(problem)) if listed else 0
-    kept = problem.kept["folded bytes"] + undo_bytes(problem, plan.work) + observed
-    return _scratch_bytes(problem, plan, threads) + kept
+    return problem.kept["folded bytes"] + undo_bytes(problem, plan.work) + observed
 
 
-def _scratch_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
+def _core_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
     return plan.training_bytes(threads, _SHARING[problem.tier])
 
 
@@ -216,8 +232,8 @@ def _new_plan(problem: Problem) -> _native.Plan:
 
 
 def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches | None:
-    """Room for mini-batches, taken once; all that is taken is held against the limit."""
-    scratch, limit = _workspace(problem, plan, threads), problem.memory_limit
+    """Room for mini-batches, taken once; all that is taken is held against the limit, with the workspace of a core."""
+    scratch, limit = _core_bytes(problem, plan, threads) + _bytes_beside(problem, plan), problem.memory_limit
     if limit is not None and scratch > limit:
         raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {scratch}")
     if problem.batch_size is None:

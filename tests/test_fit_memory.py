@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 from dataclasses import dataclass
 
@@ -69,6 +71,58 @@ def test_training_takes_what_explain_tells(name: str, dtype: torch.dtype, count:
     a_trial = dtype.itemsize + torch.int64.itemsize + 1  # its loss, its updates, its verdict: what a call gives back
     assert 0 <= most_alive(lambda: steps.advance(1, active, watching)) - told(case, dtype) <= trials * a_trial
     assert steps.tier.startswith(("core", "grid"))
+
+
+def in_lanes(n: int = 9, trials: int = 40, tier: str | None = "lanes") -> NativeSteps:
+    model = irk.nn.MatrixChain(n, n, 3, trials=trials, init_scale=0.5, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return NativeSteps(model, Objective(torch.zeros(n, n)), optimizer, Overrides(), tier)
+
+
+@pytest.mark.parametrize("count", (1, 2))
+def test_lanes_take_what_they_tell(count: int, threads) -> None:
+    """A workspace of numbers, none for a core beside it; and the step itself, in memory that is not torch's."""
+    threads(count)
+    steps, active = in_lanes(), torch.ones(40, dtype=torch.bool)
+    in_lanes(8).advance(1, active, Watching(40))  # what is made once in a process
+    before = _c_memory()
+    steps.advance(1, active, Watching(40))
+    grown = _c_memory() - before
+    told = re.fullmatch(r"lanes: .*; workspace ([\d,]+) bytes, the step itself ([\d,]+)", steps.tier)
+    workspace, itself = (int(size.replace(",", "")) for size in told.groups())
+    assert fit_workspace(steps.problem) == workspace + itself
+    a_trial = 4 + torch.int64.itemsize + 1  # its loss, its updates, its verdict: what a call gives back
+    assert 0 <= most_alive(lambda: steps.advance(1, active, Watching(40))) - workspace <= 40 * a_trial
+    code = steps.problem.kept["lanes"].code
+    assert itself - code <= grown <= 1.25 * (itself - code) + 65536
+
+
+def _c_memory() -> int:
+    """Bytes that malloc has handed out."""
+    fields = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    kind = type("Mallinfo", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_size_t) for name in fields]})
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = kind
+    gc.collect()
+    found = ask()
+    return found.uordblks + found.hblkhd
+
+
+def test_a_limit_that_lanes_pass_leaves_the_steps_to_a_core() -> None:
+    active = torch.ones(40, dtype=torch.bool)
+    free = in_lanes(tier=None)
+    free.advance(1, active, Watching(40))
+    need = fit_workspace(free.problem)
+    for limit, tier in ((need, "lanes: "), (need - 1, f"core: memory_limit is {need - 1} bytes, lanes need {need}")):
+        steps = in_lanes(tier=None)
+        steps.limit_memory(limit, Watching(40))
+        steps.advance(1, active, Watching(40))
+        assert steps.tier.startswith(tier)
+    assert fit_workspace(steps.problem) < need
+    forced = in_lanes()
+    forced.limit_memory(need - 1, Watching(40))
+    with pytest.raises(MemoryError, match=f"memory_limit is {need - 1} bytes, but lanes need a workspace of {need}"):
+        forced.advance(1, active, Watching(40))
 
 
 def test_a_long_step_of_many_trials_takes_a_copy_that_is_counted(monkeypatch) -> None:

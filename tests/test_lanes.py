@@ -239,6 +239,52 @@ def test_other_records_are_written_out_anew() -> None:
             torch.testing.assert_close(watching.rows[0, :, 0], start[:, entry[0], entry[1]])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("trials", [None, 5])
+@pytest.mark.parametrize("kind", ["momentum", "adam"])
+def test_ridge(kind: str, trials: int | None, dtype: torch.dtype) -> None:
+    """Of each trial its own."""
+    ridge = torch.linspace(0, 0.3, trials) if trials else 0.1
+    for equation in ("ij,jk,kl->il", "ir,jr,kr->ijk", "ii,ij->j"):
+        assert_tiers_agree(equation, observed, trials, dtype, kind=kind, ridge=ridge, stop=irk.Stop(loss=0.1))
+        assert_tiers_agree(equation, dense, trials, dtype, kind=kind, ridge=ridge)
+
+
+def measured(trials: int | None, dtype: torch.dtype, own: bool) -> tuple[Product, irk.Regression | irk.Sensing]:
+    """Fifty measurements: of a sensed matrix, or pairs of vectors whose targets are each trial's own."""
+    draw = torch.Generator().manual_seed(3)
+
+    def tensor(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64).to(dtype)
+
+    a, b, _ = factors("ij,jk,kl->il", trials, dtype)
+    model = Product("ij,jk->ik", a, b, trials=trials)
+    if not own:
+        return model, irk.Sensing(tensor(50, 3, 4), tensor(50))
+    return model, irk.Regression(tensor(50, 4), tensor(*([trials] if trials else []), 50, 3))
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("trials", [None, 19])
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_batches_of_measurements(kind: str, trials: int | None, own: bool) -> None:
+    """Trials that diverge and converge in between; the last steps look back at a batch, too."""
+    rates = [*[0.02] * 9, 1e25, *[0.05] * 9] if trials else 0.02
+    for dtype in (torch.float64, torch.float32):
+        runs = []
+        for tier in ("lanes", "core"):
+            model, data = measured(trials, dtype, own)
+            runs.append(trained(tier, model, data, kind, 40, batch_size=8, sampler_seed=2, lr=rates, ridge=0.01, stop=irk.Stop(loss=0.4)))
+        assert_same(*runs)
+        assert not trials or kind == "adam" or len(set(torch.as_tensor(runs[0]["stopped at"]).tolist())) > 1
+
+
+def test_batches_of_listed_entries_are_not_for_lanes() -> None:
+    model = model_of("ij,jk,kl->il")
+    with pytest.raises(ValueError, match="tier='lanes': lanes take no mini-batches of listed entries"):
+        irk.fit(model, observed(model), OPTIMIZERS["sgd"](model.parameters()), steps=3, batch_size=2, tier="lanes", progress=False)
+
+
 def test_constants() -> None:
     runs = []
     for tier in ("lanes", "core"):

@@ -16,6 +16,8 @@ class LanesStep {
   int64_t length() const { return table_.length(traced_.get()); }
   bool compiled() const { return table_.compiled(traced_.get()); }
   int64_t bytes(int64_t trials, int threads) const { return table_.bytes(traced_.get(), trials, threads); }
+  int64_t held() const { return table_.held(traced_.get()); }
+  int64_t code() const { return table_.code(traced_.get()); }
   void fit(const Program& program, const FitCall& call) const { table_.fit(traced_.get(), program, call); }
 
  private:
@@ -36,8 +38,8 @@ inline std::vector<int64_t> spans_of(const Plan& plan, const py::tuple& operands
 }
 
 // Why a step is not for the lanes, or, unless they are forced, why a core is better; empty where it is.
-// numbers: of all operands of a trial.
-inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t trials, bool forced) {
+// numbers: of all operands of a trial; watched: multiply-adds of the entries of W that are watched.
+inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t trials, int64_t watched, bool forced) {
   const TargetTable& target = targets.at({});
   if (!target.lanes) return std::string("the kernel target ") + target.name + " has no lanes";
   const auto beyond = [](const char* what, int64_t n) {
@@ -47,6 +49,7 @@ inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t tria
   if (plan.gather) return "lanes read no rows of listed entries";
   if (plan.scaled) return "lanes carry no exponents, which a product of so many factors needs";
   if (plan.work > kMostTraced) return beyond("multiply-adds", plan.work);
+  if (watched > kMostTraced) return beyond("multiply-adds of what is recorded", watched);
   if (numbers > kMostTraced) return beyond("numbers", numbers);
   if (forced) return "";
   const int64_t width = target.lanes->vector_bytes / compute_bytes(plan);
@@ -57,10 +60,10 @@ inline std::string why_not_lanes(const Plan& plan, int64_t numbers, int64_t tria
   said << "an estimated " << cost.core << " ns a step of all trials, " << cost.lanes << " in lanes";
   return said.str();
 }
-inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, bool forced) {
+inline std::string why_not_lanes(const Plan& plan, const py::tuple& operands, int64_t watched, bool forced) {
   int64_t numbers = 0;
   for (const int64_t span : spans_of(plan, operands)) numbers += span;
-  return why_not_lanes(plan, numbers, plan.trials, forced);
+  return why_not_lanes(plan, numbers, plan.trials, watched, forced);
 }
 
 // Who would take the steps of training so many trials, for the plan of one made from shapes.
@@ -71,7 +74,7 @@ inline std::string training_tier(const Plan& plan, int64_t trials, int threads) 
     for (const int64_t extent : operand.shape) elements *= extent;
     numbers += elements;
   }
-  const std::string reason = why_not_lanes(plan, numbers, trials, false);
+  const std::string reason = why_not_lanes(plan, numbers, trials, 0, false);
   if (reason.empty()) return "lanes: a trial in each SIMD lane";
   return (share(plan.work, trials, threads, kTeamTraining).by_trial ? "core: " : "grid: ") + reason;
 }

@@ -126,8 +126,10 @@ PYBIND11_MODULE(_bind, m) {
   py::class_<LanesStep, std::shared_ptr<LanesStep>>(m, "LanesStep")
       .def_property_readonly("length", &LanesStep::length)
       .def_property_readonly("compiled", &LanesStep::compiled)
+      .def_property_readonly("held", &LanesStep::held)
+      .def_property_readonly("code", &LanesStep::code)
       .def("bytes", &LanesStep::bytes);
-  m.def("why_not_lanes", py::overload_cast<const Plan&, const py::tuple&, bool>(&why_not_lanes));
+  m.def("why_not_lanes", py::overload_cast<const Plan&, const py::tuple&, int64_t, bool>(&why_not_lanes));
   m.def("training_tier", &training_tier);
   m.def("lanes_trace", &lanes_trace);
   m.def("lanes_fit", &lanes_fit);

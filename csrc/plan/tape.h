@@ -46,6 +46,7 @@ enum class LeafKind : int32_t {
   moment,       // element `index` of what the rule keeps beside factor `which`
   extreme,      // of probe `which` until now
   constant,     // element `index` of buffer `which`
+  row,          // the same, of a buffer that has rows for every step's batch
   watched,      // the same of a sight: buffer `which` % kMaxBuffers of sight `which` / kMaxBuffers
   value,        // target value `index`
   weight,       // its weight

@@ -33,6 +33,7 @@ class BlindSteps {
     write(tape, step.ops);
   }
 
+  size_t length() const { return ops_.size(); }
   int32_t numbers() const { return alarms_ + 1 + int32_t(moving_.size()); }
   TapeRange range() const { return {ops_.data(), ops_.data() + ops_.size(), kept_, columns_}; }
 

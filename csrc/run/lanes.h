@@ -3,6 +3,7 @@
 // masked.
 #pragma once
 #include "run/buffers.h"
+#include "run/lane_leaves.h"
 #include "run/lane_notes.h"
 #include "run/lane_paces.h"
 #include "run/traced_step.h"
@@ -21,10 +22,10 @@ class Lanes {
   Lanes(const TracedStep& step, const Program& program, const FitCall& fit, T* x, int part)
       : step_(step),
         tape_(step.tape),
-        program_(program),
         fit_(fit),
         trials_(trial_count(program)),
         x_(x),
+        leaves_(tape_, program, fit, x),
         paces_(tape_, fit, trials_, x) {
     for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, part);
   }
@@ -37,7 +38,7 @@ class Lanes {
       if (live_[lane]) watches_[size_t(lane)].begin(trial_[lane]);
     }
     paces_.begin(trial_, live_);
-    load();
+    leaves_.load(trial_);
     interpret(tape_.once.data(), tape_.once.data() + tape_.once.size(), packs());
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last && some_live();) {
@@ -47,6 +48,7 @@ class Lanes {
       if (step < last && (!free || made < free)) step += one(step);
     }
     if (fit_.look_back && some_live()) {
+      leaves_.take_batch(last, trial_);
       step_.gradients(packs());
       look(last);
     }
@@ -58,51 +60,9 @@ class Lanes {
   V* packs() const { return reinterpret_cast<V*>(x_); }
   T& at(int32_t number, int lane) const { return x_[int64_t(number) * W + lane]; }
 
-  void load() {
-    for (size_t i = 0; i < tape_.leaves.size(); ++i)
-      for (int lane = 0; lane < W; ++lane) at(int32_t(i), lane) = value_of(tape_.leaves[i], trial_[lane]);
-  }
-  T value_of(const Leaf& leaf, int64_t trial) const {
-    using Unsigned = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-    constexpr Unsigned kSign = Unsigned(1) << (8 * sizeof(T) - 1);
-    const Target& target = *fit_.call.target;
-    switch (leaf.kind) {
-      case LeafKind::literal: return T(leaf.literal);
-      case LeafKind::magnitude: return number_of(~kSign);
-      case LeafKind::sign: return number_of(kSign);
-      case LeafKind::factor:
-      case LeafKind::moment:
-      case LeafKind::extreme: return *element(leaf, trial);
-      case LeafKind::watched: {
-        const Sight& sight = fit_.records->sights[leaf.which / kMaxBuffers];
-        const int32_t buffer = leaf.which % kMaxBuffers;
-        return static_cast<const T*>(sight.buffers[buffer])[trial_offset(sight.program, buffer, trial) + leaf.index];
-      }
-      case LeafKind::constant:
-        return static_cast<const T*>(
-            fit_.call.buffers[leaf.which])[trial_offset(program_, leaf.which, trial) + leaf.index];
-      case LeafKind::value: return static_cast<const T*>(target.values)[trial * target.values_stride + leaf.index];
-      case LeafKind::weight: return static_cast<const T*>(target.weights)[trial * target.weights_stride + leaf.index];
-      case LeafKind::operand:
-      case LeafKind::coefficient: break;  // set before an update
-    }
-    return T(0);
-  }
-  template <class Unsigned>
-  static T number_of(Unsigned bits) {
-    T x;
-    std::memcpy(&x, &bits, sizeof(T));
-    return x;
-  }
-  T* element(const Leaf& leaf, int64_t trial) const {
-    if (leaf.kind == LeafKind::extreme) return static_cast<T*>(fit_.records->now) + leaf.which * trials_ + trial;
-    const bool factor = leaf.kind == LeafKind::factor;
-    const Factor& of = fit_.factors[factor ? leaf.which : leaf.which / kMoments];
-    return static_cast<T*>(factor ? of.data : of.moments[leaf.which % kMoments]) + trial * of.elements + leaf.index;
-  }
-
   // One step that is looked at, or whose coefficients are its own; how many updates were made.
   int64_t one(int64_t step) {
+    leaves_.take_batch(step, trial_);
     const bool whole = step_.gradients(packs());
     if (seen(step)) look(step);
     if (!whole) drop(step);
@@ -175,26 +135,25 @@ class Lanes {
   void refill() {
     if (!empty_ || !some_live()) return;
     const int from = int(std::find(live_, live_ + W, true) - live_);
-    for (int lane = 0; lane < W; ++lane)
-      for (int32_t number = 0; !live_[lane] && number < tape_.numbers; ++number) at(number, lane) = at(number, from);
+    for (int lane = 0; lane < W; ++lane) {
+      if (live_[lane]) continue;
+      trial_[lane] = trial_[from];
+      for (int32_t number = 0; number < tape_.numbers; ++number) at(number, lane) = at(number, from);
+    }
     paces_.begin(trial_, live_);
     empty_ = false;
   }
   void store(int lane) const {
-    const int64_t trial = trial_[lane];
-    for (size_t i = 0; i < tape_.leaves.size(); ++i) {
-      const Leaf& leaf = tape_.leaves[i];
-      if (moves(leaf.kind)) *element(leaf, trial) = at(int32_t(i), lane);
-    }
-    static_cast<T*>(fit_.call.target->loss)[trial] = at(tape_.loss, lane);
+    leaves_.store(lane, trial_[lane]);
+    static_cast<T*>(fit_.call.target->loss)[trial_[lane]] = at(tape_.loss, lane);
   }
 
   const TracedStep& step_;
   const Tape& tape_;
-  const Program& program_;
   const FitCall& fit_;
   const int64_t trials_;
   T* x_;  // [numbers, W]
+  LaneLeaves<T, W> leaves_;
   LanePaces<T, W> paces_;
   std::vector<Watch<T>> watches_;  // [W]
   int64_t trial_[W];

@@ -23,6 +23,7 @@ inline std::vector<TapeOp> needed_ops(const std::vector<TapeOp>& ops, const std:
     found.push_back(*op);
   }
   std::reverse(found.begin(), found.end());
+  found.shrink_to_fit();
   return found;
 }
 

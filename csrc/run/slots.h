@@ -50,6 +50,8 @@ class TapeBuilder {
     for (const int32_t i : roots_.gradients) tape_.gradients.push_back(place_[size_t(i)]);
     for (const int32_t i : roots_.noted) tape_.noted.push_back(place_[size_t(i)]);
     find_kept();
+    tape_.step.shrink_to_fit();
+    tape_.leaves.shrink_to_fit();
     return std::move(tape_);
   }
 

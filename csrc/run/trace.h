@@ -22,10 +22,12 @@ class Trace {
   explicit Trace(const TraceRequest& request)
       : program_(request.program),
         fit_(request.fit),
-        recording_(program_.dtype == Dtype::f64),
+        recording_(program_.dtype == Dtype::f64, fit_.batches != nullptr),
         steps_(program_, fit_.call) {
     for (int b = kOperands; b < kOperands + program_.n_operands; ++b)
-      seat(steps_, b, request.spans[b], fit_.call.buffers, LeafKind::constant, b);
+      seat(steps_, b, request.spans[b], fit_.call.buffers, has_rows(b) ? LeafKind::row : LeafKind::constant, b);
+    if (fit_.call.buffers[kCotangent])  // of the penalty
+      steps_.buffer(kCotangent).push_back(Traced::of(recording_.leaf(LeafKind::constant, kCotangent, 0)));
     steps_.run();
     for (const Tie* tie = fit_.ties; tie < fit_.ties + fit_.n_ties; ++tie)
       for (int64_t i = 0; i < tie->elements; ++i) scratch()[size_t(tie->to + i)] += scratch()[size_t(tie->from + i)];
@@ -55,6 +57,11 @@ class Trace {
       for (int64_t i = 0; i < fit_.factors[factor].elements; ++i) f(factor, i);
   }
 
+  bool has_rows(int buffer) const {
+    const Batches* batches = fit_.batches;
+    return batches && std::any_of(batches->rows, batches->rows + batches->n_rows,
+                                  [&](const BatchRows& rows) { return rows.buffer == buffer; });
+  }
   // An operand's numbers: elements of a factor, or of a part of one; else those of the first trial are `which` of `kind`.
   void seat(StepTrace& steps, int buffer, int64_t span, void* const* buffers, LeafKind kind, int32_t which) {
     const int64_t element = recording_.wide() ? 8 : 4;

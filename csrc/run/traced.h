@@ -28,7 +28,8 @@ class Recording {
     int32_t place;       // of a leaf
   };
 
-  explicit Recording(bool wide) : wide_(wide) {
+  // drawn: every step has target values and weights of its own
+  explicit Recording(bool wide, bool drawn = false) : wide_(wide), drawn_(drawn) {
     recording = this;
     literal(0);  // node 0: no bits at all
   }
@@ -46,7 +47,9 @@ class Recording {
     const auto [found, fresh] = leaf_at_.try_emplace(key, int32_t(nodes_.size()));
     if (!fresh) return found->second;
     const bool plus = kind == LeafKind::literal && !std::signbit(value);
-    const bool fixed = kind != LeafKind::operand && kind != LeafKind::coefficient && !moves(kind);
+    const bool target = kind == LeafKind::value || kind == LeafKind::weight;
+    const bool fixed = kind != LeafKind::operand && kind != LeafKind::coefficient && kind != LeafKind::row &&
+                       !moves(kind) && !(target && drawn_);
     nodes_.push_back({true, Arith::add, 0, 0, 0, fixed, plus, int32_t(leaves_.size())});
     leaves_.push_back({kind, which, index, value});
     return found->second;
@@ -125,7 +128,7 @@ class Recording {
     return found->second;
   }
 
-  const bool wide_;
+  const bool wide_, drawn_;
   std::vector<Node> nodes_;
   std::vector<Leaf> leaves_;
   std::map<std::tuple<LeafKind, int32_t, int64_t, int64_t>, int32_t> leaf_at_;

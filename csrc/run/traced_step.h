@@ -13,7 +13,7 @@ class TracedStep {
       : tape(std::move(made)),
         wide(wide),
         single(single),
-        steady(fit.rule.kind == RuleKind::sgd && !fit.rule.clip),
+        steady(fit.rule.kind == RuleKind::sgd && !fit.rule.clip && !fit.batches),
         repeated_(tape, fit.records) {
     if (BlindSteps::possible(fit.rule)) blind_.emplace(tape, repeated_);
     const TapeOp *begin = tape.step.data(), *end = begin + tape.step.size();
@@ -32,6 +32,13 @@ class TracedStep {
     return ((blind_ ? blind_->numbers() : tape.numbers) * lanes() * element() + 63) / 64 * 64;
   }
   int64_t bytes() const { return numbers_bytes() + columns() * lanes() * element() * at_once(); }
+  // What the step itself takes, however many trials: its operations and its code.
+  int64_t held_bytes() const {
+    const size_t ops = tape.once.size() + tape.step.size() + repeated_.ops.size() + (blind_ ? blind_->length() : 0);
+    const size_t told = tape.gradients.size() + tape.noted.size();
+    return int64_t(ops * sizeof(TapeOp) + tape.leaves.size() * sizeof(Leaf) + told * sizeof(int32_t)) +
+           int64_t(tape.kept.size() + repeated_.kept.size()) + code_bytes();
+  }
   int64_t code_bytes() const { return whole_.size() + gradients_.size() + update_.size() + unchecked_.size(); }
 
   bool compiled() const { return bool(whole_); }
@@ -67,7 +74,7 @@ class TracedStep {
 
   const Tape tape;
   const bool wide, single;
-  const bool steady;  // coefficients change with the first step at most
+  const bool steady;  // no step has observations of its own, and coefficients change with the first one at most
 
  private:
   static constexpr int64_t kNotes = 32768;  // bytes that stay near

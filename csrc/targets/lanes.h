@@ -27,6 +27,9 @@ int64_t lanes_bytes(const void* traced, int64_t trials, int32_t threads) {
   return std::min<int64_t>(packs_of(step, trials), threads) * step.bytes();
 }
 
+int64_t held_bytes(const void* traced) { return static_cast<const TracedStep*>(traced)->held_bytes(); }
+int64_t code_bytes(const void* traced) { return static_cast<const TracedStep*>(traced)->code_bytes(); }
+
 template <class T>
 void fit_packs(const TracedStep& step, const Program& program, const FitCall& fit, const std::vector<int64_t>& active) {
   const int64_t packs = packs_of(step, int64_t(active.size()));
@@ -71,7 +74,7 @@ void run_call(const void* traced, const Program& program, const Call& call) {
 }
 
 const LanesTable kLanes{trace_step,  forget_step, step_length, step_compiled, compiles, IRK_VECTOR_BYTES,
-                        lanes_bytes, fit_lanes,   trace_call,  forget_call,   run_call};
+                        lanes_bytes, held_bytes,  code_bytes,  fit_lanes,     trace_call, forget_call, run_call};
 
 }  // namespace
 }  // namespace irk

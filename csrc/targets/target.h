@@ -13,7 +13,9 @@ struct LanesTable {
   int32_t (*compiled)(const void* traced);  // whether they are machine code
   int32_t (*compiles)();                    // whether they would be
   int64_t vector_bytes;
-  int64_t (*bytes)(const void* traced, int64_t trials, int32_t threads);
+  int64_t (*bytes)(const void* traced, int64_t trials, int32_t threads);  // of the workspace of a call
+  int64_t (*held)(const void* traced);                                    // of the traced step itself,
+  int64_t (*code)(const void* traced);                                    // and what of these is machine code
   void (*fit)(const void* traced, const Program& program, const FitCall& fit);
   // The same for calls of a plan, dense and in a compute type; null where the steps are better taken as they are.
   const void* (*trace_call)(const Program& program, const Call& call);
