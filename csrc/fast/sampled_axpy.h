@@ -110,19 +110,8 @@ class SampledAxpy {
     const T* b = b_ + outer.b;
     T* c = c_ + outer.c;
     const int64_t end = groups.starts[groups.last];
+    if (order_.groups == at_.nnz) return singles(g_ + outer.a, b, c, groups.starts[groups.first], end, add);
     Window window;
-    int64_t c_at[kWindow];
-    if (order_.groups == at_.nnz) {  // no entry twice
-      for (int64_t first = groups.starts[groups.first]; first < end; first = window.last) {
-        move(window, g_ + outer.a, first, end);
-        at_.template offsets<&Loop::c>(first, window.last - first, c_at);
-        for (int64_t i = 0; i < window.last - first; ++i) {
-          const T sum = window.g[i] * b[window.b[i]];
-          c[c_at[i]] = add ? c[c_at[i]] + sum : sum;
-        }
-      }
-      return;
-    }
     for (int64_t group = groups.first; group < groups.last; ++group) {
       const int64_t first = groups.starts[group], last = groups.starts[group + 1];
       T total = T(0);
@@ -136,6 +125,26 @@ class SampledAxpy {
         total = block > first ? total + sum : add ? *number + sum : sum;
       }
       *number = total;
+    }
+  }
+
+  // No entry twice: each number is one product.
+  void singles(const T* g, const T* b, T* c, int64_t first, int64_t end, bool add) const {
+    const bool same_b = !at_.template varies<&Loop::b>();
+    int64_t b_at[kWindow], c_at[kWindow];
+    for (int64_t n; first < end; first += n) {
+      n = std::min(kWindow, end - first);
+      at_.template offsets<&Loop::c>(first, n, c_at);
+      if (!same_b) at_.template offsets<&Loop::b>(first, n, b_at);
+      const Index* perm = perm_ + first;
+      const auto each = [=](auto right) {
+        if (add)
+          for (int64_t i = 0; i < n; ++i) c[c_at[i]] += g[perm[i]] * right(i);
+        else
+          for (int64_t i = 0; i < n; ++i) c[c_at[i]] = g[perm[i]] * right(i);
+      };
+      if (same_b) each([same = *b](int64_t) { return same; });
+      else each([b, at = b_at](int64_t i) { return b[at[i]]; });
     }
   }
 

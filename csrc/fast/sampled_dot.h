@@ -28,14 +28,17 @@ class SampledDot {
     const bool one_block = step_.k.count == 1 && k->a == 1 && k->b == 1 && k->extent <= kReduction;
     const int64_t last = team.end(nnz_);
     const bool far = far_apart<T>(step_.spread);
+    const bool same_b = !at_.template varies<&Loop::b>() && !step_.k.count;  // all entries read one number of b
     int64_t a_at[kRoom], b_at[kRoom];
     for (int64_t first = team.begin(nnz_), n; first < last; first += n) {
       n = std::min(kWindow, last - first);
       const int64_t known = std::min(n + kAhead + W, last - first);
       at_.template offsets<&Loop::a>(first, known, a_at);
-      at_.template offsets<&Loop::b>(first, known, b_at);
-      pad(a_at, known, kRoom);
-      pad(b_at, known, kRoom);
+      if (!same_b) at_.template offsets<&Loop::b>(first, known, b_at);
+      if (one_block) {
+        pad(a_at, known, kRoom);
+        pad(b_at, known, kRoom);
+      }
       Walk outer(pool_, step_.outer);
       const int64_t repeats = outer.size();
       for (int64_t r = 0; r < repeats; ++r, outer.next()) {
@@ -46,16 +49,29 @@ class SampledDot {
             if (far) ask(a, b, a_at + i + kAhead, b_at + i + kAhead, k->extent);
             store(entries(a, b, a_at + i, b_at + i, k->extent), first + i, int(std::min<int64_t>(W, n - i)), c);
           }
+        else if (!step_.k.count)
+          numbers(a, a_at, b, same_b ? nullptr : b_at, first, n, c);
         else
-          for (int64_t i = 0; i < n; ++i)
-            c[place(first + i)] = step_.k.count ? dot(a + a_at[i], b + b_at[i], pool_, step_.k)
-                                                : a[a_at[i]] * b[b_at[i]];
+          for (int64_t i = 0; i < n; ++i) c[perm_ ? int64_t(perm_[first + i]) : first + i] = dot(a + a_at[i], b + b_at[i], pool_, step_.k);
       }
     }
   }
 
  private:
-  int64_t place(int64_t entry) const { return perm_ ? int64_t(perm_[entry]) : entry; }
+  // Nothing is contracted. b_at: null where all entries read the same number.
+  void numbers(const T* a, const int64_t* a_at, const T* b, const int64_t* b_at, int64_t first, int64_t n, T* c) const {
+    const Index* perm = perm_ ? perm_ + first : nullptr;
+    if (!perm) c += first;
+    const auto each = [=](auto place) {
+      const T same = *b;
+      if (b_at)
+        for (int64_t i = 0; i < n; ++i) c[place(i)] = a[a_at[i]] * b[b_at[i]];
+      else
+        for (int64_t i = 0; i < n; ++i) c[place(i)] = a[a_at[i]] * same;
+    };
+    if (perm) each([=](int64_t i) { return int64_t(perm[i]); });
+    else each([](int64_t i) { return i; });
+  }
 
   void store(Lanes found, int64_t first, int n, T* c) const {
     if (!perm_) return n == W ? found.store(c + first) : found.store(c + first, n);

@@ -51,6 +51,14 @@ struct TileArguments {
 template <class T>
 __attribute__((noinline)) void store_across(const TileArguments<T>& t, const T* sums, int64_t stride, int rows, int lanes) {
   constexpr int W = Pack<T>::kLanes;
+  if (t.c_row != 1) {
+    for (int j = 0; j < lanes; ++j)
+      for (int i = 0; i < rows; ++i) {
+        T& c = t.c[i * t.c_row + j * t.c_lane];
+        c = t.accumulate ? c + sums[i * stride + j] : sums[i * stride + j];
+      }
+    return;
+  }
   for (int j = 0; j < lanes; j += W)
     for (int i = 0; i < rows; i += W) {
       const int high = std::min(W, rows - i), wide = std::min(W, lanes - j);
@@ -58,14 +66,8 @@ __attribute__((noinline)) void store_across(const TileArguments<T>& t, const T* 
       for (int r = 0; r < W; ++r) square[r] = r < high ? Pack<T>::load(sums + (i + r) * stride + j) : Pack<T>::zero();
       transpose(square);
       for (int x = 0; x < wide; ++x) {
-        T* c = t.c + i * t.c_row + (j + x) * t.c_lane;
-        if (t.c_row == 1) {
-          (t.accumulate ? Pack<T>::load(c, high) + square[x] : square[x]).store(c, high);
-          continue;
-        }
-        T out[W];
-        square[x].store(out);
-        for (int r = 0; r < high; ++r, c += t.c_row) *c = t.accumulate ? *c + out[r] : out[r];
+        T* c = t.c + i + (j + x) * t.c_lane;
+        (t.accumulate ? Pack<T>::load(c, high) + square[x] : square[x]).store(c, high);
       }
     }
 }

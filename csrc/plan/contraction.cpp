@@ -1,12 +1,14 @@
 #include "plan/contraction.h"
 
 #include <algorithm>
+#include <limits>
+
+#include "plan/tile_cost.h"
 
 namespace irk {
 namespace {
 
-constexpr double kNominalLanes = 16, kNominalRows = 12;  // a float32 tile of the widest target; only a guide
-constexpr int64_t kFar = 512;  // elements from one k to the next beyond which each lies on a page of its own
+constexpr double kNominalLanes = 16;  // float32 of the widest target; only a guide
 
 double utilisation(double extent) {
   const double packs = double(int64_t((extent + kNominalLanes - 1) / kNominalLanes));
@@ -15,22 +17,41 @@ double utilisation(double extent) {
 
 void swap_sides(Loop& loop) { std::swap(loop.a, loop.b); }
 
-// How well `lane` serves as the vector letter when b is the operand read along it, and which loop becomes the rows.
-// k: contracted indices, a_k: stride of a along the fastest of them.
-double score(const std::vector<Loop>& loops, size_t lane, double k, int64_t a_k, size_t& row) {
-  const Loop& l = loops[lane];
-  if (l.b == 0) return 0;
-  double rows = 1;
-  row = loops.size();
-  for (size_t j = 0; j < loops.size(); ++j)
-    if (j != lane && loops[j].b == 0 && double(loops[j].extent) > rows) { rows = double(loops[j].extent); row = j; }
-  const double tall = rows / double(int64_t((rows + kNominalRows - 1) / kNominalRows));  // rows of a tile
-  double s = utilisation(double(l.extent)) * tall / (tall + 1);
-  if (l.b != 1) s *= rows / (rows + 16);             // packed once, read by every row
-  if (row < loops.size() && loops[row].a == 1 && a_k >= kFar) s *= 0.8;  // a few rows of each line of memory
-  if (l.a > 1 || l.a < 0) s *= 0.3;                  // packed for each row
-  if (l.c != 1) s *= (k + 1) / (k + (row < loops.size() && loops[row].c == 1 ? 3 : 13));  // squares transposed, or one by one
-  return s;
+void swap_sides(Contraction& parts) {
+  for (std::vector<Loop>* loops : {&parts.outer, &parts.k})
+    for (Loop& loop : *loops) swap_sides(loop);
+  swap_sides(parts.row);
+  swap_sides(parts.lane);
+  parts.swapped = !parts.swapped;
+}
+
+// The cheapest lane and rows of all; the other loops go around them.
+void choose_tile(std::vector<Loop>& loops, Contraction& out) {
+  const size_t none = loops.size();
+  if (loops.empty()) return;
+  double least = std::numeric_limits<double>::infinity();
+  size_t best_lane = none, best_row = none;
+  bool swapped = false;
+  for (int side = 0; side < 2; ++side) {
+    const TileCost cost(loops, out.k);
+    for (size_t lane = 0; lane < loops.size(); ++lane) {
+      if (loops[lane].b == 0) continue;
+      for (size_t row = 0; row <= loops.size(); ++row) {
+        if (row == lane || (row != none && loops[row].b != 0)) continue;
+        const double c = cost.of(loops[lane], row == none ? Loop{1, 0, 0, 0} : loops[row]);
+        if (c < least) { least = c; best_lane = lane; best_row = row; swapped = side; }
+      }
+    }
+    for (Loop& loop : loops) swap_sides(loop);
+    for (Loop& loop : out.k) swap_sides(loop);
+  }
+  for (size_t i = 0; i < loops.size(); ++i) {
+    if (i == best_lane) out.lane = loops[i];
+    else if (i == best_row) out.row = loops[i];
+    else out.outer.push_back(loops[i]);
+  }
+  out.cost = least;
+  if (swapped) swap_sides(out);
 }
 
 }  // namespace
@@ -65,29 +86,8 @@ Contraction arrange(const Product& product, const LetterSet& local, const Tensor
   std::stable_sort(loops.begin(), loops.end(), [](const Loop& x, const Loop& y) { return x.c > y.c; });
   merge_loops(loops);
   merge_loops(out.k);
-  double k = 1;
-  for (const Loop& loop : out.k) k *= double(loop.extent);
-
-  double best = -1;
-  size_t best_lane = 0, best_row = loops.size();
-  for (int swapped = 0; swapped < 2; ++swapped) {
-    const int64_t a_k = out.k.empty() ? 0 : swapped ? out.k.back().b : out.k.back().a;
-    for (size_t lane = 0; lane < loops.size(); ++lane) {
-      size_t row = loops.size();
-      const double s = score(loops, lane, k, a_k, row);
-      if (s > best) { best = s; best_lane = lane; best_row = row; out.swapped = swapped; }
-    }
-    for (Loop& loop : loops) swap_sides(loop);
-  }
-  if (out.swapped) {
-    for (Loop& loop : loops) swap_sides(loop);
-    for (Loop& loop : out.k) swap_sides(loop);
-  }
-  for (size_t i = 0; i < loops.size(); ++i) {
-    if (i == best_lane) out.lane = loops[i];
-    else if (i == best_row) out.row = loops[i];
-    else out.outer.push_back(loops[i]);
-  }
+  out.cost = double(out.work);
+  choose_tile(loops, out);
   return out;
 }
 

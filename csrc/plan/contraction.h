@@ -28,6 +28,7 @@ struct Contraction {
   Loop row{1, 0, 0, 0}, lane{1, 0, 0, 0};
   bool swapped = false;  // the first operand became the step's b
   int64_t work = 1;
+  double cost = 0;       // as plan/tile_cost.h counts
 };
 
 // c[output] = sum over the other letters of a * b. The order of accumulation depends on the letters alone.

@@ -196,7 +196,7 @@ class Lowering : public GatheredEmission {
   // Where the cotangent of a node goes: the gradient itself for an operand, else an intermediate like the value.
   Tensor cotangent_of(int i) {
     const Node& node = tree_.nodes[i];
-    if (node.operand < 0) return make(layout_of(values_[i]));
+    if (node.operand < 0) return make(layout_of(cotangents_[i]));
     const Operand& operand = product_.operands[node.operand];
     Tensor t;
     std::vector<int64_t> strides = contiguous(operand.shape);

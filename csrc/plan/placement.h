@@ -4,19 +4,11 @@
 #include <stdexcept>
 
 #include "plan/arena.h"
-#include "plan/contraction.h"
-#include "plan/plan.h"
+#include "plan/layouts.h"
 
 namespace irk {
 
 inline bool is_half(Dtype d) { return d == Dtype::bf16 || d == Dtype::f16; }
-
-inline std::vector<int64_t> contiguous(const std::vector<int64_t>& shape) {
-  std::vector<int64_t> strides(shape.size());
-  int64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0;) { strides[i] = stride; stride *= shape[i]; }
-  return strides;
-}
 
 // The power of two that a tensor of a deep product carries for each index of the letters that all operands have, and how many
 // factors have been multiplied since it was last brought to size.
@@ -26,20 +18,22 @@ struct Exponent {
   Tensor tensor;
 };
 
-class Placement {
+class Placement : public Layouts {
   static constexpr size_t kDeep = 32;  // a product of more factors carries exponents
   static constexpr int kLoose = 8;     // factors, and as many of a second tensor, that may meet before they are brought to size
-  static constexpr int64_t kLine = 16;  // elements that an intermediate's place is rounded to: a line of memory in float32
 
  public:
-  Placement(const PlanRequest& request, Plan& plan) : request_(request), plan_(plan), product_(plan.product), tree_(plan.tree) {
+  Placement(const PlanRequest& request, Plan& plan) : Layouts(plan), request_(request) {
     find_trials();
     plan_.scaled = (product_.operands.size() > kDeep || exponents_only()) && !plan_.gather;
     if (plan_.scaled) common_ = common_letters();
     exponents_.resize(tree_.nodes.size());
-    values_.resize(tree_.nodes.size());
     ready_.assign(tree_.nodes.size(), false);
-    for (size_t i = 0; i < tree_.nodes.size(); ++i) place(int(i));
+    for (size_t i = 0; i < tree_.nodes.size(); ++i)
+      if (tree_.nodes[i].operand >= 0) place_operand(int(i));
+    lay_out_intermediates();
+    for (size_t i = 0; i < tree_.nodes.size(); ++i)
+      if (tree_.nodes[i].operand < 0 && int(i) != tree_.root) place(int(i));
   }
 
  protected:
@@ -57,48 +51,11 @@ class Placement {
     return t;
   }
 
-  int64_t elements(const LetterSet& letters) const {
-    int64_t n = 1;
-    for (size_t l = 0; l < product_.letters.size(); ++l)
-      if (letters[l] && local_[l] && __builtin_mul_overflow(n, product_.extent(int(l)), &n))
-        throw std::overflow_error("an intermediate of the product would have more than 2^63 elements");
-    return n;
-  }
-
-  // A contiguous tensor with its letters outermost first; `elements` is how many it has. A side of a sampled root has rows
-  // (its contracted letters) that begin on lines of memory, where that costs little.
-  Tensor shaped(const std::vector<int>& layout, Ref ref, int64_t& elements, bool side = false) const {
-    const LetterSet& output = tree_.nodes[tree_.root].letters;
-    Tensor t{ref, {}, std::vector<int64_t>(product_.letters.size(), 0)};
-    int64_t stride = 1;
-    for (size_t i = layout.size(); i-- > 0;) {
-      if (side && i + 1 < layout.size() && output[layout[i]] && !output[layout[i + 1]]) stride = whole_lines(stride);
-      t.letters.set(layout[i]);
-      t.strides[layout[i]] = stride;
-      stride *= product_.extent(layout[i]);
-    }
-    elements = stride;
-    return t;
-  }
-
-  static int64_t whole_lines(int64_t elements) {
-    const int64_t rounded = (elements + kLine - 1) / kLine * kLine;
-    return rounded - elements <= elements / 8 ? rounded : elements;
-  }
-
   Tensor make(const std::vector<int>& layout, bool side = false) {
     int64_t elements;
     Tensor t = shaped(layout, {kScratch, -1}, elements, side);
     t.ref.offset = arena_.add(elements);
     return t;
-  }
-
-  std::vector<int> layout_of(const Tensor& t) const {
-    std::vector<int> layout;
-    for (size_t l = 0; l < product_.letters.size(); ++l)
-      if (t.letters[l] && local_[l]) layout.push_back(int(l));
-    std::stable_sort(layout.begin(), layout.end(), [&](int x, int y) { return t.strides[x] > t.strides[y]; });
-    return layout;
   }
 
   Tensor widened_tensor(const std::vector<int>& axes, const std::vector<int64_t>& shape) {
@@ -122,15 +79,6 @@ class Placement {
     return contiguous(shape);
   }
 
-  // A side of a sampled root: one row for each coordinate, its contracted letters together at the end.
-  std::vector<int> contracted_last(std::vector<int> layout) const {
-    const LetterSet& output = tree_.nodes[tree_.root].letters;
-    std::stable_sort(layout.begin(), layout.end(), [&](int x, int y) {
-      return output[x] != output[y] ? output[x] : (!output[x] && x < y);
-    });
-    return layout;
-  }
-
   // Of a tensor made from two others and not yet placed.
   Exponent exponent_like(const Tensor& t, const Exponent& a, const Exponent& b) const {
     Exponent made;
@@ -148,15 +96,7 @@ class Placement {
     return made;
   }
 
-  static Tensor one(const Product& product) { return {{kOne, 0}, {}, std::vector<int64_t>(product.letters.size(), 0)}; }
-
   const PlanRequest& request_;
-  Plan& plan_;
-  const Product& product_;
-  const Tree& tree_;
-  LetterSet local_;             // letters that loop inside one trial
-  Tensor output_;
-  std::vector<Tensor> values_;  // [nodes]
   std::vector<bool> ready_;     // [nodes] the value is there already
   LetterSet common_;                  // local letters that all operands have
   std::vector<Exponent> exponents_;   // [nodes]
@@ -228,28 +168,24 @@ class Placement {
     return common;
   }
 
+  void place_operand(int i) {
+    const Node& node = tree_.nodes[i];
+    const Operand& operand = product_.operands[node.operand];
+    Tensor& t = values_[i];
+    t = {{kOperands + node.operand, 0}, operand.letters & local_, operand.strides};
+    for (size_t l = 0; l < t.strides.size(); ++l)
+      if (!t.letters[l]) t.strides[l] = 0;
+    if (is_half(request_.dtype)) t = widened_tensor(operand.axes, operand.shape);
+    exponents_[i].loose = 1;
+  }
+
   // Decides where a node's value lies, from the tree and the operands' strides alone: forward and backward must agree.
   void place(int i) {
     const Node& node = tree_.nodes[i];
-    if (node.operand >= 0) {
-      const Operand& operand = product_.operands[node.operand];
-      Tensor& t = values_[i];
-      t = {{kOperands + node.operand, 0}, operand.letters & local_, operand.strides};
-      for (size_t l = 0; l < t.strides.size(); ++l)
-        if (!t.letters[l]) t.strides[l] = 0;
-      if (is_half(request_.dtype)) t = widened_tensor(operand.axes, operand.shape);
-      exponents_[i].loose = 1;
-      return;
-    }
-    if (i == tree_.root) return;
-    const LetterSet letters = node.letters & local_;
-    const Tensor& left = values_[node.left];
-    std::vector<int> layout = choose_layout(product_, left, node.right >= 0 ? values_[node.right] : left, letters);
-    const bool side = tree_.sampled && tree_.is_pair(tree_.root) && is_root_side(i);
-    if (side) layout = contracted_last(layout);
-    elements(letters);  // the size must fit before anything is laid out
+    const bool side = is_sampled_side(i);
     const bool saved = saved_by_forward(i);
     int64_t n;
+    const std::vector<int> layout = layout_of(values_[i]);
     values_[i] = saved ? shaped(layout, save(0), n, side) : make(layout, side);
     if (saved) save(n);
     Exponent& exponent = exponents_[i] = exponent_like(values_[i], exponents_[node.left], node.right >= 0 ? exponents_[node.right] : Exponent{});
@@ -263,8 +199,6 @@ class Placement {
     plan_.saved += (n + 15) / 16 * 16;
     return ref;
   }
-
-  bool is_root_side(int i) const { return i == tree_.nodes[tree_.root].left || i == tree_.nodes[tree_.root].right; }
 
   bool saved_by_forward(int i) const {
     if (request_.stage != Stage::forward && request_.stage != Stage::backward && request_.stage != Stage::loss) return false;

@@ -23,6 +23,12 @@ struct Coordinates {
     for (int i = 0; i < n; ++i) at += int64_t(columns[loops[i].extent * nnz + entry]) * (loops[i].*kStride);
     return at;
   }
+  template <int64_t Loop::*kStride>
+  bool varies() const {
+    for (int i = 0; i < n; ++i)
+      if (loops[i].*kStride) return true;
+    return false;
+  }
   // Of `count` entries at once.
   template <int64_t Loop::*kStride>
   void offsets(int64_t first, int64_t count, int64_t* at) const {
