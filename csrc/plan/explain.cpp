@@ -55,6 +55,8 @@ std::string Plan::explain() const {
   }
   if (gather) {
     const int64_t n = blocks.gathered.block;
+    if (blocks.gathered.padded)
+      s << "rows alike, multiplied element by element, " << n << " entries a block, " << blocks.gathered.slots << " side by side at most\n";
     for (const auto& block : {blocks.value[0], blocks.pull[0]})
       if (block) s << "rows of a block of " << n << " entries, " << blocks.gathered.slots << " side by side at most\n" << block->explain();
   }

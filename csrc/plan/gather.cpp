@@ -9,15 +9,10 @@
 namespace irk {
 namespace {
 
-constexpr double kBlockElements = 1 << 20;  // of the rows of one block
 constexpr int64_t kFewest = 16, kMost = 1024;   // entries of a block
 constexpr int64_t kSlots = 4;               // blocks that may be at work at the same time
 
 }  // namespace
-
-bool is_listed(const Product& product, int letter) {
-  return !product.letters[size_t(letter)].ellipsis && std::count(product.output.begin(), product.output.end(), letter);
-}
 
 RowsProduct product_of_rows(const Product& product, int64_t entries) {
   RowsProduct made;
@@ -62,8 +57,8 @@ bool prefers_gather(const Product& product, int64_t nnz) {
   return find_tree(rows, {all, -1}).cost + each + kGathered * gathered < find_tree(product, {all, nnz}).cost;
 }
 
-BlockSizes block_sizes(int64_t width, int64_t nnz) {
-  const double fitting = kBlockElements / double(std::max<int64_t>(width, 1));
+BlockSizes block_sizes(int64_t width, int64_t nnz, double elements) {
+  const double fitting = elements / double(std::max<int64_t>(width, 1));
   BlockSizes sizes;
   sizes.block = std::min({nnz, kMost, std::max(kFewest, int64_t(std::min(fitting, double(kMost))) / kFewest * kFewest)});
   sizes.last = nnz % sizes.block;

@@ -4,9 +4,6 @@
 
 namespace irk {
 
-// Whether a letter of the product is one that coordinates list.
-bool is_listed(const Product& product, int letter);
-
 // The dense product over `entries` entries: an operand's listed letters become one letter, the last: the entry. The others
 // keep their order; strides and axes are not set.
 struct RowsProduct {
@@ -23,6 +20,9 @@ bool prefers_gather(const Product& product, int64_t nnz);
 struct BlockSizes {
   int64_t block, last, slots;
 };
-BlockSizes block_sizes(int64_t width, int64_t nnz);  // width: elements of the rows of one entry
+BlockSizes block_sizes(int64_t width, int64_t nnz, double elements);  // width: elements of the rows of one entry
+
+constexpr double kBlockElements = 1 << 20;  // of the rows of one block,
+constexpr double kAlikeElements = 1 << 18;  // of rows that are alike: their gradients stay near
 
 }  // namespace irk

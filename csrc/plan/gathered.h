@@ -13,10 +13,13 @@ class GatheredEmission : public ExponentEmission {
   // Describes rows and blocks. gradients [operands]: where those wanted are added to. Intermediates are named by their number
   // until resolve_rows(). Returns the elements of the workspace.
   int64_t describe_rows(const std::vector<Tensor>& gradients, bool value, bool pull) {
+    find_listed();
+    const bool alike = rows_alike();
     int64_t width = 0;
-    for (size_t i = 0; i < values_.size(); ++i) width += describe(i, gradients[i], pull && plan_.wanted[i]);
-    const BlockSizes sizes = block_sizes(width, request_.nnz);
+    for (size_t i = 0; i < values_.size(); ++i) width += describe(i, gradients[i], pull && plan_.wanted[i], alike);
     Gathered& g = plan_.blocks.gathered;
+    if (alike) return describe_alike(g, pull);
+    const BlockSizes sizes = block_sizes(width, request_.nnz, kBlockElements);
     g.block = sizes.block;
     g.slots = sizes.slots;
     int64_t dense = 1;
@@ -53,7 +56,10 @@ class GatheredEmission : public ExponentEmission {
     step.b = workspace;
     step.c = to;
     const auto& plans = op == Op::rows_value ? plan_.blocks.value : plan_.blocks.pull;
-    step.work = checked_times(request_.nnz / plan_.blocks.gathered.block, plans[0]->work, "multiply-adds");
+    const Gathered& g = plan_.blocks.gathered;
+    const int64_t each = g.padded ? int64_t(values_.size()) * plan_.blocks.operands[0].width * (op == Op::rows_value ? 1 : 4) : 0;
+    step.work = g.padded ? checked_times(request_.nnz, each, "multiply-adds")
+                         : checked_times(request_.nnz / g.block, plans[0]->work, "multiply-adds");
     if (plans[1]) step.work += plans[1]->work;
     plan_.steps.push_back(step);
   }
@@ -78,7 +84,34 @@ class GatheredEmission : public ExponentEmission {
  private:
   static int64_t whole_line(int64_t elements) { return (elements + 15) / 16 * 16; }
 
-  bool listed(size_t i, int l) const { return is_listed(product_, l) && values_[i].letters[size_t(l)]; }
+  void find_listed() {
+    for (int l : product_.output) listed_.set(size_t(l), !product_.letters[size_t(l)].ellipsis);
+  }
+  bool listed(size_t i, int l) const { return listed_[size_t(l)] && values_[i].letters[size_t(l)]; }
+
+  // Whether the rows of all operands have the same letters, which are summed: entries are sums of products element by element.
+  bool rows_alike() const {
+    if (exponents_only()) return false;
+    for (int l : product_.output)
+      if (!listed_[size_t(l)] && local_[size_t(l)]) return false;
+    const LetterSet row = values_[0].letters.without(listed_);
+    return std::all_of(values_.begin(), values_.end(), [&](const Tensor& t) { return t.letters.without(listed_) == row; });
+  }
+
+  // A block has a gradient of each row, [operands, entries, padded], and the exponents of prefixes.
+  int64_t describe_alike(Gathered& g, bool pull) {
+    constexpr int64_t kExponents = 4 * 16;  // of a group of operands: of entries side by side, of lanes
+    const int64_t n = int64_t(values_.size());
+    g.padded = whole_line(plan_.blocks.operands[0].width);
+    const BlockSizes sizes = block_sizes(checked_times(n, g.padded, "elements of rows"), request_.nnz, kAlikeElements);
+    g.block = sizes.block;
+    g.slots = sizes.slots;
+    g.dense = pool({});
+    g.output = 0;
+    g.scratch = pull ? n * g.block * g.padded : 0;
+    g.slot = g.scratch + (pull ? (n + 7) / 8 * kExponents : 0);
+    return checked_times(g.slots, g.slot, "elements of workspace");
+  }
 
   // Letters of a row, outermost first.
   std::vector<int> rest_of(size_t i) const {
@@ -89,7 +122,7 @@ class GatheredEmission : public ExponentEmission {
   }
 
   // Returns the elements that a row adds to each entry's.
-  int64_t describe(size_t i, const Tensor& gradient, bool wanted) {
+  int64_t describe(size_t i, const Tensor& gradient, bool wanted, bool alike) {
     const Tensor& t = values_[i];
     const auto stride = [&](int l) { return wanted ? gradient.strides[size_t(l)] : 0; };
     RowsOperand o{t.ref, wanted ? gradient.ref : Ref{kNowhere, 0}, {}, {}, 1, -1, -1};
@@ -99,7 +132,9 @@ class GatheredEmission : public ExponentEmission {
       if (listed(i, l)) columns.push_back({column, t.strides[size_t(l)], stride(l), 0});
       column += !product_.letters[size_t(l)].ellipsis;
     }
-    for (int l : rest_of(i)) {
+    std::vector<int> row = rest_of(i);
+    if (alike) std::sort(row.begin(), row.end());
+    for (int l : row) {
       rest.push_back({product_.extent(l), t.strides[size_t(l)], stride(l), 0});
       o.width = checked_times(o.width, product_.extent(l), "elements of a row");
     }
@@ -151,6 +186,8 @@ class GatheredEmission : public ExponentEmission {
     plan = make_plan(request, rows);
     return plan->scratch;
   }
+
+  LetterSet listed_;  // letters that coordinates list
 };
 
 }  // namespace irk

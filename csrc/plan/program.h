@@ -63,7 +63,8 @@ struct Step {
 struct RowsOperand {
   Ref operand, gradient;  // gradient: kNowhere where it is not wanted
   Span columns;           // listed letters: column (in `extent`), stride in the operand (a) and in its gradient (b)
-  Span rest;              // the other letters, whose strides in a row are its elements in order: operand (a), gradient (b)
+  Span rest;              // the other letters, whose strides in a row are its elements in order: operand (a), gradient (b);
+                          // the same order in all operands where their rows are alike
   int64_t width;          // elements of a row
   int64_t rows, pulled;   // where rows and their gradients lie in the workspace of a block; rows -1: no letter is listed, the
 };                        // operand itself is read, and its gradient comes whole from each block
@@ -79,6 +80,7 @@ struct Gathered {
   int64_t block;                      // entries
   int64_t slots, slot;                // blocks at work at the same time, and elements of the workspace of each
   int64_t output, scratch;            // where these lie in it
+  int64_t padded;                     // rows of all operands alike: elements from one row's gradient to the next, no programs; else 0
 };
 
 struct TrialLoop {

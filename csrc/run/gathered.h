@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "fast/alike_rows.h"
 #include "run/frame.h"
 #include "steps/rows.h"
 
@@ -13,12 +14,16 @@ class GatheredStep {
  public:
   GatheredStep(const Frame<T>& frame, const Step& step)
       : frame_(frame), step_(step), g_(*frame.program.gathered), entries_(*frame.entries), n_(frame.program.n_operands),
-        blocks_((entries_.nnz + g_.block - 1) / g_.block) {}
+        blocks_((entries_.nnz + g_.block - 1) / g_.block), alike_(g_, n_, frame.program.loops, entries_, frame.base) {}
 
   void value(const Team& team) const {
     team.sync();
     const int64_t members = std::min<int64_t>(team.size, g_.slots);
     for (int64_t b = team.rank; team.rank < members && b < blocks_ && !team.stopped(); b += members) {
+      if (g_.padded) {
+        alike_.value(b * g_.block, count(b), frame_.at(step_.c) + b * g_.block);
+        continue;
+      }
       T* slot = slot_of(team.rank);
       run(b, slot, *g_.value[!whole(b)], nullptr);
       Walk dense(frame_.program.loops, g_.dense);
@@ -33,17 +38,19 @@ class GatheredStep {
 
   void pull(const Team& team) const {
     const int64_t side = std::min<int64_t>(team.size, g_.slots);
-    int64_t widths = 0;
-    for (int i = 0; i < n_; ++i) widths += moves(i) ? g_.operands[i].width : 0;
+    int64_t parts = g_.padded ? alike_.parts() : 0;
+    for (int i = 0; i < n_ && !g_.padded; ++i) parts += moves(i) ? g_.operands[i].width : 0;
     team.sync();
     for (int64_t first = 0; first < blocks_; first += side) {
       const int64_t last = std::min(blocks_, first + side);
       if (first + team.rank < last && team.rank < side && !team.stopped()) {
         const int64_t b = first + team.rank;
-        run(b, slot_of(team.rank), *g_.pull[!whole(b)], frame_.at(step_.a) + b * g_.block);
+        T* const cotangent = frame_.at(step_.a) + b * g_.block;
+        if (g_.padded) alike_.pull(b * g_.block, count(b), cotangent, slot_of(team.rank), slot_of(team.rank) + g_.scratch);
+        else run(b, slot_of(team.rank), *g_.pull[!whole(b)], cotangent);
       }
       team.sync();
-      scatter(first, last, team.begin(widths), team.end(widths));
+      scatter(first, last, team.begin(parts), team.end(parts));
       team.sync();
     }
   }
@@ -74,9 +81,10 @@ class GatheredStep {
 
   static char* bytes(T* p) { return reinterpret_cast<char*>(p); }
 
-  // Elements [begin, end) of the rows of all operands side by side, block after block.
+  // Parts [begin, end) of the rows, block after block: packs of alike ones, else elements of all side by side.
   void scatter(int64_t first, int64_t last, int64_t begin, int64_t end) const {
-    for (int i = 0; i < n_; ++i) {
+    for (int64_t b = first; b < last && g_.padded; ++b) alike_.add(b * g_.block, count(b), slot_of(b - first), begin, end);
+    for (int i = 0; i < n_ && !g_.padded; ++i) {
       const RowsOperand& o = g_.operands[i];
       if (!moves(i)) continue;
       const int64_t from = std::clamp<int64_t>(begin, 0, o.width), to = std::clamp<int64_t>(end, 0, o.width);
@@ -94,6 +102,7 @@ class GatheredStep {
   const Entries& entries_;
   const int n_;
   const int64_t blocks_;
+  const AlikeRows<T, Index> alike_;
 };
 
 template <class T>
