@@ -19,7 +19,7 @@ def recorded(data: Any, trials: int | None = None, **options: Any) -> tuple[irk.
     model = irk.nn.MatrixChain(4, 3, depth=2, trials=trials, init_scale=0.5, seed=0, dtype=torch.float64)
     opt = torch.optim.SGD(model.parameters(), lr=1e-2)
     run = irk.fit(model, data, opt, steps=20, record=["loss", "sharpness"], record_every=10, **options)
-    return model, run.sharpness
+    return model, run.metrics["sharpness"]
 
 
 def test_of_each_trial_at_each_record() -> None:
@@ -58,8 +58,8 @@ def test_of_shared_and_frozen_factors() -> None:
     run = irk.fit(model, irk.Sensing(x[None], y), torch.optim.SGD(model.parameters(), lr=0.01), loss="half_sse", steps=4000,
                   record=["loss", "sharpness"], record_every=4000)
     w = next(iter(model.parameters())).detach()
-    assert run.loss[-1] < 1e-9
-    assert torch.allclose(run.sharpness[-1], 4 * (w**2 * x**2).sum(), rtol=1e-3)
+    assert run.metrics["loss"][-1] < 1e-9
+    assert torch.allclose(run.metrics["sharpness"][-1], 4 * (w**2 * x**2).sum(), rtol=1e-3)
     chain = irk.nn.MatrixChain(3, 3, depth=2, init_scale=0.5, seed=0, dtype=torch.float64)
     chain.factors[1].requires_grad_(False)
     target = normal(3, 3, seed=1)
@@ -67,5 +67,5 @@ def test_of_shared_and_frozen_factors() -> None:
     run = irk.fit(chain, target, opt, steps=4, record=["sharpness"], record_every=4)
     one = reference.sharpness("ij,jk->ik", chain.factors[0].detach(), chain.factors[1].detach(), target=target)
     rest = torch.linalg.eigvalsh(chain.factors[1] @ chain.factors[1].T)[-1] * 2 / 9
-    assert_equal(run.sharpness[-1], rest.detach(), "frozen")
+    assert_equal(run.metrics["sharpness"][-1], rest.detach(), "frozen")
     assert one > rest
