@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from irkernels import dynamics, integrations, nn, optim, reference, spectrum
+from irkernels import curvature, dynamics, integrations, measures, nn, optim, reference, spectrum
 from irkernels._launch import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot
 from irkernels.info import build_info, explain
@@ -27,8 +27,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "CheckpointError", "Coordinates", "Determinant", "Entry", "Loss", "Observed", "Progress", "Quantity",
     "RankOneSensing", "Regression", "Running", "Sensing", "Stop", "Trajectory", "build_info", "completion_loss",
-    "cp_to_tensor", "deterministic", "dynamics", "einsum", "entries", "explain", "fit", "gradients", "ht_to_tensor",
-    "integrations", "khatri_rao", "log_einsum", "log_entries", "mode_dot", "multi_dot", "multi_mode_dot", "nn",
-    "optim", "reference", "spectrum", "tensordot", "tr_to_tensor", "transpose", "tt_matrix_to_tensor", "tt_to_tensor",
-    "tucker_to_tensor", "unfolding_dot_khatri_rao",
+    "cp_to_tensor", "curvature", "deterministic", "dynamics", "einsum", "entries", "explain", "fit", "gradients",
+    "ht_to_tensor", "integrations", "khatri_rao", "log_einsum", "log_entries", "measures", "mode_dot", "multi_dot",
+    "multi_mode_dot", "nn", "optim", "reference", "spectrum", "tensordot", "tr_to_tensor", "transpose",
+    "tt_matrix_to_tensor", "tt_to_tensor", "tucker_to_tensor", "unfolding_dot_khatri_rao",
 ]

@@ -217,6 +217,11 @@ def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz
     return _plan_without_memory(equation, _LOSS if of_loss else _FORWARD, wanted, operands, nnz).saved
 
 
+def tree(equation: str, operands: Sequence[Tensor], nnz: int = -1) -> list[tuple[int, int, int]]:
+    """The plan's contraction tree: (operand or -1, left, right or -1) of each node, children before parents."""
+    return _plan_without_memory(equation, _GRADIENTS, (True,) * len(operands), operands, nnz).tree
+
+
 def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> _native.Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)

@@ -51,6 +51,17 @@ def completion_loss(
     return _record_loss((equation, observed, kind, delta, found), *operands)
 
 
+def gradients(
+    equation: str, operands: tuple[Tensor, ...], wanted: int, cotangent: Tensor, at: Coordinates | None = None
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the operands whose bits are set in `wanted`, differentiable; the call was checked before."""
+    cotangent = cotangent if at is None else cotangent.contiguous()
+    found = _launch.lane_backward(equation, (None, *operands), wanted, cotangent, at and at.parts)
+    if found is not None:
+        return found
+    return autograd.gradients(equation, _flags(wanted, len(operands)), operands, cotangent, at)
+
+
 class _Product(Function):
     """Records a product that is computed already. Old-style forward: what backward reads is saved without being an output,
     which costs less than setup_context."""
@@ -98,10 +109,14 @@ def _pulled(
     if found is not None:
         return found
     kept, *operands = saved
-    flags = tuple(bool(wanted >> position & 1) for position in range(len(operands)))
+    flags = _flags(wanted, len(operands))
     if torch.is_grad_enabled() or autograd.transformed() or is_copied(cotangent):
         return autograd.gradients(equation, flags, tuple(operands), cotangent, at)
     return execute.backward(equation, flags, tuple(operands), kept, cotangent, at)
+
+
+def _flags(wanted: int, count: int) -> tuple[bool, ...]:
+    return tuple(bool(wanted >> position & 1) for position in range(count))
 
 
 # without the signature check for transforms, none of which is in force

@@ -88,6 +88,11 @@ PYBIND11_MODULE(_bind, m) {
         return scratch_bytes(p, threads, {}, Sharing(sharing), trials);
       }, py::arg("threads"), py::arg("sharing") = 0, py::arg("trials") = -1)
       .def("trains_by_trial", [](const Plan& p, int threads) { return share(p.work, p.trials, threads, kTeamTraining).by_trial != 0; })
+      .def_property_readonly("tree", [](const Plan& p) {  // (operand or -1, left, right or -1) of each node, children first
+        std::vector<std::tuple<int, int, int>> nodes;
+        for (const Node& node : p.tree.nodes) nodes.emplace_back(node.operand, node.left, node.right);
+        return nodes;
+      })
       .def_property_readonly("constant_groups", [](const Plan& p) { return constant_groups(p.tree); })
       .def("explain", &Plan::explain);
   m.attr("STACK_SCRATCH") = kStackScratch;

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from irkernels._arguments import integer, per_trial
+from irkernels.curvature.problem import Problem, read_problem
 from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
 from irkernels.observed import Observed
@@ -43,6 +44,22 @@ class Objective:
     def total(self, model: Product) -> Tensor:
         """Loss on all of the data, and penalties."""
         return self.data_loss(model) + self._penalties(model)
+
+    def curvature_problems(self, model: Product) -> list[Problem]:
+        """The terms of `total`, to be differentiated twice in the trained factors."""
+        factors = [p for p in range(len(model.operands())) if p not in model.constants]
+        moving = [p for p, factor in zip(factors, model.factors) if factor.requires_grad]
+        equation, operands = model.verb_equation, model.operands()
+        observed, target = (self.data, None) if isinstance(self.data, Observed) else (None, self.data)
+        problems = [read_problem(equation, operands, observed, target, self.loss, self.delta, moving)]
+        if self.ridge is not None or self.penalty is not None:
+            trials = model.trials is not None
+            problems.append(
+                read_problem(
+                    equation, operands, None, None, lambda W: product_penalties(W, self.ridge, self.penalty, trials), 1.0, moving
+                )
+            )
+        return problems
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be continued."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels.curvature.sharpness import largest_curvature
 from irkernels.nn.product import Product
 from irkernels.spectrum import effective_rank_of, singular_values
 from irkernels.training.components import component_norms, groups_of_norms, shared_letter
@@ -55,6 +56,12 @@ class Snapshot:
         return square.sqrt().to(losses.dtype)
 
     @property
+    def sharpness(self) -> Tensor:
+        """The largest Hessian eigenvalue of each trial's loss on all of the data, with penalties."""
+        with torch.no_grad():
+            return largest_curvature(self._objective.curvature_problems(self.model))
+
+    @property
     def determinant(self) -> Tensor:
         wide = self.product.float() if self.product.dtype in (torch.float16, torch.bfloat16) else self.product
         return torch.linalg.det(wide).to(self.product.dtype)
@@ -82,6 +89,7 @@ METRICS = {
     "determinant": "det W, of a square matrix",
     "error": "mean squared error against truth=, over all its entries, or over those listed if it is an Observed",
     "gradient_norm": "Euclidean norm of the loss's gradient over all trained factors",
+    "sharpness": "the largest Hessian eigenvalue of the loss over all trained factors, with penalties, by Lanczos",
     "singular_values": "of W, a matrix, the largest first",
     "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
     "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one contracted letter, for each index of that letter the"
