@@ -15,7 +15,7 @@ from irkernels import _native
 from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
-from irkernels._launch import LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value
+from irkernels._launch import DTYPES, LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value
 from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem
 from irkernels._watching import Watching
@@ -23,6 +23,7 @@ from irkernels.observed import Observed
 
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 _SHARING = {None: 0, "lanes": 0, "core": 1, "grid": 2}  # csrc/plan/fit_program.h, Sharing
+_FEW = 32  # operands up to which intermediates are no matter: csrc/plan/gather.cpp, outgrows
 
 
 def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
@@ -220,6 +221,17 @@ def _train_plan(problem: Problem) -> _native.Plan:
             kept["folded bytes"] = sum(o.numel() * o.itemsize for o in found.operands if id(o) not in before)
             kept["plan"] = _new_plan(found)
     return kept["plan"]
+
+
+def streams(problem: Problem, count: int) -> bool:
+    """Whether a product of shape [count] is best read as listed entries, of which a block at a time is worked on."""
+    operands = problem.operands
+    if len(operands) <= _FEW:
+        return False
+    views = [o if position in problem.constants else o[0] for position, o in enumerate(operands)]
+    shapes = [(tuple(view.shape), tuple(view.stride())) for view in views]
+    dtype = DTYPES.index(operands[0].dtype)
+    return _native.plan_of_shapes(problem.equation, VALUE, (True,) * len(operands), shapes, dtype, count).gather
 
 
 def _new_plan(problem: Problem) -> _native.Plan:

@@ -80,6 +80,10 @@ def _log_scaled(equation: str, read: Equation, operands: tuple[Tensor, ...], at:
     scaled = tuple(operand * _two_to(-power, dtype) for operand, power in zip(operands, powers))
     with torch.no_grad():
         exponents = execute.exponent(equation, scaled, at)
+        if at is None and exponents.numel():  # one for each index of what all operands have, and of `...`
+            own = {*_shared(read), *_dots(len(read.dense))}
+            rest = [axis for axis, name in enumerate(_axes(read.output, exponents.dim())) if name not in own]
+            exponents = exponents.amax(rest, keepdim=True) if rest else exponents
         exponents = torch.where(exponents < _NOTHING, 0, exponents)
         lowest, highest = exponents.aminmax() if exponents.numel() else (exponents.new_zeros(()),) * 2
         share = torch.round((lowest + highest) / 2 / len(operands)).clamp(-_LARGEST, _LARGEST)  # of each operand

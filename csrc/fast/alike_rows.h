@@ -163,12 +163,12 @@ class AlikeRows {
       if (i == n_ - 1 || i % kLoose == kLoose - 1) {
         for (int e = 0; e < kEntries; ++e) {
           if (i < n_ - 1) suffix[e] = settled(suffix[e], exponents[e]);
-          split(kept + (i / kLoose * kEntries + e) * W, exponents[e], cotangent[e], before[e], behind[e]);
+          split(kept + (i / kLoose * kEntries + e) * W, exponents[e], before[e], behind[e]);
         }
       }
       T* const to = pulled + i * g_.block * g_.padded;
       for (int e = 0; e < kEntries; ++e)
-        ((Lanes::load(to + e * g_.padded) * before[e]) * (suffix[e] * behind[e])).store(to + e * g_.padded);
+        (Lanes::load(to + e * g_.padded) * suffix[e] * before[e] * Lanes::broadcast(cotangent[e]) * behind[e]).store(to + e * g_.padded);
       if (i == 0) break;
       Lanes rows[kEntries];
       load<kEntries>(g_.operands[i], entry, j, rows);
@@ -176,14 +176,14 @@ class AlikeRows {
     }
   }
 
-  // The cotangent times the powers of two of a prefix and a suffix, as two factors: one for each of them.
-  static void split(const T* a, const T* b, T cotangent, Lanes& before, Lanes& behind) {
+  // The powers of two of a prefix and a suffix together, in two halves: finite, so that a zero stays one.
+  static void split(const T* a, const T* b, Lanes& before, Lanes& behind) {
     constexpr int kMost = 2 * (Format<T>::kBias - 1);
     T first[W], second[W];
     for (int k = 0; k < W; ++k) {
       const T sum = a[k] + b[k];
       const int whole = sum < T(-kMost) ? -kMost : sum > T(kMost) ? kMost : int(sum), half = whole / 2;
-      first[k] = cotangent * power_of_two<T>(half);
+      first[k] = power_of_two<T>(half);
       second[k] = power_of_two<T>(whole - half);
     }
     before = Lanes::load(first);

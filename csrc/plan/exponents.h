@@ -9,7 +9,7 @@ class ExponentEmission : public Emission {
   using Emission::Emission;
 
  protected:
-  // Loops over the letters that all operands have (`outer`, as exponents vary) and over the others of `like` (`k`).
+  // Loops over the common letters (`outer`, as exponents vary) and over the others of `like` (`k`).
   Step exponent_step(Op op, const Tensor& like, const Tensor& a, const Tensor& b, const Tensor& c) {
     std::vector<Loop> outer, k;
     for (int l : layout_of(like)) {

@@ -40,6 +40,27 @@ RowsProduct product_of_rows(const Product& product, int64_t entries) {
   return made;
 }
 
+namespace {
+
+double elements(const Product& product, const LetterSet& letters) {
+  double n = 1;
+  for (size_t l = 0; l < product.letters.size(); ++l)
+    if (letters[l] && !product.letters[l].ellipsis) n *= double(product.extent(int(l)));
+  return n;
+}
+
+// Whether a deep tree's tensors, all of which backward reads, are many times as large as its operands.
+bool outgrows(const Product& product, const Tree& tree) {
+  constexpr size_t kDeep = 32;
+  constexpr double kTimes = 2;
+  if (product.operands.size() <= kDeep) return false;
+  double given = 0, made = 0;
+  for (const Node& node : tree.nodes) (node.operand >= 0 ? given : made) += elements(product, node.letters);
+  return made - elements(product, tree.nodes[size_t(tree.root)].letters) > kTimes * given;
+}
+
+}  // namespace
+
 bool prefers_gather(const Product& product, int64_t nnz) {
   const std::vector<bool> all(product.operands.size(), true);
   if (product.operands.size() < 3 || product.empty) return false;
@@ -54,7 +75,8 @@ bool prefers_gather(const Product& product, int64_t nnz) {
   }
   if (gathered == 0) return false;
   const double each = 3 * kSampledEntry * double(nnz);  // coordinates are read here too
-  return find_tree(rows, {all, -1}).cost + each + kGathered * gathered < find_tree(product, {all, nnz}).cost;
+  const Tree whole = find_tree(product, {all, nnz});
+  return outgrows(product, whole) || find_tree(rows, {all, -1}).cost + each + kGathered * gathered < whole.cost;
 }
 
 BlockSizes block_sizes(int64_t width, int64_t nnz, double elements) {

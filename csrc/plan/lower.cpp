@@ -246,8 +246,15 @@ class Lowering : public GatheredEmission {
       const Pass next = std::move(open.back());
       open.pop_back();
       const Tensor sibling = next.sibling >= 0 ? value(next.sibling) : one(product_), t = cotangent_of(next.child);
-      contract(next.cotangent, sibling, t);
       const Exponent of_sibling = next.sibling >= 0 ? exponents_[next.sibling] : Exponent{};
+      if (next.exponent.held && common_.without(values_[next.child].letters).any()) {  // summed over what it varies along
+        const Tensor true_size = make(layout_of(next.cotangent));
+        scale(next.cotangent, next.exponent.tensor, true_size);
+        contract(true_size, sibling, t);
+        descend(next.child, t, settled_cotangent(next.child, t, Exponent{}, of_sibling));
+        continue;
+      }
+      contract(next.cotangent, sibling, t);
       descend(next.child, t, settled_cotangent(next.child, t, next.exponent, of_sibling));
     }
   }

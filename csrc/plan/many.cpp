@@ -14,12 +14,13 @@ class Pairing {
         if (tensors[t][size_t(live[l])]) users_[l].push_back(int(t));
   }
 
-  Meetings run() {
+  // growing: whether a letter is summed where the result is larger than both tensors, too.
+  Meetings run(bool growing) {
     for (size_t l = 0; l < live_.size(); ++l) {
       if (users_[l].size() != 2 || output_[size_t(live_[l])]) continue;
       const int a = users_[l][0], b = users_[l][1];
       const double larger = std::max(size(letters_[size_t(a)]), size(letters_[size_t(b)]));
-      if (size(result(a, b)) <= larger) meet(a, b);
+      if (growing || size(result(a, b)) <= larger) meet(a, b);
     }
     std::vector<int> left;
     for (int t = 0; t < int(letters_.size()); ++t)
@@ -86,7 +87,7 @@ std::vector<Meetings> orders_of_many(const std::vector<LetterSet>& tensors, cons
     forward.push_back({i == 1 ? 0 : n + i - 2, i});
     back.push_back({n - 1 - i, i == 1 ? n - 1 : n + i - 2});
   }
-  return {Pairing(tensors, output, live, extents).run(), forward, back};
+  return {Pairing(tensors, output, live, extents).run(false), Pairing(tensors, output, live, extents).run(true), forward, back};
 }
 
 }  // namespace irk

@@ -11,7 +11,8 @@ namespace irk {
 using Meetings = std::vector<std::pair<int, int>>;
 
 // Candidates, the preferred one first: letters that two tensors alone share are summed where the result is no larger than
-// they are, and what is left meets in pairs of neighbours; from the first tensor to the last; and back.
+// they are, and what is left meets in pairs of neighbours; the same, whatever the size of the result; from the first tensor
+// to the last; and back.
 // live: letters that count, extents: of these.
 std::vector<Meetings> orders_of_many(const std::vector<LetterSet>& tensors, const LetterSet& output, const std::vector<int>& live,
                                      const std::vector<double>& extents);

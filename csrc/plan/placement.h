@@ -10,7 +10,7 @@ namespace irk {
 
 inline bool is_half(Dtype d) { return d == Dtype::bf16 || d == Dtype::f16; }
 
-// The power of two that a tensor of a deep product carries for each index of the letters that all operands have, and how many
+// The power of two that a tensor of a deep product carries for each index of the common letters (below), and how many
 // factors have been multiplied since it was last brought to size.
 struct Exponent {
   bool held = false, normal = false;  // normal: it is brought to size as it is made
@@ -98,7 +98,7 @@ class Placement : public Layouts {
 
   const PlanRequest& request_;
   std::vector<bool> ready_;     // [nodes] the value is there already
-  LetterSet common_;                  // local letters that all operands have
+  LetterSet common_;                  // letters that exponents vary along
   std::vector<Exponent> exponents_;   // [nodes]
   Arena arena_;
 
@@ -162,9 +162,18 @@ class Placement : public Layouts {
     return 0;
   }
 
+  // Letters that all tensors have whose products carry exponents: operands, or what is made where they meet each other.
   LetterSet common_letters() const {
     LetterSet common = local_;
-    for (const Operand& operand : product_.operands) common &= operand.letters;
+    const auto leaf = [&](int i) { return i >= 0 && tree_.nodes[size_t(i)].operand >= 0; };
+    for (size_t i = 0; i < tree_.nodes.size(); ++i) {
+      const Node& node = tree_.nodes[i];
+      if (node.operand >= 0) continue;
+      const bool root = int(i) == tree_.root, pure = !root && leaf(node.left) && (node.right < 0 || leaf(node.right));
+      if (!root) common &= node.letters;
+      for (int child : {node.left, node.right})
+        if (!pure && leaf(child)) common &= tree_.nodes[size_t(child)].letters;
+    }
     return common;
   }
 

@@ -40,7 +40,8 @@ IRK_FN inline int exponent_of(T x) {
   typename F::Bits bits;
   std::memcpy(&bits, &x, sizeof(T));
   const int field = int(bits >> F::kMantissa & F::kSpecial), e = field - F::kBias, most = F::kBias - 1;
-  return x == 0 || field == F::kSpecial ? 0 : e < -most ? -most : e > most ? most : e;
+  const bool zero = typename F::Bits(bits << 1) == 0;  // as an integer: so the loop is vectorised
+  return zero || field == F::kSpecial ? 0 : e < -most ? -most : e > most ? most : e;
 }
 
 // x * 2^e in two halves: an exponent beyond twice the range gives 0 or infinity either way.

@@ -11,11 +11,12 @@ from torch import Tensor, optim
 from torch.optim import Optimizer
 
 from irkernels._fit import fit_steps as _engine
-from irkernels._fit import fit_workspace
+from irkernels._fit import fit_workspace, streams
 from irkernels._problem import HYPERS, Problem
 from irkernels._watching import Watching
 from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
+from irkernels.observed import Observed
 from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.recording import Watch
@@ -69,6 +70,9 @@ class NativeSteps:
         problem.rows = added_positions(self._model, data)
         problem.equation, problem.data = data.extend(problem.equation), data.target
         problem.constants |= dict(zip(problem.rows, data.constants))
+        if self.why_in_torch() is None and streams(problem, data.count):  # a block of measurements at a time
+            listed = torch.arange(data.count).unsqueeze(1)
+            problem.data, problem.rows = Observed(listed, data.target, (data.count,)), ()
 
     def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
         """(losses [T], done [T]) of up to `steps` updates of every active trial; watching has what is noted of them."""
