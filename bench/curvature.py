@@ -41,7 +41,8 @@ def _products(session: Session) -> None:
     for each in found:
         session.json_rows += report.json_rows("curvature", each, session.about, mode="hvp", dtype=session.dtype)
     ratio, where = max((each.ratio(OWN, GRADIENT)[1], each.row.name) for each in done)
-    session.targets.append(Target("Hessian-vector product over a gradient, largest", ratio, _MOST_GRADIENTS, False, where))
+    name = "Hessian-vector product over a gradient, largest"
+    session.targets.append(Target(name, ratio, _MOST_GRADIENTS, False, where))
 
 
 def _sharpness(session: Session) -> None:

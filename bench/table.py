@@ -3,8 +3,7 @@
 A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
 for tensors.  D: completions as large as memory allows.  sweep: every size from 1 to 128.  layer: factorised layers in
 training.  gradients: what all gradients cost beside the value.  curvature: second
-derivatives beside gradients.  tensorly: TensorLy's decompositions and functions, stock
-and with irkernels.
+derivatives beside gradients.  tensorly: TensorLy's decompositions and functions, stock and with irkernels.
 Progress goes to standard error, tables to standard output.
 """
 

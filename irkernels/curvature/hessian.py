@@ -44,7 +44,8 @@ def hvp(
     """
     problem = read_problem(equation, operands, observed, target, loss, delta, wrt)
     moved = checked_tangents(tangents, problem)
-    return problem.as_given(problem.linearized().product(moved))
+    with torch.set_grad_enabled(torch.is_grad_enabled() and _requires_grad(*operands, *tangents, target)):
+        return problem.as_given(problem.linearized().product(moved))
 
 
 def hessian(
@@ -64,8 +65,13 @@ def hessian(
     problem = read_problem(equation, operands, observed, target, loss, delta, wrt)
     parameters, point = Parameters(problem), problem.linearized()
     directions = torch.eye(parameters.count, dtype=problem.operands[0].dtype, device=problem.operands[0].device)
+    shape = (*problem.dense, parameters.count, parameters.count)
     rows = [
         parameters.join(point.product(parameters.split(each.expand(parameters.trials, -1)))) for each in directions
     ]
-    shape = (*problem.dense, parameters.count, parameters.count)
     return torch.stack(rows, dim=1).reshape(shape).to(problem.given[0].dtype)
+
+
+def _requires_grad(*tensors: Tensor | Measurements | None) -> bool:
+    """Whether a graph is wanted: native calls without one take less time."""
+    return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)

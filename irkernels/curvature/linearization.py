@@ -73,8 +73,10 @@ class Linearization:
             if duals[number] is not None:
                 self._pull(node, duals[number], self._sides(node, self._values), needed, duals)
             self._pull_tangents(node, self._cotangents[number], moved, needed, duals)
-        zeros = (torch.zeros_like(value) if needed else None for value, needed in zip(self._values, self._needed))
-        return self._scattered([zero if dual is None else dual for zero, dual in zip(zeros, duals[: self._count])])
+        for number, value in enumerate(self._values[: self._count]):
+            if self._needed[number] and duals[number] is None:
+                duals[number] = torch.zeros_like(value)
+        return self._scattered(duals[: self._count])
 
     def _inner_cotangents(self) -> None:
         last = self._count + len(self._nodes) - 1
