@@ -44,7 +44,7 @@ def _gradient(row: Product, dtype: str, mode: str) -> Case:
     def run(now: _Now) -> tuple[Tensor, ...]:
         leaves = [operand.requires_grad_() for operand in now.operands]
         loss = torch.nn.functional.mse_loss(irk.einsum(row.subscripts, *leaves), now.target)
-        return torch.autograd.grad(loss, leaves)
+        return torch.autograd.grad(loss * (row.trials or 1), leaves)
 
     return _case(row, dtype, run)
 
@@ -75,7 +75,7 @@ def _functorch(row: Product, dtype: str, mode: str) -> Case:
         def loss(*operands: Tensor) -> Tensor:
             chain = row.family == "chain" and row.trials is None
             W = torch.linalg.multi_dot(operands) if chain else torch.einsum(row.subscripts, *operands)
-            return ((W - now.target) ** 2).mean()
+            return ((W - now.target) ** 2).mean() * (row.trials or 1)  # each trial's own mean, added
 
         return torch.func.grad(loss, argnums=tuple(range(len(now.operands))))
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from bad_calls import AT, CHAIN, VALUES, A, B, C, Call, equations, listed, observed, operands, pairs, tensors
+from bad_calls import AT, CHAIN, VALUES, A, B, C, Call, curvature, equations, listed, observed, operands, pairs, tensors
 
 import irkernels as irk
 
@@ -22,7 +22,7 @@ BOTH = {  # tables of irkernels and of its reference
     "observations": listed.OBSERVATIONS,
     "multi_dot": pairs.CHAINS,
 }
-OWN = {"pair": pairs.PAIRS, "factored": tensors.TENSORS}
+OWN = {"pair": pairs.PAIRS, "factored": tensors.TENSORS, "curvature": curvature.CURVATURE}
 
 
 def rows(tables: dict) -> list:
