@@ -60,7 +60,9 @@ def _sharpness(session: Session) -> None:
     for each in done:
         if each.row == SHARPNESS[1]:
             ratio = each.ratio(FUNCTORCH, OWN)[1]
-            session.targets.append(Target("sharpness: torch.func's time over ours", ratio, _FASTER, where=each.row.name))
+            session.targets.append(
+                Target("sharpness: torch.func's time over ours", ratio, _FASTER, where=each.row.name)
+            )
 
 
 def _over(done, peer: str) -> str:

@@ -62,8 +62,11 @@ def _irkernels(row: Product, dtype: str, mode: str) -> Case:
     def sharpness(now: _Now) -> tuple[Tensor, ...]:
         problem = read_problem(row.subscripts, now.operands, None, now.target, "mse", 1.0, None)
         layout, point = Parameters(problem), problem.linearized()
-        product = lambda v: layout.join(point.product(layout.split(v)))  # noqa: E731
-        return (largest_eigenpair(product, now.start[None], _TOLERANCE, _ITERATIONS).value,)
+        return (
+            largest_eigenpair(
+                lambda v: layout.join(point.product(layout.split(v))), now.start[None], _TOLERANCE, _ITERATIONS
+            ).value,
+        )
 
     return _case(row, dtype, hvp if mode == "hvp" else sharpness)
 
