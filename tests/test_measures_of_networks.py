@@ -40,6 +40,24 @@ def test_geometric_complexity_and_its_gradient(sizes: tuple[int, ...], biased: b
         assert values[0] <= factor.square().sum() * others * (1 + 1e-12)
 
 
+def test_geometric_complexity_falls_with_weight_decay() -> None:
+    X, noise = normal(20, 2, seed=40), normal(20, 1, seed=41)
+    Y = X[:, :1] * X[:, 1:] + noise / 2
+    found = []
+    for decay in (0.0, 0.05):
+        factors = [f.requires_grad_() for f in network((1, 20, 20, 2), False)[0]]
+        with torch.no_grad():
+            for factor in factors:
+                factor /= math.sqrt(factor.shape[1])
+        opt = torch.optim.AdamW(factors, lr=1e-2, weight_decay=decay / 1e-2)
+        for _ in range(400):
+            opt.zero_grad()
+            ((reference.relu_network(factors, X) - Y) ** 2).mean().backward()
+            opt.step()
+        found.append(float(measures.geometric_complexity(factors, X).detach()))
+    assert found[1] < 0.8 * found[0]
+
+
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("sizes", NETWORKS[1:])
 def test_slopes_along_a_segment(sizes: tuple[int, ...], biased: bool) -> None:

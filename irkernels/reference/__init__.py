@@ -1,5 +1,6 @@
 """Every verb in plain PyTorch, under the same name and signature, written to be read beside the papers."""
 
+from irkernels.reference import curvature, measures
 from irkernels.reference.chain import multi_dot
 from irkernels.reference.chains import column_chains, unfolded_chain
 from irkernels.reference.cp import cp, cp_component_norms
@@ -15,7 +16,7 @@ from irkernels.reference.tensor_train import tensor_train
 from irkernels.reference.tucker import mode_product, tucker
 
 __all__ = [
-    "column_chains", "completion_loss", "cp", "cp_component_norms", "einsum", "entries", "fit_steps", "gradients",
-    "hadamard_chain", "hierarchical", "mode_product", "multi_dot", "observed_loss", "rank_one_sensing", "regression",
+    "column_chains", "completion_loss", "cp", "cp_component_norms", "curvature", "einsum", "entries", "fit_steps", "gradients",
+    "hadamard_chain", "hierarchical", "measures", "mode_product", "multi_dot", "observed_loss", "rank_one_sensing", "regression",
     "sensing", "tensor_train", "tucker", "unfolded_chain",
 ]
