@@ -6,7 +6,9 @@ import re
 
 import pytest
 import torch
-from bad_calls import AT, CHAIN, VALUES, A, B, C, Call, dynamics, equations, listed, observed, operands, pairs, tensors
+from bad_calls import (
+    AT, CHAIN, VALUES, A, B, C, Call, curvature, dynamics, equations, listed, observed, operands, pairs, tensors,
+)
 
 import irkernels as irk
 
@@ -25,6 +27,7 @@ BOTH = {  # tables of irkernels and of its reference
 OWN = {
     "pair": pairs.PAIRS,
     "factored": tensors.TENSORS,
+    "curvature": curvature.CURVATURE,
     "dynamics": dynamics.DYNAMICS,
     "spectrum": dynamics.SPECTRUM,
 }

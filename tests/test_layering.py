@@ -190,6 +190,19 @@ def test_dynamics_and_spectra_know_the_verbs_and_families_structure_only() -> No
                 assert known, f"{folder}/ knows the verbs, families' structure and {more[0]}: {where}"
 
 
+def test_curvature_and_measures_are_made_of_the_verbs() -> None:
+    """Second derivatives walk the planner's tree, which one file asks for; measures know products, not plans."""
+    verbs = ("torch", "irkernels.functional", "irkernels.grammar", "irkernels._arguments")
+    below = ("autograd", "eager", "execute", "gather", "observed", "measurements", "reference", "curvature")
+    may = {"measures": (*verbs, "irkernels.measures"), "curvature": (*verbs, *(f"irkernels.{name}" for name in below))}
+    for folder, allowed in may.items():
+        for path in sources(PACKAGE / folder):
+            for where, module in imports(path):
+                known = module.split(".")[0] in sys.stdlib_module_names or module.startswith(allowed)
+                tree = (folder, path.name, module) == ("curvature", "tree.py", "irkernels._launch")
+                assert known or tree, f"{folder}/ is made of verbs: {where}"
+
+
 def test_no_file_is_named_utils() -> None:
     named = [path for folder in (CSRC, PACKAGE, ROOT / "tests", ROOT / "bench") for path in sources(folder)]
     offending = [str(path.relative_to(ROOT)) for path in named if re.search("utils?|helpers?|misc", path.stem)]

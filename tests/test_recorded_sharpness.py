@@ -55,8 +55,15 @@ def test_with_penalties() -> None:
 def test_of_shared_and_frozen_factors() -> None:
     x, y = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     model = irk.nn.HadamardChain(3, 2, shared=True, init="constant", init_scale=0.01, dtype=torch.float64)
-    run = irk.fit(model, irk.Sensing(x[None], y), torch.optim.SGD(model.parameters(), lr=0.01), loss="half_sse", steps=4000,
-                  record=["loss", "sharpness"], record_every=4000)
+    run = irk.fit(
+        model,
+        irk.Sensing(x[None], y),
+        torch.optim.SGD(model.parameters(), lr=0.01),
+        loss="half_sse",
+        steps=4000,
+        record=["loss", "sharpness"],
+        record_every=4000,
+    )
     w = next(iter(model.parameters())).detach()
     assert run.metrics["loss"][-1] < 1e-9
     assert torch.allclose(run.metrics["sharpness"][-1], 4 * (w**2 * x**2).sum(), rtol=1e-3)

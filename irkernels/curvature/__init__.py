@@ -1,4 +1,4 @@
-"""Curvature of losses of end-to-end products: Hessian-vector products, sharpness, tangent kernels and their alignment."""
+"""Curvature of losses of end-to-end products: Hessian-vector products, sharpness, tangent kernels, alignment."""
 
 from irkernels.curvature.hessian import hessian, hvp
 from irkernels.curvature.sharpness import sharpness

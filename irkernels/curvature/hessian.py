@@ -25,7 +25,7 @@ def hvp(
     delta: float = 1.0,
     wrt: Sequence[int] | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """The Hessian of the loss times a direction: sum_k d^2 L / (d operand_j d operand_k) [tangent_k] for each operand j.
+    """The loss's Hessian times a direction: sum_k d^2 L / (d operand_j d operand_k) [tangent_k] for each operand j.
 
     The data are one of: observed= (completion_loss's, at most its entries are formed); target=, a tensor of the
     product's shape, or Sensing, RankOneSensing, Regression; neither, with loss= a function of W that gives one number,
@@ -44,7 +44,8 @@ def hvp(
     """
     problem = read_problem(equation, operands, observed, target, loss, delta, wrt)
     moved = checked_tangents(tangents, problem)
-    return problem.as_given(problem.linearized().product(moved))
+    with torch.set_grad_enabled(torch.is_grad_enabled() and _requires_grad(*operands, *tangents, target)):
+        return problem.as_given(problem.linearized().product(moved))
 
 
 def hessian(
@@ -64,8 +65,11 @@ def hessian(
     problem = read_problem(equation, operands, observed, target, loss, delta, wrt)
     parameters, point = Parameters(problem), problem.linearized()
     directions = torch.eye(parameters.count, dtype=problem.operands[0].dtype, device=problem.operands[0].device)
-    rows = [
-        parameters.join(point.product(parameters.split(each.expand(parameters.trials, -1)))) for each in directions
-    ]
     shape = (*problem.dense, parameters.count, parameters.count)
+    rows = [parameters.join(point.product(parameters.split(each.expand(parameters.trials, -1)))) for each in directions]
     return torch.stack(rows, dim=1).reshape(shape).to(problem.given[0].dtype)
+
+
+def _requires_grad(*tensors: Tensor | Measurements | None) -> bool:
+    """Whether a graph is wanted: native calls without one take less time."""
+    return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)

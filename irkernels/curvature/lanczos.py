@@ -1,6 +1,7 @@
-"""The largest eigenvalue of a symmetric map by Lanczos iteration with full reorthogonalisation, for many trials at once.
+"""The largest eigenvalue of a symmetric map by Lanczos iteration, fully reorthogonalised, for many trials at once.
 
-    w = A q_j;   alpha_j = <q_j, w>;   w -= alpha_j q_j + beta_{j-1} q_{j-1};   w -= Q Q^T w;   beta_j = |w|;   q_{j+1} = w / beta_j
+    w = A q_j;   alpha_j = <q_j, w>;   w -= alpha_j q_j + beta_{j-1} q_{j-1};   w -= Q Q^T w
+    beta_j = |w|;   q_{j+1} = w / beta_j
 
 The largest eigenvalue theta of the tridiagonal matrix (alpha, beta), with eigenvector s, lies within |beta_j s_j| of an
 eigenvalue of A: the residual that the tolerance is set against.

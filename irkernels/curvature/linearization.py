@@ -29,7 +29,12 @@ class Linearization:
     """The loss of P(operands), dense or at listed entries, at these operands; all of one dtype, float32 or float64."""
 
     def __init__(
-        self, equation: str, operands: Sequence[Tensor], wanted: Sequence[bool], loss: Pointwise | Callback, at: Coordinates | None
+        self,
+        equation: str,
+        operands: Sequence[Tensor],
+        wanted: Sequence[bool],
+        loss: Pointwise | Callback,
+        at: Coordinates | None,
     ) -> None:
         self._rows, operands = None, tuple(operands)
         self._nodes = tree.pairwise(equation, operands, -1 if at is None else at.nnz)
@@ -51,7 +56,9 @@ class Linearization:
         """dL/d(operand) for each wanted operand, None for the others."""
         found: list[Tensor | None] = [None] * self._count
         for number, node in enumerate(self._nodes, self._count):
-            leaves = sum(1 << place for place, side in enumerate(node.sides) if side < self._count and self._needed[side])
+            leaves = sum(
+                1 << place for place, side in enumerate(node.sides) if side < self._count and self._needed[side]
+            )
             if leaves:
                 self._pull(node, self._cotangents[number], self._sides(node, self._values), leaves, found)
         return self._scattered(found)
@@ -73,8 +80,10 @@ class Linearization:
             if duals[number] is not None:
                 self._pull(node, duals[number], self._sides(node, self._values), needed, duals)
             self._pull_tangents(node, self._cotangents[number], moved, needed, duals)
-        zeros = (torch.zeros_like(value) if needed else None for value, needed in zip(self._values, self._needed))
-        return self._scattered([zero if dual is None else dual for zero, dual in zip(zeros, duals[: self._count])])
+        for number, value in enumerate(self._values[: self._count]):
+            if self._needed[number] and duals[number] is None:
+                duals[number] = torch.zeros_like(value)
+        return self._scattered(duals[: self._count])
 
     def _inner_cotangents(self) -> None:
         last = self._count + len(self._nodes) - 1
@@ -82,7 +91,9 @@ class Linearization:
         found: list[Tensor | None] = [None] * (last + 1)
         for number in reversed(range(self._count, last + 1)):
             node = self._nodes[number - self._count]
-            inner = sum(1 << place for place, side in enumerate(node.sides) if side >= self._count and self._needed[side])
+            inner = sum(
+                1 << place for place, side in enumerate(node.sides) if side >= self._count and self._needed[side]
+            )
             if inner:
                 self._pull(node, self._cotangents[number], self._sides(node, self._values), inner, found)
             for side in node.sides:
@@ -98,7 +109,9 @@ class Linearization:
                 total = term if total is None else total + term
         return total
 
-    def _pull(self, node: Node, cotangent: Tensor, sides: tuple[Tensor, ...], needed: int, into: list[Tensor | None]) -> None:
+    def _pull(
+        self, node: Node, cotangent: Tensor, sides: tuple[Tensor, ...], needed: int, into: list[Tensor | None]
+    ) -> None:
         """Adds the pullbacks of a node's cotangent to its needed sides."""
         if not needed:
             return
@@ -107,7 +120,9 @@ class Linearization:
             if pulled is not None:
                 into[side] = pulled if into[side] is None else into[side] + pulled
 
-    def _pull_tangents(self, node: Node, cotangent: Tensor, moved: list, needed: int, into: list[Tensor | None]) -> None:
+    def _pull_tangents(
+        self, node: Node, cotangent: Tensor, moved: list, needed: int, into: list[Tensor | None]
+    ) -> None:
         """The pullback to each side at the other side's tangent."""
         if len(node.sides) < 2:
             return

@@ -74,7 +74,9 @@ class Callback:
             W = W if W.requires_grad else W.detach().requires_grad_()
             value = self.function(W)
             if not isinstance(value, Tensor) or not value.requires_grad:
-                raise TypeError("loss must be a differentiable function of W that gives a tensor, one number for each trial")
+                raise TypeError(
+                    "loss must be a differentiable function of W that gives a tensor, one number for each trial"
+                )
             (slope,) = torch.autograd.grad(value.sum(), W, create_graph=True)
 
         def bend(dW: Tensor) -> Tensor:
@@ -94,6 +96,4 @@ def checked_loss(loss: Any, delta: Any, on_data: bool) -> None:
         if not delta > 0:
             raise ValueError(f"delta must be positive, got {delta}")
     elif not callable(loss):
-        raise ValueError(
-            "data is needed: observed=, target=, or a function of W as loss= (which takes neither)"
-        )
+        raise ValueError("data is needed: observed=, target=, or a function of W as loss= (which takes neither)")

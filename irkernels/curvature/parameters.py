@@ -42,14 +42,16 @@ class Parameters:
 
     def join(self, found: Sequence[Tensor | None]) -> Tensor:
         """One result for each operand -> [trials, P]; those of one parameter add."""
-        parts = [sum(found[p] for p in positions[1:]) + found[positions[0]] if positions[1:] else found[positions[0]]
-                 for positions in self._places.values()]
+        parts = [
+            sum(found[p] for p in positions[1:]) + found[positions[0]] if positions[1:] else found[positions[0]]
+            for positions in self._places.values()
+        ]
         return torch.cat([part.reshape(self.trials, -1) for part in parts], dim=1)
 
 
 def _check_trials(position: int, operand: Tensor, term: str, dense: tuple[int, ...]) -> None:
     if dense and not (term.startswith(ELLIPSIS) and operand.shape[: len(dense)] == dense):
         raise ValueError(
-            f"operand {position} of shape {list(operand.shape)} is shared by trials {list(dense)}: each trial's parameters are"
-            " its own (leave the operand out of wrt, or expand it)"
+            f"operand {position} of shape {list(operand.shape)} is shared by trials {list(dense)}: each trial's"
+            " parameters are its own (leave the operand out of wrt, or expand it)"
         )

@@ -14,7 +14,7 @@ from irkernels.curvature.linearization import Linearization
 from irkernels.curvature.losses import Callback, Pointwise, checked_loss
 from irkernels.grammar import explicit, without_path
 from irkernels.measurements import Measurements
-from irkernels.observed import Coordinates, Observed
+from irkernels.observed import Coordinates
 from irkernels.reference.entries import read_coordinates
 from irkernels.reference.equation import ELLIPSIS, Equation, read_equation
 from irkernels.reference.losses import check_loss
@@ -78,7 +78,9 @@ def checked_tangents(tangents: Any, problem: Problem) -> list[Tensor | None]:
     if isinstance(tangents, Tensor) or not isinstance(tangents, Sequence):
         raise TypeError(f"tangents must be a sequence, one for each operand, got {type(tangents).__name__}")
     if len(tangents) != len(problem.given):
-        raise ValueError(f"tangents are {len(tangents)}, but the product has {len(problem.given)} operands (one for each)")
+        raise ValueError(
+            f"tangents are {len(tangents)}, but the product has {len(problem.given)} operands (one for each)"
+        )
     for position, (tangent, operand) in enumerate(zip(tangents, problem.given)):
         if tangent is None:
             continue
@@ -86,8 +88,8 @@ def checked_tangents(tangents: Any, problem: Problem) -> list[Tensor | None]:
             raise TypeError(f"tangent {position} must be a tensor or None, got {type(tangent).__name__}")
         if (tangent.dtype, tangent.device) != (operand.dtype, operand.device):
             raise TypeError(
-                f"tangent {position} is {tangent.dtype} on {tangent.device}, but operand {position} is {operand.dtype} on"
-                f" {operand.device}"
+                f"tangent {position} is {tangent.dtype} on {tangent.device}, but operand {position} is"
+                f" {operand.dtype} on {operand.device}"
             )
         if tangent.shape != operand.shape:
             raise ValueError(
@@ -113,7 +115,9 @@ def moving(wrt: Any, count: int) -> tuple[bool, ...]:
 
 def _check_dots_first(equation: str, read: Equation) -> None:
     if ELLIPSIS in read.output and read.output[0] != ELLIPSIS:
-        raise ValueError(f"the output of {without_path(equation)!r} must begin with its `...`: one loss for each of its indices")
+        raise ValueError(
+            f"the output of {without_path(equation)!r} must begin with its `...`: one loss for each of its indices"
+        )
 
 
 def _read_target(
@@ -138,7 +142,7 @@ def _read_target(
         equation, operands = f"{inputs}->{dots}{measured}", (*given, *target.constants)
     if tuple(values.shape) not in {tuple(shape), (*read.dense, *shape)}:
         raise ValueError(
-            f"target has shape {list(values.shape)}, but the {'product' if operands is given else 'measured product'} is"
-            f" {[*read.dense, *shape]}"
+            f"target has shape {list(values.shape)}, but the {'product' if operands is given else 'measured product'}"
+            f" is {[*read.dense, *shape]}"
         )
     return equation, operands, values, len(shape)

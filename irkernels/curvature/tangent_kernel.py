@@ -57,7 +57,8 @@ def alignment(kernel: Tensor, targets: Tensor, centred: bool = True) -> Tensor:
     axes, shape = targets.dim(), tuple(targets.shape)
     if axes == 0 or tuple(kernel.shape[-2 * axes :]) != shape * 2:
         raise ValueError(
-            f"alignment: kernel has shape {list(kernel.shape)}, but targets {list(shape)} need {['...', *shape, *shape]}"
+            f"alignment: kernel has shape {list(kernel.shape)}, but targets {list(shape)} need"
+            f" {['...', *shape, *shape]}"
         )
     if targets.device != kernel.device:
         raise ValueError(f"alignment: targets are on {targets.device}, but the kernel is on {kernel.device}")

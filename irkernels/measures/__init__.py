@@ -1,4 +1,4 @@
-"""Measures of complexity: path norms and Path-SGD, products of layer norms, geometric complexity, slopes along segments,
+"""Measures of complexity: path norms and Path-SGD, products of layer norms, geometric complexity, slopes on segments,
 recovered penalties, norms along gradient flow, intraclass clustering, penalties on functions.
 
 Factors are in matmul order everywhere: the network is x -> F_1 relu(F_2 .. relu(F_N x)), factors[0] its last layer.
@@ -15,8 +15,26 @@ from irkernels.measures.segment import Segment, segment_slopes
 from irkernels.measures.sharpness import expected_sharpness
 
 __all__ = [
-    "PathSGD", "Segment", "confidence_penalty", "early_stopping_penalty", "expected_sharpness", "function_norm",
-    "geometric_complexity", "gradient_flow_norm_ratio", "group_norm", "input_jacobian", "invariance_penalty", "margin",
-    "norm_product", "path_norm", "path_scales", "recover_penalties", "relu_masks", "schatten_norm", "segment_slopes",
-    "selectivity", "silhouette", "spectral_complexity",
+    "PathSGD",
+    "Segment",
+    "confidence_penalty",
+    "early_stopping_penalty",
+    "expected_sharpness",
+    "function_norm",
+    "geometric_complexity",
+    "gradient_flow_norm_ratio",
+    "group_norm",
+    "input_jacobian",
+    "invariance_penalty",
+    "margin",
+    "norm_product",
+    "path_norm",
+    "path_scales",
+    "recover_penalties",
+    "relu_masks",
+    "schatten_norm",
+    "segment_slopes",
+    "selectivity",
+    "silhouette",
+    "spectral_complexity",
 ]

@@ -1,4 +1,4 @@
-"""Intraclass clustering (Carbonnelle, De Vleeschouwer 2021, paper 4): how well hidden units tell subclasses of one class.
+"""Intraclass clustering (Carbonnelle, De Vleeschouwer 2021, paper 4): how hidden units tell subclasses of one class.
 
 Plain torch; reductions over samples, no product.
 """
@@ -33,7 +33,7 @@ def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: f
 
 
 def silhouette(activations: Tensor, classes: Tensor, subclasses: Tensor) -> Tensor:
-    """c_2 of one layer: median over subclasses of the mean silhouette score of their samples within their class: a scalar.
+    """c_2 of one layer: median over subclasses of their samples' mean silhouette score within their class: a scalar.
 
     With cosine distances, a the mean distance to the rest of the sample's own subclass, b the least mean distance to
     another subclass of the class: (b - a) / max(a, b); 0 for a subclass of one sample.  Arguments and errors as for

@@ -20,14 +20,19 @@ def checked_chain(who: str, factors: Any) -> tuple[Tensor, ...]:
         if not isinstance(factor, Tensor):
             raise TypeError(f"{who}: factor {position} must be a tensor, got {type(factor).__name__}")
         if not factor.is_floating_point() or factor.dtype != first.dtype:
-            raise TypeError(f"{who}: factor {position} is {factor.dtype}, factor 0 is {first.dtype} (one floating dtype)")
+            raise TypeError(
+                f"{who}: factor {position} is {factor.dtype}, factor 0 is {first.dtype} (one floating dtype)"
+            )
         if factor.device != first.device:
             raise ValueError(f"{who}: factor {position} is on {factor.device}, but factor 0 is on {first.device}")
         if factor.dim() < 2:
-            raise ValueError(f"{who}: factor {position} has shape {list(factor.shape)}; a factor is [..., rows, columns]")
+            raise ValueError(
+                f"{who}: factor {position} has shape {list(factor.shape)}; a factor is [..., rows, columns]"
+            )
         if position and factors[position - 1].shape[-1] != factor.shape[-2]:
             before = factors[position - 1].shape[-1]
             raise ValueError(
-                f"{who}: factor {position} has {factor.shape[-2]} rows, factor {position - 1} has {before} columns (must be equal)"
+                f"{who}: factor {position} has {factor.shape[-2]} rows, factor {position - 1} has {before} columns"
+                " (must be equal)"
             )
     return factors

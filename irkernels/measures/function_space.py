@@ -1,12 +1,11 @@
-"""Penalties on functions rather than weights: norms and confidence (Joo, Chung 2020, paper 5), invariance (Botev et al. 2022,
-paper 13).
+"""Penalties on functions rather than weights: norms and confidence (Joo, Chung 2020, paper 5), invariance (Botev et al.
+2022, paper 13).
 
 Plain torch on logits, differentiable, no product.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 

@@ -1,6 +1,7 @@
 """Geometric complexity of ReLU networks (Dherin et al. 2022, paper 14): the squared norm of a masked chain.
 
-    f(x) = F_1 relu(F_2 .. relu(F_N x + b_N) .. + b_2) + b_1,    J(x) = F_1 D_1(x) F_2 D_2(x) .. F_N,    GC = mean_x |J(x)|_F^2
+    f(x) = F_1 relu(F_2 .. relu(F_N x + b_N) .. + b_2) + b_1
+    J(x) = F_1 D_1(x) F_2 D_2(x) .. F_N,    GC = mean_x |J(x)|_F^2
 
 with D the masks of active units, constant almost everywhere, so that dGC/dF_j = 2 mean_x L_j^T J R_j^T is the gradient
 of one product of factors and masks.
@@ -74,7 +75,9 @@ def _checked(
         raise TypeError(f"relu network: X is {X.dtype}, but the factors are {factors[0].dtype}")
     given = [None] * len(factors) if biases is None else list(biases)
     if len(given) != len(factors):
-        raise ValueError(f"relu network: biases are {len(given)}, but factors are {len(factors)} (one or None for each)")
+        raise ValueError(
+            f"relu network: biases are {len(given)}, but factors are {len(factors)} (one or None for each)"
+        )
     for position, (bias, factor) in enumerate(zip(given, factors)):
         if bias is not None and bias.shape != factor.shape[:1]:
             raise ValueError(f"relu network: bias {position} must be [{len(factor)}], got {list(bias.shape)}")

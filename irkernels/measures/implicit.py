@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -50,7 +49,7 @@ def early_stopping_penalty(X: Tensor, lr: float, steps: int) -> Tensor:
 
 
 def gradient_flow_norm_ratio(X: Tensor, y: Tensor, times: Tensor) -> Tensor:
-    """|w(t)| over the least norm of any w of the same empirical risk: [len(times)], at least 1 (Schoelpple et al. 2026).
+    """|w(t)| over the least norm of any w of the same risk: [len(times)], at least 1 (Schoelpple et al. 2026).
 
     Gradient flow from 0 on |X w - y|^2 / (2n): w(t) = V diag( (1 - e^{-s t}) / sqrt(s n) ) U^T y.  The least norm at
     a given risk is a ridge solution's, found by bisection.  X: [n, p], y: [n], times: positive.

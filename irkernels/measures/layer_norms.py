@@ -1,4 +1,4 @@
-"""Products of layer norms over margins (Neyshabur et al. 2017, papers 1 and 18): capacity measures of a chain of layers."""
+"""Products of layer norms over margins (Neyshabur et al. 2017, papers 1 and 18): capacities of a chain of layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = ("frobenius", "l1_path", "l2_path", "spectral")
 
 
 def group_norm(factor: Tensor, p: float = 2, q: float = 2) -> Tensor:
-    """||F||_{p,q}: the q-norm over rows (units) of the p-norms of their incoming weights: [...] of [..., rows, columns]."""
+    """||F||_{p,q}: the q-norm over rows (units) of their p-norms, [...] of F [..., rows, columns]."""
     return torch.linalg.vector_norm(torch.linalg.vector_norm(factor, ord=p, dim=-1), ord=q, dim=-1)
 
 
@@ -61,8 +61,8 @@ def margin(outputs: Tensor, labels: Tensor, quantile: float = 0.05) -> Tensor:
     """
     if outputs.dim() != 2 or outputs.shape[1] < 2 or labels.shape != outputs.shape[:1]:
         raise ValueError(
-            f"margin: outputs must be [n, classes] with two classes at least and labels [n], got {list(outputs.shape)} and"
-            f" {list(labels.shape)}"
+            f"margin: outputs must be [n, classes] with two classes at least and labels [n], got"
+            f" {list(outputs.shape)} and {list(labels.shape)}"
         )
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile must be between 0 and 1, got {quantile}")

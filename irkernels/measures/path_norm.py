@@ -1,7 +1,7 @@
 """Path norms: the powered chain (Neyshabur, Tomioka, Srebro 2015; Neyshabur et al. 2017, papers 1 and 18).
 
-    phi_p(F)^p = 1^T |F_1|^p |F_2|^p .. |F_N|^p 1        the sum over all paths of the product of |weight|^p
-    kappa_e    = ( sum over paths through e of prod of the other |weight|^p )^{2/p} = (left_e right_e)^{2/p}
+phi_p(F)^p = 1^T |F_1|^p |F_2|^p .. |F_N|^p 1        the sum over all paths of the product of |weight|^p
+kappa_e    = ( sum over paths through e of prod of the other |weight|^p )^{2/p} = (left_e right_e)^{2/p}
 """
 
 from __future__ import annotations

@@ -48,5 +48,7 @@ class PathSGD(Optimizer):
         for group in self.param_groups:
             for factor, scale in zip(group["params"], path_scales(group["params"], group["p"])):
                 if factor.grad is not None:
-                    factor.sub_(group["lr"] * torch.where(scale == 0, 0, factor.grad / torch.where(scale == 0, 1, scale)))
+                    factor.sub_(
+                        group["lr"] * torch.where(scale == 0, 0, factor.grad / torch.where(scale == 0, 1, scale))
+                    )
         return loss

@@ -19,7 +19,12 @@ Loss = str | Callable[[Tensor], Tensor]
 
 
 def product_loss(
-    equation: str, *operands: Tensor, observed: Observed | None = None, target: Any = None, loss: Loss = "mse", delta: float = 1.0
+    equation: str,
+    *operands: Tensor,
+    observed: Observed | None = None,
+    target: Any = None,
+    loss: Loss = "mse",
+    delta: float = 1.0,
 ) -> Tensor:
     """The loss of a product on observed entries, on a dense target, on measurements, or by a function of W."""
     if observed is not None:

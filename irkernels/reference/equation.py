@@ -91,7 +91,7 @@ def join_axes(
             raise ValueError(_mismatch(f"axis {axis} of '...'", operands, (position, extent), (owner[axis], before)))
         if before == 1:
             owner[axis] = position
-    return tuple(torch.broadcast_shapes(known, spread))
+    return tuple(torch.broadcast_shapes(known, spread)) if spread else known
 
 
 def _split(equation: str) -> tuple[tuple[Term, ...], Term]:

@@ -38,9 +38,7 @@ def relu_network(factors: Sequence[Tensor], X: Tensor, biases: Sequence[Tensor |
     return X
 
 
-def geometric_complexity(
-    factors: Sequence[Tensor], X: Tensor, biases: Sequence[Tensor | None] | None = None
-) -> Tensor:
+def geometric_complexity(factors: Sequence[Tensor], X: Tensor, biases: Sequence[Tensor | None] | None = None) -> Tensor:
     """mean_x |J(x)|_F^2 by differentiating the network at each sample, so that its gradient is a double backward."""
     total = 0
     for x in X:

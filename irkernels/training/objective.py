@@ -53,12 +53,11 @@ class Objective:
         observed, target = (self.data, None) if isinstance(self.data, Observed) else (None, self.data)
         problems = [read_problem(equation, operands, observed, target, self.loss, self.delta, moving)]
         if self.ridge is not None or self.penalty is not None:
-            trials = model.trials is not None
-            problems.append(
-                read_problem(
-                    equation, operands, None, None, lambda W: product_penalties(W, self.ridge, self.penalty, trials), 1.0, moving
-                )
-            )
+
+            def penalties(W: Tensor) -> Tensor:
+                return product_penalties(W, self.ridge, self.penalty, model.trials is not None)
+
+            problems.append(read_problem(equation, operands, None, None, penalties, 1.0, moving))
         return problems
 
     def settings(self) -> dict[str, Any]:
