@@ -116,5 +116,5 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, 0].set_ylabel("mean squared error, all entries")
     grid[1, 0].set_ylabel("effective rank")
     grid[0, 0].legend(fontsize=9)
-    figure.suptitle(f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1, penalty lambda ||W||_* / ||W||_F")
+    figure.suptitle(f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1,\npenalty lambda ||W||_* / ||W||_F")
     figure.savefig(path, dpi=110)
