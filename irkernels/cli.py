@@ -22,9 +22,12 @@ _EXPERIMENTS = {  # irkernels/experiments, not imported to print help
     "E3": "singular values are learned one at a time",
     "E4a": "small beginnings find the rank-1 tensor",
     "E4b": "components of a CP completion are learned one after another",
+    "E4c": "natural images are near rank 1, randomised ones are not",
+    "E5": "the deeper a Tucker factorization, the sharper its multilinear rank",
     "E6-matrix": "singular values of a depth-3 matrix completion are learned one after another",
     "E6-cp": "components of an order-3 CP completion are learned one after another",
     "E6-htf": "local components of a hierarchical completion are learned one after another",
+    "E7": "with Adam, a ratio of norms as penalty finds the low rank at depth 1",
     "E8": "large learning rates trade the norm for flatness",
 }
 _SWEEP = """\

@@ -25,7 +25,7 @@ class AlikeRows {
   void value(int64_t first, int64_t count, T* y) const {
     each_side(count, [&](int64_t at, auto side) {
       constexpr int kEntries = decltype(side)::value;
-      T total[kEntries], sum[kEntries];
+      T total[kEntries] = {}, sum[kEntries];
       std::fill_n(sum, kEntries, T(-0.0));
       for (int64_t j = 0; j < width_; j += W) {
         Lanes prefix[kEntries];
@@ -156,7 +156,7 @@ class AlikeRows {
   // In place of the products of those before each operand: these times those behind it times the cotangent.
   template <int kEntries>
   void down(int64_t entry, int64_t j, const T* cotangent, T* pulled, const T* kept) const {
-    Lanes suffix[kEntries], before[kEntries], behind[kEntries];
+    Lanes suffix[kEntries], before[kEntries] = {}, behind[kEntries] = {};
     T exponents[kEntries][W] = {};
     std::fill_n(suffix, kEntries, Lanes::broadcast(T(1)));
     for (int i = n_; i-- > 0;) {

@@ -140,7 +140,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     """Relative error against the number of observations, a panel for each order."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1 + 5 * len(outcome.runs), 4), layout="constrained")
+    figure = Figure(figsize=(4 + 5 * len(outcome.runs), 4), layout="constrained")
     panels = figure.subplots(1, len(outcome.runs), squeeze=False)[0]
     for axes, (order, run) in zip(panels, outcome.runs.items(), strict=True):
         counts = run.settings.values("observed")

@@ -4,6 +4,10 @@ Razin, Maman, Cohen, *Implicit Regularization in Tensor Factorization* (ICML 202
 5 and norm 1, 2,000 of its 10,000 entries observed, 1,000 components, Gaussian initial factors of three sizes,
 GroupRMSprop until the mean loss on observed entries has been below 1e-8 at 50 checks.
 
+The error from the smallest factors falls to 1e-5 when the fifth component is there, and then swings about 4e-3, in float64
+as in float32: near a minimum GroupRMSprop's steps do not become shorter. The paper has 7e-6 at the end. The last error is
+judged, and fails; the least one is noted beside it.
+
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
 
@@ -59,7 +63,12 @@ def run(session: Session, init_std, lr, rank, observed, trials, seed, steps, dty
         record=["loss", "component_norms", {"relative error": lambda model: (model() - truth).flatten(1).norm(dim=1) / norm}],
         record_every=max(1, min(50, steps // 20)),
     )
-    return Outcome({"all sizes": found}, criteria({"all sizes": found}))
+    last = [
+        f"initial std {std:g}: relative error {found.final('relative error', init_std=std).mean():.2g} at the end,"
+        f" {found.least('relative error', init_std=std).mean():.2g} at its least"
+        for std in found.settings.values("init_std")
+    ]
+    return Outcome({"all sizes": found}, criteria({"all sizes": found}), notes=last)
 
 
 def _low_rank(generator: torch.Generator) -> CP:

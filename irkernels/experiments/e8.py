@@ -91,7 +91,7 @@ def run(session: Session, ratio, trials, seed, steps, dtype) -> Outcome:
         steps=steps,
         stop=Stop(loss=LOSS, every=1),
         record=["loss", {"sharpness": _sharpness, "square norm": _square_norm, "l1 norm": _l1_norm}],
-        record_every=max(1, min(5, steps // 10)),
+        record_every=steps,  # at the start and the end
     )
     goal = {"sharpness of gradient flow": 2 / critical, "critical rate": critical}
     note = f"gradient flow: sharpness {2 / critical:.6g}, critical learning rate {critical:.7g}"

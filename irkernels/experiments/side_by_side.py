@@ -51,7 +51,7 @@ def draw_side(outcome: Outcome, path: Path, metric: str, label: str, title: str)
     from matplotlib.figure import Figure
 
     columns = [(run, trial) for run in outcome.runs.values() for trial in range(len(run.settings))][:4]
-    figure = Figure(figsize=(2 + 4 * len(columns), 6), layout="constrained")
+    figure = Figure(figsize=(4 + 4 * len(columns), 6), layout="constrained")
     grid = figure.subplots(2, len(columns), sharex="col", squeeze=False)
     for (run, trial), upper, lower in zip(columns, grid[0], grid[1], strict=True):
         records = slice(0, end_of(run.trajectory, trial))
@@ -65,5 +65,5 @@ def draw_side(outcome: Outcome, path: Path, metric: str, label: str, title: str)
         lower.set_xlabel("iterations")
         lower.set_ylabel("error")
     grid[1, 0].legend(fontsize=9)
-    figure.suptitle(f"{title}, half observed, GroupRMSprop, {RANK} largest coloured")
+    figure.suptitle(f"{title}, half observed,\nGroupRMSprop, {RANK} largest coloured", fontsize=11)
     figure.savefig(path, dpi=110)
