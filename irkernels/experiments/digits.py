@@ -46,4 +46,4 @@ def _idx(folder: Path, name: str, axes: int) -> np.ndarray:
     extents = np.frombuffer(content[4:head], ">u4").astype(int)
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) != head + int(np.prod(extents)):
         raise ValueError(f"{path}: not an IDX file of bytes with {axes} axes")
-    return np.frombuffer(content[head:], np.uint8).reshape(extents)
+    return np.frombuffer(content[head:], np.uint8).reshape(extents).copy()
