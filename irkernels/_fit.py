@@ -55,7 +55,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, threads)
     in_lanes = _in_lanes(whole, plan, operands, 0 if sights is None else sum(sight[0].work for sight in sights[0]))
-    workspace: list[Tensor] = []  # of core and grid
+    workspace: list[Tensor] = []  # of whoever takes the steps, once they are taken
 
     def run(
         operands: tuple, entries: tuple, target: tuple, begin: int, steps: int, active: Tensor, done: Tensor,
@@ -65,7 +65,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         watched = _watched(watching, watching.first + begin, look_back, sights)
         alone = steps <= 1 and is_long(problem, plan.work)
         rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier], alone)
-        if not (in_lanes and _lanes(whole, plan, operands, factors, rest, threads)):
+        if not (in_lanes and _lanes(whole, plan, operands, factors, workspace, rest, threads)):
             undo = _undo(problem) if alone else None
             if not workspace:
                 workspace.append(torch.empty(_core_bytes(problem, plan, threads), dtype=torch.uint8))
@@ -120,8 +120,9 @@ def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]
 
 
 def _lanes(
-    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, rest: tuple, threads: int
-) -> bool:
+    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, workspace: list[Tensor],
+    rest: tuple, threads: int,
+) -> bool:  # fmt: skip
     """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for it."""
     kept, watched = problem.kept, _written_out(problem.watching)
     if kept.get("written out") != watched or "lanes" not in kept:
@@ -139,8 +140,9 @@ def _lanes(
         problem.served = f"core: memory_limit is {limit} bytes, lanes need {size}"
         del kept["lanes"]
         return False
-    workspace = torch.empty(step.bytes(problem.trials, threads), dtype=torch.uint8)
-    _native.lanes_fit(step, plan, operands, factors, workspace, *rest)
+    if not workspace:
+        workspace.append(torch.empty(step.bytes(problem.trials, threads), dtype=torch.uint8))
+    _native.lanes_fit(step, plan, operands, factors, *workspace, *rest)
     return True
 
 

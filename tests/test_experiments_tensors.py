@@ -13,8 +13,8 @@ from irkernels.experiments.cp_rank import cp_rank
 from irkernels.experiments.criteria import judged
 from irkernels.experiments.grid import trials_of
 from irkernels.experiments.incremental import counted, onsets
-from irkernels.experiments.ratio_penalty import nuclear_to_frobenius
 from irkernels.experiments.session import Session
+from irkernels.spectrum import nuclear_to_frobenius
 
 pytest.importorskip("matplotlib")
 

@@ -22,9 +22,9 @@ from irkernels.experiments.criteria import Criterion, judged, worst
 from irkernels.experiments.grid import listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
 from irkernels.experiments.outcome import Outcome, Run
-from irkernels.experiments.ratio_penalty import nuclear_to_frobenius
 from irkernels.experiments.session import Session
 from irkernels.nn import MatrixChain
+from irkernels.spectrum import nuclear_to_frobenius
 
 TITLE = "with Adam, a ratio of norms as penalty finds the low rank at depth 1"
 PAPER = "Zhao 2022"
