@@ -107,6 +107,7 @@ def draw(outcome: Outcome, path: Path) -> None:
         draw_components(axes, steps, run.metrics["component_norms"][records, trial], RANK, "norm of a component")
         axes.set_title(label, fontsize=10)
     first.set_xlabel("iterations")
+    first.locator_params(axis="x", nbins=5)
     first.set_ylabel("relative reconstruction error")
     first.legend(fontsize=9)
     figure.suptitle(f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {run.model.factors[0].shape[-1]:,} components, {RANK} largest coloured")

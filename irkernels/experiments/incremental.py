@@ -39,6 +39,7 @@ def draw_components(axes: Any, steps: Tensor, norms: Tensor, count: int, label: 
     axes.plot(steps, ordered[:, :count], linewidth=1.6)
     axes.set_ylabel(label)
     axes.set_xlabel("iterations")
+    axes.locator_params(axis="x", nbins=5)
 
 
 def end_of(trajectory: Any, trial: int) -> int:
