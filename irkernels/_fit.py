@@ -1,6 +1,6 @@
 """A Problem to native training calls: the plan of a step, constants folded, room for mini-batches, the steps.
 
-As _launch.py for the verbs: addresses of plain CPU tensors, no derivative rule.
+As _launch.py for the verbs: addresses of plain tensors, no derivative rule.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from irkernels import _native
 from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
-from irkernels._launch import DTYPES, LOSSES, TRAIN, VALUE, coordinates, deterministic, own_threads, value
+from irkernels._launch import (
+    DTYPES, LOSSES, TRAIN, VALUE, coordinates, deterministic, launched, own_threads, stream_of, value,
+)  # fmt: skip
 from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem
 from irkernels._watching import Watching
 from irkernels.observed import Observed
 
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
-_SHARING = {None: 0, "lanes": 0, "core": 1, "grid": 2}  # csrc/plan/fit_program.h, Sharing
+_SHARING = {None: 0, "core": 1, "grid": 2, "lanes": 3}  # csrc/plan/fit_program.h, Sharing
 _FEW = 32  # operands up to which intermediates are no matter: csrc/plan/gather.cpp, outgrows
 
 
@@ -34,7 +36,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     plan = _train_plan(problem)
     whole, problem = problem, replace(problem, **problem.kept["folded"])
     operands, rule = tuple(problem.operands), problem.rule
-    losses = torch.full((problem.trials,), torch.nan, dtype=operands[0].dtype)
+    losses = operands[0].new_full((problem.trials,), torch.nan)
+    by_launch = launched(operands[0])
     factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
     threads = own_threads()
     native_rule = (
@@ -53,8 +56,10 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     batches = _batches_of(problem, plan, threads)
     watching = problem.watching
     watching.prepare(steps, losses.device)
-    sights = None if watching.records is None else _sights(whole, threads)
-    in_lanes = _in_lanes(whole, plan, operands, 0 if sights is None else sum(sight[0].work for sight in sights[0]))
+    sights = None if watching.records is None else _sights(whole, 0 if by_launch else threads)
+    in_lanes = not by_launch and _in_lanes(whole, plan, operands, 0 if sights is None else sum(sight[0].work for sight in sights[0]))
+    if by_launch:
+        whole.served = _native.launched_tier(plan, problem.trials, _SHARING[problem.tier], operands[0].is_cuda)
     workspace: list[Tensor] = []  # of whoever takes the steps, once they are taken
 
     def run(
@@ -63,11 +68,14 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     ) -> None:  # fmt: skip
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
-        alone = steps <= 1 and is_long(problem, plan.work)
-        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier], alone)
+        alone = not by_launch and steps <= 1 and is_long(problem, plan.work)
+        stream, sharing = stream_of(operands[0]), _SHARING[problem.tier]
+        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, sharing, alone, stream)
         if not (in_lanes and _lanes(whole, plan, operands, factors, workspace, rest, threads)):
             undo = _undo(problem) if alone else None
-            if not workspace:
+            if by_launch:
+                workspace[:] = [_launched_workspace(problem, plan, operands, factors, rest)]
+            elif not workspace:
                 workspace.append(torch.empty(_core_bytes(problem, plan, threads), dtype=torch.uint8))
             _native.fit(plan, operands, factors, *workspace, *rest)
             if undo is not None and watching.interrupted:
@@ -77,10 +85,23 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     if batches is not None:
         return losses, in_batches(batches, operands, watching, steps, problem.active, run)
     entries, values, weights = _observed(problem, plan)
-    done = torch.zeros(problem.trials, dtype=torch.int64)
+    done = torch.zeros(problem.trials, dtype=torch.int64, device=losses.device)
     target = (*strided(values), *strided(weights))
     run(operands, entries, target, 0, steps, problem.active.contiguous(), done, None, watching.look_back)
     return losses, done
+
+
+def _launched_workspace(problem: Problem, plan: _native.Plan, operands: tuple, factors: tuple, rest: tuple) -> Tensor:
+    """What a call by the launch takes, the call itself as plain data among it."""
+    size, limit = _native.fit_bytes(plan, operands, factors, None, *rest), problem.memory_limit
+    if limit is not None and size > limit:
+        raise MemoryError(f"memory_limit is {limit} bytes, but the steps need a workspace of {size}")
+    return operands[0].new_empty(size, dtype=torch.uint8)
+
+
+def trains_natively(problem: Problem) -> bool:
+    """Whether the steps of the problem's plan are among those that its device has."""
+    return not (launched(problem.factors[0]) and _train_plan(problem).gather)
 
 
 def _undo(problem: Problem) -> Undo:
@@ -201,6 +222,8 @@ def _bytes_beside(problem: Problem, plan: _native.Plan) -> int:
 
 
 def _core_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
+    if launched(problem.factors[0]):
+        return 0  # counted when the call is known: _launched_workspace
     return plan.training_bytes(threads, _SHARING[problem.tier])
 
 
@@ -228,7 +251,7 @@ def _train_plan(problem: Problem) -> _native.Plan:
 def streams(problem: Problem, count: int) -> bool:
     """Whether a product of shape [count] is best read as listed entries, of which a block at a time is worked on."""
     operands = problem.operands
-    if len(operands) <= _FEW:
+    if len(operands) <= _FEW or launched(operands[0]):
         return False
     views = [o if position in problem.constants else o[0] for position, o in enumerate(operands)]
     shapes = [(tuple(view.shape), tuple(view.stride())) for view in views]

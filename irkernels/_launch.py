@@ -20,7 +20,7 @@ from irkernels.observed import Coordinates, Observed
 
 VALUE, _FORWARD, _BACKWARD, _GRADIENTS, _LOSS, TRAIN, _PENALTY, _EXPONENT = range(8)  # csrc/plan/plan.h, Stage
 LOSSES = {"mse": 0, "half_sse": 1, "l1": 2, "huber": 3}  # csrc/plan/program.h, Loss
-FITS_NATIVELY = _native.FITS_NATIVELY  # the CPU target in force has native training: all but `simt`
+LAUNCHES = _native.LAUNCHES  # the CPU target in force runs threads by the launch, as a GPU does: `simt`
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
 
@@ -161,12 +161,14 @@ def explain(
 def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
     """Who would take native training steps of the wanted operands, and in how many bytes; `...` axes are trials."""
     empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
-    if (plan.gather and not FITS_NATIVELY) or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
+    if (plan.gather and LAUNCHES) or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
         return "in plain torch"
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
     views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
     step, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
+    if LAUNCHES:
+        return _native.launched_tier(step, plan.trials, 0, False)
     tier = _native.training_tier(step, plan.trials, threads)
     if tier.startswith("lanes"):
         return tier
@@ -209,7 +211,17 @@ def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
 
 def gathers_natively(operand: Tensor) -> bool:
     """Whether plans may gather rows by themselves where this operand is: the kernels that are launched do not."""
-    return FITS_NATIVELY and operand.device.type != "cuda"
+    return not launched(operand)
+
+
+def launched(operand: Tensor) -> bool:
+    """Whether kernels reach this operand by the launch: those of a GPU, and of the target that emulates one."""
+    return LAUNCHES or operand.is_cuda
+
+
+def stream_of(operand: Tensor) -> int:
+    """The stream that native calls use: the current one of a GPU."""
+    return torch.cuda.current_stream(operand.device).cuda_stream if operand.is_cuda else 0
 
 
 def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:
@@ -301,7 +313,7 @@ def _run(
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
     cuda = operands[0].is_cuda
-    rest = (*coordinates(plan, at), target, threads, torch.cuda.current_stream(operands[0].device).cuda_stream if cuda else 0)
+    rest = (*coordinates(plan, at), target, threads, stream_of(operands[0]))
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:

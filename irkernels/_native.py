@@ -47,13 +47,14 @@ if _CUDA.exists():
 
 Plan = _bind.Plan
 plan, plan_of_shapes, train_plan, run, fit = _bind.plan, _bind.plan_of_shapes, _bind.train_plan, _bind.run, _bind.fit
+fit_bytes, launched_tier = _bind.fit_bytes, _bind.launched_tier
 hear_interrupts, unhear_interrupts = _bind.hear_interrupts, _bind.unhear_interrupts
 draw_batches, list_batches = _bind.draw_batches, _bind.list_batches
 why_not_lanes, lanes_trace, lanes_fit = _bind.why_not_lanes, _bind.lanes_trace, _bind.lanes_fit
 training_tier = _bind.training_tier
 set_surroundings = _bind.set_surroundings
 lane_product, lane_loss, lane_backward = _bind.lane_product, _bind.lane_loss, _bind.lane_backward
-FITS_NATIVELY: bool = _bind.fits_natively()
+LAUNCHES: bool = _bind.launches()
 cached_plans, clear_plans = _bind.cached_plans, _bind.clear_plans
 COMPILER = _bind.COMPILER
 BUFFERS = _bind.BUFFERS  # numbers of the buffers that are neither operand nor gradient

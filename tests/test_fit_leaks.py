@@ -73,7 +73,7 @@ for name, (call, count) in kinds.items():
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell a process's memory")
-@pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
+@pytest.mark.skipif(irk._launch.LAUNCHES, reason="no native steps in the target in force")
 def test_many_training_calls_leave_nothing_behind() -> None:
     path = os.pathsep.join([str(Path(irk.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", MANY_CALLS, str(CALLS)]

@@ -19,7 +19,7 @@ from irkernels.training.engines import NativeSteps
 from irkernels.training.objective import Objective
 from irkernels.training.overrides import Overrides
 
-pytestmark = pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
+pytestmark = pytest.mark.skipif(irk._launch.LAUNCHES, reason="no native steps in the target in force")
 
 
 @dataclass(frozen=True)

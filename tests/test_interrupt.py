@@ -74,7 +74,7 @@ assert torch.equal(actual.steps, expected.steps)
 """
 
 
-@pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
+@pytest.mark.skipif(irk._launch.LAUNCHES, reason="no native steps in the target in force")
 @pytest.mark.parametrize(
     "depth, trials", [(12, 0), (3, 2), (0, 0)], ids=["one trial", "between two trials", "gathered entries"]
 )

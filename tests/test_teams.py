@@ -13,7 +13,7 @@ SIZE, STEPS = 100, 300
 CROWD = min(32, 4 * (os.cpu_count() or 1))  # threads, of which most wait for a core
 
 
-@pytest.mark.skipif(not irk._launch.FITS_NATIVELY, reason="no native steps in the target in force")
+@pytest.mark.skipif(irk._launch.LAUNCHES, reason="no native steps in the target in force")
 @pytest.mark.parametrize("trials", [None, 3])
 def test_a_team_that_breaks_up_gives_the_bits_of_one_thread(trials: int | None, threads) -> None:
     at = torch.cartesian_prod(torch.arange(SIZE), torch.arange(SIZE))[::5]

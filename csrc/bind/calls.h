@@ -118,7 +118,8 @@ inline Factor factor_of(const Plan& plan, const py::tuple& f, std::vector<Tie>& 
 }
 
 // A native training call as plain data, and what it points to. From Python: (operands, factors, scratch, nnz, columns, orders,
-// loss, rule, steps, active, done, threads, watching, batches, ridge, sharing, whether Ctrl-C ends it); see factor_of, rule_of, Watching, BatchesArgument, Sharing.
+// loss, rule, steps, active, done, threads, watching, batches, ridge, sharing, whether Ctrl-C ends it, stream); see factor_of,
+// rule_of, Watching, BatchesArgument, Sharing.
 class FitArguments {
  public:
   FitArguments(const Plan& plan, const py::tuple& given)
@@ -129,7 +130,8 @@ class FitArguments {
     buffers_[kScratch] = fresh(given[2]);
     buffers_[kCotangent] = address(given[14]);  // ridge: [trials] 2 ridge, in the plan's type
     for (const auto& item : given[1].cast<py::tuple>()) factors_.push_back(factor_of(plan, item.cast<py::tuple>(), ties_));
-    call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), 0, nullptr},
+    call = {{buffers_.data(), entries_.get(), &target_, given[11].cast<int>(), 0, plan.trials, 0, int32_t(plan.steps.size()), place.number,
+             reinterpret_cast<void*>(given[17].cast<uintptr_t>())},
             rule_of(given[7].cast<py::tuple>()), factors_.data(), int32_t(factors_.size()), ties_.data(), int32_t(ties_.size()), given[8].cast<int64_t>(),
             static_cast<const uint8_t*>(address(given[9])), static_cast<int64_t*>(address(given[10])), watch_.first,
             watch_.look_back, watch_.records(), watch_.limits(), watch_.verdicts, batches_.get(), Sharing(given[15].cast<int>()),
@@ -154,9 +156,24 @@ class FitArguments {
 inline void fit(const Plan& plan, const py::args& arguments) {
   const FitArguments given(plan, arguments);
   const TargetTable& target = targets.at(given.place);
-  if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
   const py::gil_scoped_release release;
   target.fit(plan.program(), given.call);
+}
+
+// The workspace of such a call where threads come by the launch; the one among the arguments is not looked at.
+inline int64_t fit_bytes(const Plan& plan, const py::args& arguments) {
+  const FitArguments given(plan, arguments);
+  return targets.at(given.place).fit_bytes(plan.program(), given.call);
+}
+
+// Who takes the trials there.
+inline std::string launched_tier(const Plan& plan, int64_t trials, int sharing, bool cuda) {
+  const TargetTable& target = targets.at({cuda ? DeviceKind::cuda : DeviceKind::cpu, 0});
+  switch (target.tier(plan.program(), trials, Sharing(sharing))) {
+    case Sharing::lanes: return "lanes: a trial a thread";
+    case Sharing::trials: return "core: a trial a block";
+    default: return "grid: a trial over several blocks";
+  }
 }
 
 }  // namespace irk

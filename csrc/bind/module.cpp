@@ -110,7 +110,7 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("load_target", [](const std::string& path) { return targets.load(path); });
   m.def("set_cuda_target", [](const std::string& path) { targets.set_cuda(path); });
-  m.def("fits_natively", [] { return targets.at({}).fit != nullptr; });
+  m.def("launches", [] { return targets.at({}).tier != nullptr; });
   m.def("plan", [](const std::string& equation, int stage, const py::object& wanted, const py::tuple& operands, int64_t nnz, const py::object& cotangent) {
     return std::const_pointer_cast<Plan>(plan(equation, stage, wanted, operands, nnz, cotangent));
   });
@@ -124,6 +124,8 @@ PYBIND11_MODULE(_bind, m) {
   });
   m.def("run", &run);
   m.def("fit", &fit);
+  m.def("fit_bytes", &fit_bytes);
+  m.def("launched_tier", &launched_tier);
   m.def("hear_interrupts", [] { interrupts.hear(); });
   m.def("unhear_interrupts", [] { interrupts.unhear(); });
   m.def("draw_batches", &draw_batches);

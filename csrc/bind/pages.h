@@ -21,7 +21,7 @@ inline void ask_for_large_pages(const TensorView& v, Pages pages = Pages::fresh)
   constexpr int64_t bytes_of[] = {4, 8, 2, 2, 4, 8, 1, 0};  // by Scalar
   int64_t bytes = bytes_of[int(v.scalar)];
   for (int i = 0; i < v.ndim; ++i) bytes *= v.shape[i];
-  if (bytes < kWorthwhile) return;
+  if (bytes < kWorthwhile || v.place.kind != DeviceKind::cpu) return;
   const int64_t begin = (reinterpret_cast<int64_t>(v.data) + kPage - 1) / kPage * kPage;
   const int64_t end = (reinterpret_cast<int64_t>(v.data) + bytes) / kPage * kPage;
   // advice: a refusal changes nothing

@@ -4,11 +4,14 @@
 #define IRK_EXPORT extern "C" __attribute__((visibility("default")))
 
 // IRK_FN: what a member of a team runs, on whichever machine. IRK_ONE_LANE: a pack is a single number, lanes are threads.
+// IRK_APART: compiled once, for all who call it.
 #if defined(__CUDACC__)
 #define IRK_FN __host__ __device__
+#define IRK_APART __noinline__
 #define IRK_ONE_LANE 1
 #else
 #define IRK_FN
+#define IRK_APART __attribute__((noinline))
 #if defined(IRK_SIMT)
 #define IRK_ONE_LANE 1
 #endif

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 
+#include "core/platform.h"
 #include "plan/program.h"
 #include "plan/records.h"
 
@@ -23,7 +24,7 @@ struct Rule {
   double* v;                 // [groups, trials] group_rmsprop: running mean of the squared gradient norm
 };
 
-inline bool wants_norm(const Rule& rule) { return rule.clip || rule.kind == RuleKind::group_rmsprop; }
+IRK_FN inline bool wants_norm(const Rule& rule) { return rule.clip || rule.kind == RuleKind::group_rmsprop; }
 
 constexpr int kMoments = 3;  // sgd: momentum; adam: exp_avg, exp_avg_sq and, with amsgrad, its maximum
 
@@ -55,8 +56,9 @@ struct Batches {
   int32_t n_rows;
 };
 
-// Who is asked to share a run of training: a thread takes whole trials ("core"), or all take each step of one ("grid").
-enum class Sharing : int32_t { cheapest, trials, steps };
+// Who is asked to share a run of training: a thread takes whole trials ("core"), or all take each step of one ("grid"). Where
+// threads come by the launch, a block takes them for a thread, and "lanes" is a trial a thread.
+enum class Sharing : int32_t { cheapest, trials, steps, lanes };
 
 struct FitCall {
   Call call;

@@ -3,24 +3,20 @@
 #pragma once
 #include <vector>
 
+#include "run/descent.h"
+#include "run/sights.h"
 #include "run/watch.h"
-#include "steps/gradients.h"
-#include "steps/update.h"
 #include "team/patience.h"
 
 namespace irk {
 
-inline int64_t blocks_of(const Factor& factor) { return reduction_blocks(factor.elements); }
-
 // What the members of one team tell each other.
 struct TeamNotes {
-  explicit TeamNotes(const FitCall& fit) : paces(size_t(fit.rule.groups)) {
-    int64_t blocks = 0;
-    for (int f = 0; f < fit.n_factors; ++f) blocks += blocks_of(fit.factors[f]);
-    squares.resize(size_t(blocks));
-  }
+  explicit TeamNotes(const FitCall& fit) : squares(size_t(blocks_of(fit))), paces(size_t(fit.rule.groups)) {}
+  Notes of_trial() { return {squares.data(), paces.data(), &broken}; }
 
-  std::atomic<int> broken{0}, interrupted{0};
+  std::atomic<int> interrupted{0};
+  int broken = 0;
   Patience patience;            // of the first member
   bool alone = false;           // it has come to an end: the first member goes on without the others
   std::vector<double> squares;  // [blocks of all factors]
@@ -33,7 +29,7 @@ class Fit {
   // part: which of the threads' workspaces is this team's.
   Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, int part)
       : program_(program), fit_(fit), team_(team), notes_(notes), trials_(trial_count(program)),
-        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team_, trials_, part) {}
+        descent_(fit, team_, trials_, notes.of_trial()), watch_(fit, team_, trials_, FrameSights<T>(fit, part)) {}
 
   // Done at once by members whose team has broken up: the first one takes all further steps.
   void run(int64_t trial, char** base, char* scratch) {
@@ -41,17 +37,15 @@ class Fit {
     Target target = *fit_.call.target;
     Frame<T> frame{program_, fit_.call.entries, &target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
-    if (team_.rank == 0)
-      for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
+    descent_.begin(trial);
     watch_.begin(trial);
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last; ++step) {
       if (fit_.batches) take_batch(frame, target, step - fit_.first);
       evaluate(frame);
       if (interrupted(trial) || !watch_.look(step)) return;
-      for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
-      if (fit_.n_ties) team_.sync();
-      if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
+      if (!descent_.update(trial, reinterpret_cast<T*>(scratch), [&] { lose_patience(); }))
+        return watch_.leave(step, Verdict::diverged);
       if (team_.size > 1 && notes_.alone) {
         left_ = team_.rank > 0;
         if (left_) return;
@@ -86,11 +80,6 @@ class Fit {
     return notes_.interrupted;
   }
 
-  void add(const Tie& tie, T* scratch) const {
-    T *const to = scratch + tie.to, *const from = scratch + tie.from;
-    for (int64_t i = team_.begin(tie.elements); i < team_.end(tie.elements); ++i) to[i] += from[i];
-  }
-
   // The observations of one step: its entries, its targets, its rows of the constants (which no trial has for itself).
   void take_batch(Frame<T>& frame, Target& target, int64_t step) const {
     const Batches& batches = *fit_.batches;
@@ -102,70 +91,8 @@ class Fit {
       frame.base[r->buffer] = static_cast<char*>(fit_.call.buffers[r->buffer]) + step * r->step * int64_t(sizeof(T));
   }
 
-  bool update(int64_t trial, const T* scratch) {
-    look(trial, scratch);
-    team_.sync();
-    const bool broken = notes_.broken;
-    if (team_.rank == 0 && !broken) {
-      set_pace(trial);
-      if (team_.size > 1) notes_.alone = notes_.patience.ends(*team_.barrier);  // never unsaid: others may read it late
-    }
-    team_.sync();
-    if (broken) {
-      if (team_.rank == 0) notes_.broken = 0;
-      team_.sync();
-      return false;
-    }
-    for (int f = 0; f < fit_.n_factors; ++f) move(fit_.factors[f], trial, scratch);
-    team_.sync();
-    return true;
-  }
-
-  // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
-  void look(int64_t trial, const T* scratch) {
-    if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
-    double* squares = notes_.squares.data();
-    for (int f = 0; f < fit_.n_factors; ++f) {
-      const Factor& factor = fit_.factors[f];
-      const T* g = scratch + factor.gradient_offset;
-      const double bound = notes_.paces[size_t(factor.group)].now.bound;
-      for (int64_t i = team_.begin(blocks_of(factor)); i < team_.end(blocks_of(factor)); ++i) {
-        const int64_t n = std::min(kReduction, factor.elements - i * kReduction);
-        if (norm_) squares[i] = square_sum(g + i * kReduction, bound, n);
-        if (!all_finite(g + i * kReduction, n)) notes_.broken = 1;
-      }
-      squares += blocks_of(factor);
-    }
-  }
-
-  void set_pace(int64_t trial) {
-    const Rule& rule = fit_.rule;
-    double scale = rule.maximize ? -1 : 1;
-    if (rule.clip) scale *= clip_scale(rule.clip[trial], square(-1));
-    for (int g = 0; g < rule.groups; ++g)
-      notes_.paces[size_t(g)].next(rule.kind, scale, rule.kind == RuleKind::group_rmsprop ? square(g) : 0);
-    ++fit_.done[trial];
-  }
-
-  // The squared norm over one parameter group, or over all (-1).
-  double square(int32_t group) const {
-    TreeSum<double> sum;
-    const double* squares = notes_.squares.data();
-    for (int f = 0; f < fit_.n_factors; ++f) {
-      const Factor& factor = fit_.factors[f];
-      for (int64_t i = 0; i < blocks_of(factor) && (group < 0 || factor.group == group); ++i) sum.push(squares[i]);
-      squares += blocks_of(factor);
-    }
-    return sum.total();
-  }
-
-  void move(const Factor& factor, int64_t trial, const T* scratch) const {
-    const int64_t begin = team_.begin(factor.elements), at = trial * factor.elements + begin;
-    T* moments[kMoments];
-    for (int m = 0; m < kMoments; ++m)
-      moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
-    irk::update(fit_.rule.kind, notes_.paces[size_t(factor.group)].now, static_cast<T*>(factor.data) + at, moments,
-                scratch + factor.gradient_offset + begin, team_.end(factor.elements) - begin);
+  void lose_patience() {
+    if (team_.size > 1) notes_.alone = notes_.patience.ends(*team_.barrier);  // never unsaid: others may read it late
   }
 
   const Program& program_;
@@ -173,8 +100,8 @@ class Fit {
   Team team_;
   TeamNotes& notes_;
   const int64_t trials_;
-  const bool norm_;
-  Watch<T> watch_;
+  const Descent<T, Team> descent_;
+  Watch<T, Team, FrameSights<T>> watch_;
   bool left_ = false;
 };
 

@@ -7,6 +7,7 @@
 #include "run/lane_notes.h"
 #include "run/lane_paces.h"
 #include "run/traced_step.h"
+#include "run/sights.h"
 #include "run/watch.h"
 
 namespace irk {
@@ -27,7 +28,7 @@ class Lanes {
         x_(x),
         leaves_(tape_, program, fit, x),
         paces_(tape_, fit, trials_, x) {
-    for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, part);
+    for (int lane = 0; lane < W; ++lane) watches_.emplace_back(fit, kAlone, trials_, FrameSights<T>(fit, part));
   }
 
   // own: the trials of this pack, 1 to W of them.
@@ -155,7 +156,7 @@ class Lanes {
   T* x_;  // [numbers, W]
   LaneLeaves<T, W> leaves_;
   LanePaces<T, W> paces_;
-  std::vector<Watch<T>> watches_;  // [W]
+  std::vector<Watch<T, Team, FrameSights<T>>> watches_;  // [W]
   int64_t trial_[W];
   bool live_[W];
   bool empty_ = false;  // some lane has lost its trial

@@ -11,6 +11,21 @@
 namespace irk {
 
 constexpr int kMaxLoops = 64;  // of one step with its trial axes: what an argument of 4 KB holds
+constexpr int64_t kMostMembers = 1 << 20;  // more items of one trial than this are shared out in runs
+
+// How many members a step of one trial can keep busy; of a loss, those of its first phase.
+IRK_FN inline int64_t items_of(const Step& step, const Loop* pool, int64_t nnz) {
+  switch (step.op) {
+    case Op::contract: return extent_of(pool, step.outer) * step.row.extent * step.lane.extent;
+    case Op::fill: return extent_of(pool, step.outer) * step.count;
+    case Op::widen:
+    case Op::narrow: return step.count;
+    case Op::sampled_dot:
+    case Op::sampled_axpy: return nnz;
+    case Op::loss: return reduction_blocks(step.count);
+    default: return extent_of(pool, step.outer);
+  }
+}
 
 struct Launch {
   Step step;              // its spans count from `loops`

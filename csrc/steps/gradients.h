@@ -1,6 +1,5 @@
 // What a step asks of a trial's gradients before it moves: are they finite, and how long are they.
 #pragma once
-#include <algorithm>
 #include <type_traits>
 
 #include "steps/dot.h"
@@ -8,7 +7,7 @@
 namespace irk {
 
 template <class T>
-inline bool all_finite(const T* g, int64_t n) {
+IRK_FN inline bool all_finite(const T* g, int64_t n) {
   using Flag = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;  // as wide as T: so the loop is vectorised
   Flag broken = 0;
   for (int64_t i = 0; i < n; ++i) broken |= Flag(g[i] - g[i] != T(0));  // NaN of a NaN and of an infinity
@@ -17,10 +16,19 @@ inline bool all_finite(const T* g, int64_t n) {
 
 // Sum of squares of one block, its entries cut at +-bound, accumulated in double.
 template <class T>
-inline double square_sum(const T* g, double bound, int64_t n) {
-  double wide[kReduction];
-  for (int64_t i = 0; i < n; ++i) wide[i] = std::min(std::max(double(g[i]), -bound), bound);
-  return dot_block(wide, wide, n);
+IRK_FN inline double square_sum(const T* g, double bound, int64_t n) {
+  Partials<double> sums;
+  for (int64_t i = 0; i < n; i += kPartials) {
+    const int m = int(least<int64_t>(kPartials, n - i));
+    double wide[kPartials];
+    for (int j = 0; j < m; ++j) {
+      const double above = double(g[i + j]) < -bound ? -bound : double(g[i + j]);  // NaN stays
+      wide[j] = bound < above ? bound : above;
+    }
+    if (m == kPartials) sums.add(wide, wide);
+    else sums.add(wide, wide, m);
+  }
+  return halve_lanes(sums.halved());
 }
 
 }  // namespace irk

@@ -2,7 +2,6 @@
 // Reference: irkernels/reference/rules.py
 #pragma once
 #include <cmath>
-#include <limits>
 
 #include "core/platform.h"
 #include "plan/fit_program.h"
@@ -67,7 +66,7 @@ class Pace {
     rate_ = hyper(kRate);
     eps_ = hyper(kEps);
     const double decay = hyper(kWeightDecay), momentum = hyper(kMomentum);
-    now.bound = rule.clip_value ? rule.clip_value[trial] : std::numeric_limits<double>::infinity();
+    now.bound = rule.clip_value ? rule.clip_value[trial] : HUGE_VAL;
     now.decay = rule.decoupled ? 0 : decay;
     now.shrink = rule.decoupled ? 1 - rate_ * decay : 1;
     now.direct = rule.nesterov ? 1 : 0;

@@ -3,6 +3,7 @@
 #pragma once
 #include "core/pack.h"
 #include "steps/pace.h"
+#include "team/team.h"
 
 namespace irk {
 
@@ -34,33 +35,40 @@ IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, V*
   return fma(c.rate, first / (c.root * sqrt(most ? *most : second) + c.eps), c.shrink * p);
 }
 
-// entry(i) for every whole pack of 0..n, then entry(i, lanes) for the rest.
+// A member's share of 0..n: entry(i) for every whole pack, then entry(i, lanes) for the rest. Where a pack is one number,
+// members are threads side by side, and so are their numbers.
 template <class T, class Entry>
-inline void each_pack(int64_t n, Entry entry) {
+IRK_FN inline void each_pack(int64_t n, const Team& team, Entry entry) {
   constexpr int W = Pack<T>::kLanes;
-  int64_t i = 0;
-  for (; i + W <= n; i += W) entry(i);
-  if (i < n) entry(i, int(n - i));
+  if constexpr (W == 1) {
+    for (int64_t i = team.rank; i < n; i += team.size) entry(i);
+  } else {
+    const int64_t last = team.end(n);
+    int64_t i = team.begin(n);
+    for (; i + W <= last; i += W) entry(i);
+    if (i < last) entry(i, int(last - i));
+  }
 }
 
 // p, g and the moments are n entries of one factor; moments as in Factor, null where the rule has none.
 template <class T>
-void update(RuleKind kind, const Coefficients<double>& step, T* p, T* const* moments, const T* g, int64_t n) {
+IRK_FN void update(RuleKind kind, const Coefficients<double>& step, T* p, T* const* moments, const T* g, int64_t n,
+                   const Team& team) {
   using P = Pack<T>;
   const auto c = each_coefficient<P>([&](double Coefficients<double>::*field) { return P::broadcast(T(step.*field)); });
   T *const first = moments[0], *const second = moments[1], *const most = moments[2];
   if (!first) {
-    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+    each_pack<T>(n, team, [&](int64_t i, auto... lanes) {
       descend(c, P::load(p + i, lanes...), P::load(g + i, lanes...)).store(p + i, lanes...);
     });
   } else if (kind != RuleKind::adam) {
-    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+    each_pack<T>(n, team, [&](int64_t i, auto... lanes) {
       P velocity = P::load(first + i, lanes...);
       momentum(c, P::load(p + i, lanes...), P::load(g + i, lanes...), velocity).store(p + i, lanes...);
       velocity.store(first + i, lanes...);
     });
   } else {
-    each_pack<T>(n, [&](int64_t i, auto... lanes) {
+    each_pack<T>(n, team, [&](int64_t i, auto... lanes) {
       P m = P::load(first + i, lanes...), v = P::load(second + i, lanes...), top = P::zero();
       if (most) top = P::load(most + i, lanes...);
       adam(c, P::load(p + i, lanes...), P::load(g + i, lanes...), m, v, most ? &top : nullptr).store(p + i, lanes...);

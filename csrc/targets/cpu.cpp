@@ -52,7 +52,7 @@ int64_t arenas(const Program& program, int64_t trials, int32_t threads, Sharing 
   return shares.by_trial ? shares.threads : 1;
 }
 
-const TargetTable kTable{IRK_TARGET_NAME, run, fit, &kLanes, arenas};
+const TargetTable kTable{IRK_TARGET_NAME, run, fit, &kLanes, arenas, nullptr, nullptr};
 
 }  // namespace
 }  // namespace irk

@@ -10,8 +10,6 @@
 
 namespace irk {
 
-constexpr int64_t kMostMembers = 1 << 20;  // more items of one trial than this are shared out in runs
-
 template <class Machine>
 class Device {
  public:
@@ -30,27 +28,27 @@ class Device {
   template <class T>
   void step(const Step& step) const {
     Launch x = launch_of(step);
-    const int64_t outer = extent_of(x.loops, x.step.outer);
+    const int64_t items = items_of(x.step, x.loops, x.entries.nnz);
     const bool brain = program_.dtype == Dtype::bf16;
     switch (step.op) {
-      case Op::contract: return launch<Contract<T>>(x, outer * step.row.extent * step.lane.extent);
-      case Op::dot: return launch<Dot<T>>(x, outer);
+      case Op::contract: return launch<Contract<T>>(x, items);
+      case Op::dot: return launch<Dot<T>>(x, items);
       case Op::fill:
-        if (holds_half(program_, step.c.buffer)) return launch<Fill<uint16_t>>(x, outer * step.count);
-        return launch<Fill<T>>(x, outer * step.count);
-      case Op::widen: return brain ? launch<Widen<Bfloat16>>(x, step.count) : launch<Widen<Float16>>(x, step.count);
-      case Op::narrow: return brain ? launch<Narrow<Bfloat16>>(x, step.count) : launch<Narrow<Float16>>(x, step.count);
+        if (holds_half(program_, step.c.buffer)) return launch<Fill<uint16_t>>(x, items);
+        return launch<Fill<T>>(x, items);
+      case Op::widen: return brain ? launch<Widen<Bfloat16>>(x, items) : launch<Widen<Float16>>(x, items);
+      case Op::narrow: return brain ? launch<Narrow<Bfloat16>>(x, items) : launch<Narrow<Float16>>(x, items);
       case Op::sampled_dot:
-        return x.entries.wide ? launch<SampledDot<T, int64_t>>(x, x.entries.nnz) : launch<SampledDot<T, int32_t>>(x, x.entries.nnz);
+        return x.entries.wide ? launch<SampledDot<T, int64_t>>(x, items) : launch<SampledDot<T, int32_t>>(x, items);
       case Op::sampled_axpy:
-        return x.entries.wide ? launch<SampledPull<T, int64_t>>(x, x.entries.nnz) : launch<SampledPull<T, int32_t>>(x, x.entries.nnz);
+        return x.entries.wide ? launch<SampledPull<T, int64_t>>(x, items) : launch<SampledPull<T, int32_t>>(x, items);
       case Op::loss:
-        launch<LossTerms<T>>(x, reduction_blocks(step.count));
+        launch<LossTerms<T>>(x, items);
         return launch<LossDivide<T>>(x, step.count);
-      case Op::exponents: return launch<Exponents<T>>(x, outer);
-      case Op::normalize: return launch<Normalize<T>>(x, outer);
-      case Op::level: return launch<Level<T>>(x, outer);
-      case Op::scale: return launch<Scale<T>>(x, outer);
+      case Op::exponents: return launch<Exponents<T>>(x, items);
+      case Op::normalize: return launch<Normalize<T>>(x, items);
+      case Op::level: return launch<Level<T>>(x, items);
+      case Op::scale: return launch<Scale<T>>(x, items);
       case Op::rows_value:
       case Op::rows_pull: throw std::logic_error("rows are gathered by torch on this machine");
     }

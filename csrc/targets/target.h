@@ -29,6 +29,9 @@ struct TargetTable {
   void (*fit)(const Program& program, const FitCall& fit);  // null where there is no native training
   const LanesTable* lanes;  // null where there are none
   int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads, Sharing asked);  // scratches in use at the same time
+  // Where threads come by the launch, else null: who would take the trials, and the bytes of the workspace of a call.
+  Sharing (*tier)(const Program& program, int64_t trials, Sharing asked);
+  int64_t (*fit_bytes)(const Program& program, const FitCall& fit);
 };
 
 }  // namespace irk

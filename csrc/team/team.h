@@ -54,6 +54,7 @@ struct Team {
 
   bool stopped() const { return stop && stop->load(std::memory_order_relaxed); }
   void sync() const { if (size > 1) barrier->wait(); }
+  void raise(int* flag) const { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }  // by several members at once
   IRK_FN int64_t begin(int64_t n) const { return size == 1 ? 0 : n * rank / size; }
   IRK_FN int64_t end(int64_t n) const { return size == 1 ? n : n * (rank + 1) / size; }
 };

@@ -89,7 +89,7 @@ def fingerprint() -> dict[str, str]:
             for dtype in product.dtypes:
                 results = every_result(product, product.operands(seed=3, dtype=dtype))
                 found[f"{product.name} {dtype}"] = _hash(results)
-        for optimizer in OPTIMIZERS if _launch.FITS_NATIVELY else ():
+        for optimizer in OPTIMIZERS:
             found[f"trajectory {optimizer}"] = _hash(trajectory(optimizer))
     return found
 

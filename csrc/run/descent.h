@@ -1,0 +1,130 @@
+// One update of one trial by one team, once its loss and gradients are there; the same source for threads of any machine.
+// Reference: irkernels/reference/fit.py
+#pragma once
+#include "steps/gradients.h"
+#include "steps/update.h"
+
+namespace irk {
+
+// What the members of one team tell each other about a trial.
+struct Notes {
+  double* squares;  // [blocks of all factors]
+  Pace* paces;      // [groups]
+  int* broken;      // whether some gradient is not finite
+};
+
+IRK_FN inline int64_t blocks_of(const Factor& factor) { return reduction_blocks(factor.elements); }
+inline int64_t blocks_of(const FitCall& fit) {
+  int64_t blocks = 0;
+  for (int f = 0; f < fit.n_factors; ++f) blocks += blocks_of(fit.factors[f]);
+  return blocks;
+}
+
+// The squared norm over one parameter group, or over all (-1).
+IRK_FN inline double square(const FitCall& fit, const double* squares, int32_t group) {
+  TreeSum<double> sum;
+  for (int f = 0; f < fit.n_factors; ++f) {
+    const Factor& factor = fit.factors[f];
+    for (int64_t i = 0; i < blocks_of(factor) && (group < 0 || factor.group == group); ++i) sum.push(squares[i]);
+    squares += blocks_of(factor);
+  }
+  return sum.total();
+}
+
+// On to the next step, by one member.
+IRK_FN IRK_APART inline void set_paces(const FitCall& fit, const Notes& notes, int64_t trial) {
+  const Rule& rule = fit.rule;
+  double scale = rule.maximize ? -1 : 1;
+  if (rule.clip) scale *= clip_scale(rule.clip[trial], square(fit, notes.squares, -1));
+  for (int g = 0; g < rule.groups; ++g)
+    notes.paces[g].next(rule.kind, scale, rule.kind == RuleKind::group_rmsprop ? square(fit, notes.squares, g) : 0);
+  ++fit.done[trial];
+}
+IRK_FN IRK_APART inline void begin_paces(const FitCall& fit, const Notes& notes, int64_t trial, int64_t trials) {
+  for (int g = 0; g < fit.rule.groups; ++g) notes.paces[g].begin(fit.rule, g, trial, trials);
+}
+
+// A member's look at one factor's gradient: false where it is not finite; squares: of its blocks, or null.
+template <class T>
+IRK_FN IRK_APART bool look_at(const Factor& factor, const T* g, double bound, double* squares, const Team& team) {
+  bool finite = true;
+  for (int64_t i = team.begin(blocks_of(factor)); i < team.end(blocks_of(factor)); ++i) {
+    const int64_t n = least(kReduction, factor.elements - i * kReduction);
+    if (squares) squares[i] = square_sum(g + i * kReduction, bound, n);
+    finite &= all_finite(g + i * kReduction, n);
+  }
+  return finite;
+}
+
+// A member's share of one factor's move.
+template <class T>
+IRK_FN IRK_APART void move_along(const Factor& factor, RuleKind kind, const Coefficients<double>& pace, int64_t trial, const T* g,
+                                 const Team& team) {
+  const int64_t at = trial * factor.elements;
+  T* moments[kMoments];
+  for (int m = 0; m < kMoments; ++m) moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
+  update(kind, pace, static_cast<T*>(factor.data) + at, moments, g, factor.elements, team);
+}
+
+// Crew: a Team whose members can sync() and raise(a flag).
+template <class T, class Crew>
+class Descent {
+ public:
+  IRK_FN Descent(const FitCall& fit, const Crew& crew, int64_t trials, const Notes& notes)
+      : fit_(fit), crew_(crew), trials_(trials), notes_(notes) {}
+
+  IRK_FN void begin(int64_t trial) const {
+    if (crew_.rank) return;
+    *notes_.broken = 0;
+    begin_paces(fit_, notes_, trial, trials_);
+  }
+
+  // False, and nothing moved, where the loss or a gradient is not finite. first(): what the first member does while the
+  // others wait.
+  template <class First>
+  IRK_FN bool update(int64_t trial, T* scratch, First&& first) const {
+    for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], scratch);
+    if (fit_.n_ties) crew_.sync();
+    look(trial, scratch);
+    crew_.sync();
+    const bool broken = *notes_.broken;
+    if (crew_.rank == 0 && !broken) {
+      set_paces(fit_, notes_, trial);
+      first();
+    }
+    crew_.sync();
+    if (broken) return false;
+    for (int f = 0; f < fit_.n_factors; ++f) {
+      const Factor& factor = fit_.factors[f];
+      move_along(factor, fit_.rule.kind, notes_.paces[factor.group].now, trial, scratch + factor.gradient_offset, crew_);
+    }
+    crew_.sync();
+    return true;
+  }
+
+ private:
+  IRK_FN void add(const Tie& tie, T* scratch) const {
+    T *const to = scratch + tie.to, *const from = scratch + tie.from;
+    for (int64_t i = crew_.begin(tie.elements); i < crew_.end(tie.elements); ++i) to[i] += from[i];
+  }
+
+  // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
+  IRK_FN void look(int64_t trial, const T* scratch) const {
+    bool finite = crew_.rank || all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1);
+    int64_t before = 0;  // blocks
+    for (int f = 0; f < fit_.n_factors; ++f) {
+      const Factor& factor = fit_.factors[f];
+      double* squares = wants_norm(fit_.rule) ? notes_.squares + before : nullptr;
+      finite &= look_at(factor, scratch + factor.gradient_offset, notes_.paces[factor.group].now.bound, squares, crew_);
+      before += blocks_of(factor);
+    }
+    if (!finite) crew_.raise(notes_.broken);
+  }
+
+  const FitCall& fit_;
+  const Crew& crew_;
+  const int64_t trials_;
+  const Notes notes_;
+};
+
+}  // namespace irk

@@ -1,0 +1,95 @@
+// The buffers of one trial as threads of a launch find them, and one step of the list shared out among a crew: what a
+// launch does (run/thread.h), without the launch. Nothing is kept for a trial but its number.
+#pragma once
+#include "plan/fit_program.h"
+#include "run/thread.h"
+
+namespace irk {
+
+template <class T>
+struct TrialFrame {
+  const Program& program;
+  void* const* buffers;    // of trial 0
+  const Entries* entries;
+  Target target;
+  int64_t trial;
+  T* scratch;
+  T* output;               // or null: where buffers says
+  const Batches* batches;  // or null
+  int64_t batch;           // the mini-batch whose rows the constants show
+
+  IRK_FN T* at(Ref ref) const {
+    if (ref.buffer == kScratch) return scratch + ref.offset;
+    if (ref.buffer == kOutput && output) return output + ref.offset;
+    int64_t offset = ref.offset, t = trial;
+    for (int i = 0; i < program.n_trials; ++i) {
+      offset += t % program.trials[i].extent * program.trials[i].strides[ref.buffer];
+      t /= program.trials[i].extent;
+    }
+    for (int r = 0; batches && r < batches->n_rows; ++r)
+      if (batches->rows[r].buffer == ref.buffer) offset += batch * batches->rows[r].step;
+    return static_cast<T*>(buffers[ref.buffer]) + offset;
+  }
+
+  // The observations of the i-th step of a call.
+  IRK_FN void take_batch(const Target& all, int64_t i) {
+    batch = i;
+    if (batches->entries) entries = batches->entries + i;
+    target.values = static_cast<const T*>(all.values) + i * batches->values_step;
+    if (all.weights) target.weights = static_cast<const T*>(all.weights) + i * batches->weights_step;
+  }
+};
+
+// f(a member's place) for members that each have one of the items: threads side by side have numbers side by side.
+template <class Crew, class F>
+IRK_FN void share_out(const Crew& crew, int64_t items, F&& f) {
+  if (crew.size == 1) return f(Team{});
+  const int64_t members = least(items, kMostMembers);
+  for (int64_t i = crew.rank; i < members; i += crew.size) f(Team{int(i), int(members)});
+}
+
+// One member's share of a step, whatever crew it belongs to.
+template <class T>
+IRK_FN IRK_APART void take_share(const Step& step, const Loop* pool, const T* a, T* b, T* c, const Team& team) {
+  switch (step.op) {
+    case Op::contract: return contract_step<T>(step, pool, a, b, c, team);
+    case Op::dot: return dot_step<T>(step, pool, a, b, c, team);
+    case Op::fill: return fill_step(step, pool, c, team);
+    case Op::exponents: return exponents_step<T>(step, pool, a, b, c, team);
+    case Op::normalize: return normalize_step<T>(step, pool, b, c, team);
+    case Op::level: return level_step<T>(step, pool, b, c, team);
+    case Op::scale: return scale_step<T>(step, pool, a, b, c, team);
+    default: return;  // half types and gathered rows are not trained by launches: targets/device_fit.h
+  }
+}
+template <class T, class Index>
+IRK_FN IRK_APART void take_sampled_share(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries,
+                                         const Team& team) {
+  if (step.op == Op::sampled_dot) return sampled_dot_step<T, Index>(step, pool, a, b, c, entries, team);
+  sampled_axpy_step<T, Index>(step, pool, a, b, c, entries.orders[step.order], entries.nnz, team);
+}
+template <class T>
+IRK_FN IRK_APART void take_loss_share(const Step& step, const T* prediction, T* sums, T* cotangent, const Target& target, int64_t trial,
+                                      bool terms, const Team& team) {
+  if (terms) return loss_terms<T>(step, prediction, cotangent, sums, target, trial, team);
+  loss_divide<T>(step, cotangent, sums, target, trial, team);
+}
+
+template <class T, class Crew>
+IRK_FN void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew) {
+  const Loop* pool = x.program.loops;
+  const T* a = x.at(step.a);
+  T *b = x.at(step.b), *c = x.at(step.c);
+  const bool loss = step.op == Op::loss, sampled = step.op == Op::sampled_dot || step.op == Op::sampled_axpy;
+  share_out(crew, items_of(step, pool, sampled ? x.entries->nnz : 0), [&](const Team& team) {
+    if (loss) take_loss_share<T>(step, a, b, c, x.target, x.trial, true, team);
+    else if (!sampled) take_share<T>(step, pool, a, b, c, team);
+    else if (x.entries->wide) take_sampled_share<T, int64_t>(step, pool, a, b, c, *x.entries, team);
+    else take_sampled_share<T, int32_t>(step, pool, a, b, c, *x.entries, team);
+  });
+  if (!loss) return;
+  crew.sync();
+  share_out(crew, step.count, [&](const Team& team) { take_loss_share<T>(step, a, b, c, x.target, x.trial, false, team); });
+}
+
+}  // namespace irk
