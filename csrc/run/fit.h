@@ -3,6 +3,7 @@
 #pragma once
 #include <vector>
 
+#include "run/step_code.h"
 #include "run/watch.h"
 #include "steps/gradients.h"
 #include "steps/update.h"
@@ -31,22 +32,28 @@ template <class T>
 class Fit {
  public:
   // part: which of the threads' workspaces is this team's.
-  Fit(const Program& program, const FitCall& fit, const Team& team, TeamNotes& notes, int part)
-      : program_(program), fit_(fit), team_(team), notes_(notes), trials_(trial_count(program)),
+  Fit(const Program& program, const FitCall& fit, const StepCode& code, const Team& team, TeamNotes& notes, int part)
+      : program_(program), fit_(fit), code_(code), team_(team), notes_(notes), trials_(trial_count(program)),
         norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team_, trials_, part) {}
 
   // Done at once by members whose team has broken up: the first one takes all further steps.
+  // base: room for StepCode::Places(program).count addresses
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial] || left_) return;
     Target target = *fit_.call.target;
     Frame<T> frame{program_, fit_.call.entries, &target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
+    alignas(64) T room[kRoom];
+    const StepCode::Places places(program_);
+    base[places.room] = reinterpret_cast<char*>(room);
+    base[places.loss] = reinterpret_cast<char*>(static_cast<T*>(target.loss) + trial);
     if (team_.rank == 0)
       for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
     watch_.begin(trial);
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last; ++step) {
       if (fit_.batches) take_batch(frame, target, step - fit_.first);
+      place_values(frame);
       evaluate(frame);
       if (interrupted(trial) || !watch_.look(step)) return;
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
@@ -60,6 +67,7 @@ class Fit {
     }
     if (fit_.look_back) {
       if (fit_.batches) take_batch(frame, target, fit_.steps);
+      place_values(frame);
       evaluate(frame);
       if (interrupted(trial) || !watch_.look(last)) return;
     }
@@ -67,8 +75,20 @@ class Fit {
   }
 
  private:
+  void place_values(const Frame<T>& frame) const {
+    const T* values = static_cast<const T*>(frame.target->values) + frame.trial * frame.target->values_stride;
+    frame.base[StepCode::Places(program_).values] = reinterpret_cast<char*>(const_cast<T*>(values));
+  }
+
   void evaluate(const Frame<T>& frame) const {
+    auto written = code_.runs().begin();
+    const auto none = team_.size == 1 ? code_.runs().end() : written;
     for (int s = 0; s < program_.n_steps; ++s) {
+      if (written != none && written->first == s) {
+        (*written)(frame.base);
+        s = written++->last - 1;
+        continue;
+      }
       if (program_.steps[s].fence) team_.sync();
       const Op op = program_.steps[s].op;
       const bool waits = op == Op::loss || op == Op::rows_value || op == Op::rows_pull;  // inside, for all members
@@ -170,6 +190,7 @@ class Fit {
 
   const Program& program_;
   const FitCall& fit_;
+  const StepCode& code_;
   Team team_;
   TeamNotes& notes_;
   const int64_t trials_;

@@ -27,14 +27,15 @@ template <class T>
 void fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
   const int64_t trials = trial_count(program);
   TeamNotes common(fit);
+  const StepCode code(program, fit);
   parallel(shares.threads, [&](const Team& team) {
-    std::vector<char*> base(size_t(kOperands + 2 * program.n_operands));
+    std::vector<char*> base(size_t(StepCode::Places(program).count));
     const Team alone{0, 1, nullptr, fit.stop};
     const Team together{team.rank, team.size, team.barrier, fit.stop};
     TeamNotes own(fit);
     const int part = shares.by_trial ? team.rank : 0;
     char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
-    Fit<T> loop(program, fit, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
+    Fit<T> loop(program, fit, code, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
     const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
     for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
   });
