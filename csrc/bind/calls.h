@@ -151,12 +151,13 @@ class FitArguments {
   std::vector<Tie> ties_;
 };
 
-inline void fit(const Plan& plan, const py::args& arguments) {
+// Returns how many steps of the plan were machine code.
+inline int32_t fit(const Plan& plan, const py::args& arguments) {
   const FitArguments given(plan, arguments);
   const TargetTable& target = targets.at(given.place);
   if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
   const py::gil_scoped_release release;
-  target.fit(plan.program(), given.call);
+  return target.fit(plan.program(), given.call);
 }
 
 }  // namespace irk

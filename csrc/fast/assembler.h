@@ -26,7 +26,7 @@ class Assembler {
   static constexpr int kBytes = 32;  // of a vector register
   enum Relation : int { kUnordered = 3, kOrderedUnlike = 12 };
 
-  explicit Assembler(bool wide) : wide_(wide) {}
+  explicit Assembler(bool wide) : wide_(wide) { code_.reserve(size_t(1) << 16); }
 
   bool wide() const { return wide_; }
   int64_t element() const { return wide_ ? 8 : 4; }
@@ -126,6 +126,20 @@ class Assembler {
     }
     add(1, d, d, spare);
   }
+  // d = the sums of lanes of a and b that lie `half` apart, in runs of twice as many.  spare: changed
+  // Half a register apart: those of a, then those of b. Else so in each half of the register.
+  void fold_two(int half, int d, int a, int b, int spare) {
+    const int lanes = most_lanes();
+    const auto pick = [&](int into, bool second) {
+      if (2 * half == lanes) vector(k0F3A, 1, 0x06, lanes, into, a, b);
+      else if (wide_) return vector(k0F, 1, second ? 0x15 : 0x14, lanes, into, a, b);
+      else vector(k0F, 0, 0xc6, lanes, into, a, b);
+      bytes({2 * half == lanes ? (second ? 0x31 : 0x20) : half == 2 ? (second ? 0xee : 0x44) : (second ? 0xdd : 0x88)});
+    };
+    pick(spare, true);
+    pick(d, false);
+    add(lanes, d, d, spare);
+  }
   // Lane `lane` > 0 of xmm d from memory, the others from a.
   void insert(int lane, int d, int a, Memory from) {
     if (wide_) return vector(k0F, 1, 0x16, 2, d, a, from);
@@ -195,7 +209,7 @@ class Assembler {
   }
 
   void bytes(std::initializer_list<int> list) {
-    for (const int byte : list) code_.push_back(uint8_t(byte));
+    code_.insert(code_.end(), list.begin(), list.end());
   }
   void word(int32_t number) {
     for (int i = 0; i < 4; ++i) code_.push_back(uint8_t(uint32_t(number) >> (8 * i)));

@@ -3,21 +3,22 @@
 #pragma once
 #include <algorithm>
 
-#include "fast/code_arrays.h"
 #include "fast/blocks.h"
+#include "fast/code_arrays.h"
 #include "steps/walk.h"
 #include "team/team.h"
 
 namespace irk {
 
 class ContractCode {
-  static constexpr int64_t kMostWritten = 2500;     // instructions that compute, about
-  static constexpr int64_t kMostWork = 1 << 14;     // larger ones cost no less here than in fast/contract.h
-  static constexpr int kUnrolled = 96;              // multiply-adds of a tile without a loop
-  static constexpr int kMask = 15, kOther = 14;     // registers; sums come first, then packs in lanes
+  static constexpr int64_t kMostWritten = 6000;  // instructions that compute, about
+  // Multiply-adds; more are done as soon by fast/contract.h, which has all that registers hold.
+  static constexpr int64_t kMostWork = IRK_VECTOR_BYTES == 64 ? 1 << 13 : 1 << 15;
+  static constexpr int kUnrolled = 96;           // multiply-adds of vectors of a tile, without a loop
+  static constexpr int kMask = 15, kOther = 14;  // registers; sums come first, then packs in lanes
 
-  // One way to take the two loops: numbers of x lie in lanes, those of y are the same in all lanes (of a batch: lie there
-  // as well).
+  // One way to take the two loops: numbers of x lie in lanes, one of y is the same in all lanes (or, of a batch, one of
+  // many in lanes as well).
   struct Roles {
     Ref x, y;
     int64_t Loop::*x_stride, Loop::*y_stride;

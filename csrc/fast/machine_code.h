@@ -7,7 +7,8 @@ namespace irk {
 
 class MachineCode {
  public:
-  // The operations up to n times on x [numbers, lanes]; how often they were done to the end.  notes: [n, columns, lanes]
+  // The operations up to n times on x [numbers, lanes]; how often they were done to the end.
+  // notes: [n, columns, lanes]
   using Function = int64_t(void* x, int64_t n, void* notes);
 
   static bool possible() { return Executable::possible(); }

@@ -35,40 +35,49 @@ class FillCode {
   const Loop* pool_;
 };
 
-constexpr int64_t kMostEntries = 512;  // packs of them; more are no shorter written out
+constexpr int64_t kMostEntries = 2048;  // packs of them: more code than the first caches hold is no shorter way
+
+// Where the entries of a sampled dot read, in the caller's order whatever the step names: no result depends on it.
+template <class Index>
+struct EntryPlaces {
+  std::vector<int64_t> a, b;  // [nnz] elements
+  bool same_b;                // all read one number of b
+
+  EntryPlaces(const Step& step, const Loop* pool, const Entries& entries) : a(size_t(entries.nnz)), b(a.size()) {
+    const Order* order = step.order < 0 ? nullptr : entries.orders + step.order;
+    const Coordinates<Index> at(order ? order->columns : entries.columns, entries.nnz, pool, step.columns);
+    same_b = !at.template varies<&Loop::b>();
+    for (int64_t i = 0; i < entries.nnz; ++i) {
+      const size_t n = size_t(order ? int64_t(static_cast<const Index*>(order->perm)[i]) : i);
+      a[n] = at.template offset<&Loop::a>(i);
+      b[n] = at.template offset<&Loop::b>(i);
+    }
+  }
+};
 
 // c[n] = a[at(n)] * b[at(n)]
 template <class Index>
 class SampledNumbersCode {
  public:
   SampledNumbersCode(Assembler& out, const Step& step, const Loop* pool, const Entries& entries)
-      : out_(out), step_(step), pool_(pool), entries_(entries),
-        perm_(step.order < 0 ? nullptr : static_cast<const Index*>(entries.orders[step.order].perm)),
-        at_(step.order < 0 ? entries.columns : entries.orders[step.order].columns, entries.nnz, pool, step.columns) {}
+      : out_(out), step_(step), pool_(pool), nnz_(entries.nnz), at_(step, pool, entries) {}
 
-  bool fits() const { return !step_.k.count && entries_.nnz * extent_of(pool_, step_.outer) <= kMostEntries; }
+  bool fits() const { return !step_.k.count && nnz_ * extent_of(pool_, step_.outer) <= kMostEntries; }
 
   void write() const {
-    std::vector<int64_t> a(size_t(entries_.nnz)), b(a.size());  // in the caller's order, which no result depends on
-    for (int64_t i = 0; i < entries_.nnz; ++i) {
-      const size_t n = size_t(perm_ ? int64_t(perm_[i]) : i);
-      a[n] = at_.template offset<&Loop::a>(i);
-      b[n] = at_.template offset<&Loop::b>(i);
-    }
     fetch_array(out_, Gpr::rax, step_.a);
     fetch_array(out_, Gpr::rcx, step_.b);
     fetch_array(out_, Gpr::rdx, step_.c);
-    const bool same_b = !at_.template varies<&Loop::b>();
     Walk outer(pool_, step_.outer);
     for (int64_t r = outer.size(); r > 0; --r, outer.next()) {
-      if (same_b) out_.broadcast(kSame, place(Gpr::rcx, outer.b));
-      for (int64_t i = 0; i < entries_.nnz; i += out_.most_lanes()) {
-        const int lanes = int(std::min<int64_t>(out_.most_lanes(), entries_.nnz - i));
+      if (at_.same_b) out_.broadcast(kSame, place(Gpr::rcx, outer.b));
+      for (int64_t i = 0; i < nnz_; i += out_.most_lanes()) {
+        const int lanes = int(std::min<int64_t>(out_.most_lanes(), nnz_ - i));
         const auto number = [&](Gpr base, int64_t first, const std::vector<int64_t>& at) {
           return [=, &at](int lane) { return place(base, first + at[size_t(i + lane)]); };
         };
-        gather_lanes(out_, lanes, 0, 1, number(Gpr::rax, outer.a, a));
-        if (!same_b) gather_lanes(out_, lanes, kSame, 1, number(Gpr::rcx, outer.b, b));
+        gather_lanes(out_, lanes, 0, 1, number(Gpr::rax, outer.a, at_.a));
+        if (!at_.same_b) gather_lanes(out_, lanes, kSame, 1, number(Gpr::rcx, outer.b, at_.b));
         out_.mul(out_.most_lanes(), 0, 0, kSame);
         out_.store(lanes, place(Gpr::rdx, outer.c + i), 0, 1);
       }
@@ -82,9 +91,8 @@ class SampledNumbersCode {
   Assembler& out_;
   const Step& step_;
   const Loop* pool_;
-  const Entries& entries_;
-  const Index* perm_;
-  Coordinates<Index> at_;
+  const int64_t nnz_;
+  const EntryPlaces<Index> at_;
 };
 
 // c[at(n), k] = sum over the entries n of a group of a[n] * b[at(n), k]
@@ -126,7 +134,9 @@ class SampledRowsCode {
 
  private:
   int64_t packs() const { return pieces(width_, out_.most_lanes()); }
-  int lanes_of(int64_t pack) const { return int(std::min<int64_t>(out_.most_lanes(), width_ - pack * out_.most_lanes())); }
+  int lanes_of(int64_t pack) const {
+    return int(std::min<int64_t>(out_.most_lanes(), width_ - pack * out_.most_lanes()));
+  }
   Memory place(Gpr base, int64_t number) const { return {base, number * out_.element()}; }
 
   void row(const Walk& outer, int64_t first, int64_t last, bool same_b) const {

@@ -34,31 +34,28 @@ class Fit {
   // part: which of the threads' workspaces is this team's.
   Fit(const Program& program, const FitCall& fit, const StepCode& code, const Team& team, TeamNotes& notes, int part)
       : program_(program), fit_(fit), code_(code), team_(team), notes_(notes), trials_(trial_count(program)),
-        norm_(fit.rule.clip || fit.rule.kind == RuleKind::group_rmsprop), watch_(fit, team_, trials_, part) {}
+        norm_(wants_norm(fit.rule)), watch_(fit, team_, trials_, part), coefficients_(size_t(fit.rule.groups)) {}
 
   // Done at once by members whose team has broken up: the first one takes all further steps.
-  // base: room for StepCode::Places(program).count addresses
+  // base: room for as many addresses as written code reads (CodePlaces)
   void run(int64_t trial, char** base, char* scratch) {
     if (!fit_.active[trial] || left_) return;
     Target target = *fit_.call.target;
     Frame<T> frame{program_, fit_.call.entries, &target, base, trial};
     seat(frame, program_, fit_.call.buffers, trial, scratch);
     alignas(64) T room[kRoom];
-    const StepCode::Places places(program_);
-    base[places.room] = reinterpret_cast<char*>(room);
-    base[places.loss] = reinterpret_cast<char*>(static_cast<T*>(target.loss) + trial);
+    place(base, trial, room);
     if (team_.rank == 0)
       for (int g = 0; g < fit_.rule.groups; ++g) notes_.paces[size_t(g)].begin(fit_.rule, g, trial, trials_);
     watch_.begin(trial);
     const int64_t last = fit_.first + fit_.steps;
     for (int64_t step = fit_.first; step < last; ++step) {
       if (fit_.batches) take_batch(frame, target, step - fit_.first);
-      place_values(frame);
       evaluate(frame);
       if (interrupted(trial) || !watch_.look(step)) return;
       for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], reinterpret_cast<T*>(scratch));
       if (fit_.n_ties) team_.sync();
-      if (!update(trial, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
+      if (!update(trial, base, reinterpret_cast<const T*>(scratch))) return watch_.leave(step, Verdict::diverged);
       if (team_.size > 1 && notes_.alone) {
         left_ = team_.rank > 0;
         if (left_) return;
@@ -67,7 +64,6 @@ class Fit {
     }
     if (fit_.look_back) {
       if (fit_.batches) take_batch(frame, target, fit_.steps);
-      place_values(frame);
       evaluate(frame);
       if (interrupted(trial) || !watch_.look(last)) return;
     }
@@ -75,18 +71,28 @@ class Fit {
   }
 
  private:
-  void place_values(const Frame<T>& frame) const {
-    const T* values = static_cast<const T*>(frame.target->values) + frame.trial * frame.target->values_stride;
-    frame.base[StepCode::Places(program_).values] = reinterpret_cast<char*>(const_cast<T*>(values));
+  // What stays where it is for all steps of a trial, for written code.
+  void place(char** base, int64_t trial, T* room) {
+    const CodePlaces& at = code_.places;
+    const auto set = [base](int32_t where, void* data) { base[where] = static_cast<char*>(data); };
+    set(at.loss, static_cast<T*>(fit_.call.target->loss) + trial);
+    set(at.room, room);
+    for (int32_t g = 0; g < fit_.rule.groups; ++g) set(at.coefficients + g, &coefficients_[size_t(g)]);
+    for (int32_t f = 0, next = at.factors; f < fit_.n_factors; ++f) {
+      const int64_t first = trial * fit_.factors[f].elements;
+      set(next++, static_cast<T*>(fit_.factors[f].data) + first);
+      for (void* moment : fit_.factors[f].moments) set(next++, moment ? static_cast<T*>(moment) + first : nullptr);
+    }
   }
 
   void evaluate(const Frame<T>& frame) const {
-    auto written = code_.runs().begin();
-    const auto none = team_.size == 1 ? code_.runs().end() : written;
+    const T* values = static_cast<const T*>(frame.target->values) + frame.trial * frame.target->values_stride;
+    frame.base[code_.places.values] = reinterpret_cast<char*>(const_cast<T*>(values));
+    auto run = code_.runs.begin();
     for (int s = 0; s < program_.n_steps; ++s) {
-      if (written != none && written->first == s) {
-        (*written)(frame.base);
-        s = written++->last - 1;
+      if (run != code_.runs.end() && run->first == s) {
+        run->code(frame.base);
+        s = run++->last - 1;
         continue;
       }
       if (program_.steps[s].fence) team_.sync();
@@ -122,8 +128,8 @@ class Fit {
       frame.base[r->buffer] = static_cast<char*>(fit_.call.buffers[r->buffer]) + step * r->step * int64_t(sizeof(T));
   }
 
-  bool update(int64_t trial, const T* scratch) {
-    look(trial, scratch);
+  bool update(int64_t trial, char** base, const T* scratch) {
+    look(trial, base, scratch);
     team_.sync();
     const bool broken = notes_.broken;
     if (team_.rank == 0 && !broken) {
@@ -136,14 +142,24 @@ class Fit {
       team_.sync();
       return false;
     }
+    if (code_.update) {
+      for (size_t g = 0; g < coefficients_.size(); ++g)
+        coefficients_[g] = each_coefficient<T>([&](auto field) { return T(notes_.paces[g].now.*field); });
+      code_.update(base);
+      return true;
+    }
     for (int f = 0; f < fit_.n_factors; ++f) move(fit_.factors[f], trial, scratch);
     team_.sync();
     return true;
   }
 
   // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
-  void look(int64_t trial, const T* scratch) {
+  void look(int64_t trial, char** base, const T* scratch) {
     if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
+    if (code_.broken) {
+      if (code_.broken(base)) notes_.broken = 1;
+      return;
+    }
     double* squares = notes_.squares.data();
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];
@@ -196,6 +212,7 @@ class Fit {
   const int64_t trials_;
   const bool norm_;
   Watch<T> watch_;
+  std::vector<Coefficients<T>> coefficients_;  // [groups] for written code
   bool left_ = false;
 };
 
