@@ -26,12 +26,12 @@ class Assembler {
   static constexpr int kBytes = 32;  // of a vector register
   enum Relation : int { kUnordered = 3, kOrderedUnlike = 12 };
 
-  explicit Assembler(bool wide) : wide_(wide) { code_.reserve(size_t(1) << 16); }
+  explicit Assembler(bool wide) : wide_(wide) {}
 
   bool wide() const { return wide_; }
   int64_t element() const { return wide_ ? 8 : 4; }
   int most_lanes() const { return int(kBytes / element()); }
-  size_t size() const { return code_.size(); }
+  size_t size() const { return size_; }
 
   // A vector of equal numbers, or of 32-bit words.
   Memory constant(double value) {
@@ -51,10 +51,18 @@ class Assembler {
     return keep(bytes);
   }
 
+  void align() {
+    while (size_ % kBytes) bytes({0xcc});
+  }
+
+  // Whether all addresses and strides had room in an instruction. If not, what was written must not be run.
+  bool sound() const { return sound_; }
+
   // The code, its constants behind it.
   std::vector<uint8_t> finished() {
-    while (code_.size() % kBytes) code_.push_back(0xcc);
-    const size_t first = code_.size();
+    align();
+    const size_t first = size_;
+    code_.resize(first);
     for (const auto& each : constants_) code_.insert(code_.end(), each.begin(), each.end());
     for (const Patch& patch : patches_) distance(patch.at, first + size_t(patch.constant) * kBytes, patch.behind);
     return std::move(code_);
@@ -169,7 +177,7 @@ class Assembler {
   void add(Gpr d, int64_t number) {
     if (!number) return;
     bytes({0x48 | int(d) >> 3, 0x81, 0xc0 | (int(d) & 7)});
-    word(int32_t(number));
+    word(number);
   }
   void set(Gpr d, int32_t number) {
     bytes({0x40 | int(d) >> 3, 0xb8 | (int(d) & 7)});
@@ -179,7 +187,7 @@ class Assembler {
   void repeat(Gpr count, size_t begin) {
     bytes({0x40 | int(count) >> 3, 0xff, 0xc8 | (int(count) & 7), 0x0f, 0x85});
     word(0);
-    distance(code_.size() - 4, begin, code_.size());
+    distance(size_ - 4, begin, size_);
   }
   void leave() { bytes({0xc5, 0xf8, 0x77, 0xc3}); }  // vzeroupper, ret
 
@@ -209,10 +217,12 @@ class Assembler {
   }
 
   void bytes(std::initializer_list<int> list) {
-    code_.insert(code_.end(), list.begin(), list.end());
+    if (size_ + list.size() > code_.size()) code_.resize(2 * code_.size() + 4096);  // not a byte at a time
+    for (const int byte : list) code_[size_++] = uint8_t(byte);
   }
-  void word(int32_t number) {
-    for (int i = 0; i < 4; ++i) code_.push_back(uint8_t(uint32_t(number) >> (8 * i)));
+  void word(int64_t number) {
+    sound_ = sound_ && number == int32_t(number);
+    for (int i = 0; i < 32; i += 8) bytes({int(number >> i & 255)});
   }
   void distance(size_t at, size_t target, size_t from) {
     const uint32_t d = uint32_t(int64_t(target) - int64_t(from));
@@ -240,17 +250,19 @@ class Assembler {
     if (m.constant >= 0) {  // from the next instruction on
       bytes({reg | 5});
       word(0);
-      patches_.push_back({code_.size() - 4, m.constant, code_.size() + size_t(immediate)});
+      patches_.push_back({size_ - 4, m.constant, size_ + size_t(immediate)});
     } else if (m.bytes >= -128 && m.bytes <= 127) {
       bytes({0x40 | reg | (int(m.base) & 7), int(m.bytes)});
     } else {
       bytes({0x80 | reg | (int(m.base) & 7)});
-      word(int32_t(m.bytes));
+      word(m.bytes);
     }
   }
 
   const bool wide_;
   std::vector<uint8_t> code_;
+  size_t size_ = 0;  // bytes that are written
+  bool sound_ = true;
   std::vector<std::vector<uint8_t>> constants_;
   std::vector<Patch> patches_;
 };

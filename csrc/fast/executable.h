@@ -48,8 +48,9 @@ class Executable {
 
   explicit operator bool() const { return bool(memory_); }
   int64_t size() const { return size_; }  // bytes, of whole pages
+  // The function that begins so many bytes behind the first.
   template <class Function>
-  Function* as() const { return reinterpret_cast<Function*>(memory_.get()); }
+  Function* at(int64_t entry = 0) const { return reinterpret_cast<Function*>(static_cast<char*>(memory_.get()) + entry); }
 
  private:
   std::shared_ptr<void> memory_;

@@ -36,7 +36,7 @@ class MachineCode {
 
   explicit operator bool() const { return bool(memory_); }
   int64_t size() const { return memory_.size(); }
-  int64_t operator()(void* x, int64_t n, void* notes = nullptr) const { return memory_.as<Function>()(x, n, notes); }
+  int64_t operator()(void* x, int64_t n, void* notes = nullptr) const { return memory_.at<Function>()(x, n, notes); }
 
  private:
   explicit MachineCode(Executable memory) : memory_(std::move(memory)) {}

@@ -35,6 +35,8 @@ class FiniteCode {
  public:
   FiniteCode(Assembler& out, const FitCall& fit) : out_(out), fit_(fit) {}
 
+  bool fits() const { return !wants_norm(fit_.rule); }  // else all gradients are looked at for that
+
   void write() const {
     const int width = out_.most_lanes();
     for (int r = 0; r < kSums; ++r) out_.clear(r);

@@ -91,7 +91,7 @@ class Fit {
     auto run = code_.runs.begin();
     for (int s = 0; s < program_.n_steps; ++s) {
       if (run != code_.runs.end() && run->first == s) {
-        run->code(frame.base);
+        code_(run->code, frame.base);
         s = run++->last - 1;
         continue;
       }
@@ -142,10 +142,10 @@ class Fit {
       team_.sync();
       return false;
     }
-    if (code_.update) {
+    if (code_.update != StepCode::kNone) {
       for (size_t g = 0; g < coefficients_.size(); ++g)
         coefficients_[g] = each_coefficient<T>([&](auto field) { return T(notes_.paces[g].now.*field); });
-      code_.update(base);
+      code_(code_.update, base);
       return true;
     }
     for (int f = 0; f < fit_.n_factors; ++f) move(fit_.factors[f], trial, scratch);
@@ -156,8 +156,8 @@ class Fit {
   // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
   void look(int64_t trial, char** base, const T* scratch) {
     if (!all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1)) notes_.broken = 1;
-    if (code_.broken) {
-      if (code_.broken(base)) notes_.broken = 1;
+    if (code_.broken != StepCode::kNone) {
+      if (code_(code_.broken, base)) notes_.broken = 1;
       return;
     }
     double* squares = notes_.squares.data();

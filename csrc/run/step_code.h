@@ -25,21 +25,6 @@ struct CodePlaces {
         count(factors + fit.n_factors * (1 + kMoments)) {}
 };
 
-// Of a trial, on its list of addresses.
-class StepFunction {
- public:
-  StepFunction() = default;
-  explicit StepFunction(Assembler& out) {
-    out.leave();
-    code_ = Executable(out.finished());
-  }
-  explicit operator bool() const { return bool(code_); }
-  int64_t operator()(char** addresses) const { return code_.as<int64_t(char**)>()(addresses); }
-
- private:
-  Executable code_;
-};
-
 class StepCode {
  public:
   static constexpr int64_t kFewest = 200;  // steps of a fit that make up for the writing
@@ -47,22 +32,21 @@ class StepCode {
   // Without any function where machine code is not to be had, or not worth the while, or where members share a step:
   // how they do is not written.  alone: each trial has one member
   StepCode(const Program& program, const FitCall& fit, bool alone)
-      : places(program, fit), program_(program), fit_(fit) {
+      : places(program, fit), program_(program), fit_(fit), out_(program.dtype == Dtype::f64) {
     const bool computed = program.dtype == Dtype::f32 || program.dtype == Dtype::f64;
     if (!computed || !alone || fit.steps < kFewest || !Executable::possible()) return;
-    for (int32_t s = 0; s < program.n_steps; s = std::max(write(s), s + 1));
-    if (!wants_norm(fit.rule)) {
-      Assembler out = assembler();
-      FiniteCode(out, fit).write();
-      broken = StepFunction(out);
-    }
-    Assembler out = assembler();
-    if (written(UpdateCode(out, fit, places.factors, places.coefficients))) update = StepFunction(out);
+    for (int32_t s = 0; s < program.n_steps; s = std::max(write_run(s), s + 1));
+    broken = function([&] { return written(FiniteCode(out_, fit)); });
+    update = function([&] { return written(UpdateCode(out_, fit, places.factors, places.coefficients)); });
+    if (out_.sound()) code_ = Executable(out_.finished());
+    if (!code_) runs.clear(), broken = update = kNone;
   }
 
+  using Entry = int64_t;  // where a function begins
+  static constexpr Entry kNone = -1;
   struct Run {
     int32_t first, last;
-    StepFunction code;
+    Entry code;
   };
   // How many steps of the list are written.
   int32_t steps() const {
@@ -73,19 +57,31 @@ class StepCode {
 
   const CodePlaces places;
   std::vector<Run> runs;  // of steps of the list that are written, in order
-  StepFunction broken;    // not 0 where some gradient is not finite
-  StepFunction update;    // of all factors
+  Entry broken = kNone;   // not 0 where some gradient is not finite
+  Entry update = kNone;   // of all factors
+
+  // Of a trial, on its list of addresses.
+  int64_t operator()(Entry function, char** addresses) const { return code_.at<int64_t(char**)>(function)(addresses); }
 
  private:
-  Assembler assembler() const { return Assembler(program_.dtype == Dtype::f64); }
+  // What `write` adds to the code as a function, unless it adds nothing.
+  template <class Write>
+  Entry function(Write write) {
+    out_.align();
+    const Entry begin = Entry(out_.size());
+    if (!write()) return kNone;
+    out_.leave();
+    return begin;
+  }
 
   // The run of written steps that begins at `first`; where it ends.
-  int32_t write(int32_t first) {
-    Assembler out = assembler();
+  int32_t write_run(int32_t first) {
     int32_t last = first;
-    while (last < program_.n_steps && written(out, program_.steps[last])) ++last;
-    if (last == first) return last;
-    if (StepFunction code(out); code) runs.push_back({first, last, std::move(code)});
+    const Entry code = function([&] {
+      while (last < program_.n_steps && written(program_.steps[last])) ++last;
+      return last > first;
+    });
+    if (code != kNone) runs.push_back({first, last, code});
     return last;
   }
 
@@ -95,30 +91,32 @@ class StepCode {
     code.write();
     return true;
   }
-  bool written(Assembler& out, const Step& step) const {
+  bool written(const Step& step) {
     const Loop* pool = program_.loops;
     switch (step.op) {
-      case Op::contract: return written(ContractCode(out, step, pool, places.room));
-      case Op::fill: return written(FillCode(out, step, pool));
-      case Op::loss: return written(LossCode(out, step, *fit_.call.target, places.values, places.loss));
+      case Op::contract: return written(ContractCode(out_, step, pool, places.room));
+      case Op::fill: return written(FillCode(out_, step, pool));
+      case Op::loss: return written(LossCode(out_, step, *fit_.call.target, places.values, places.loss));
       case Op::sampled_dot:
       case Op::sampled_axpy:
         if (fit_.batches && fit_.batches->entries) return false;  // other places in every step
-        return fit_.call.entries->wide ? sampled<int64_t>(out, step) : sampled<int32_t>(out, step);
+        return fit_.call.entries->wide ? sampled<int64_t>(step) : sampled<int32_t>(step);
       default: return false;
     }
   }
   template <class Index>
-  bool sampled(Assembler& out, const Step& step) const {
+  bool sampled(const Step& step) {
     const Loop* pool = program_.loops;
     const Entries& entries = *fit_.call.entries;
-    if (step.op == Op::sampled_axpy) return written(SampledRowsCode<Index>(out, step, pool, entries));
-    if (step.k.count) return written(SampledDotsCode<Index>(out, step, pool, entries));
-    return written(SampledNumbersCode<Index>(out, step, pool, entries));
+    if (step.op == Op::sampled_axpy) return written(SampledRowsCode<Index>(out_, step, pool, entries));
+    if (step.k.count) return written(SampledDotsCode<Index>(out_, step, pool, entries));
+    return written(SampledNumbersCode<Index>(out_, step, pool, entries));
   }
 
   const Program& program_;
   const FitCall& fit_;
+  Assembler out_;
+  Executable code_;
 };
 
 }  // namespace irk
