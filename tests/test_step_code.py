@@ -55,7 +55,7 @@ def runs(dtype: torch.dtype) -> Iterator[tuple[str, dict]]:
     """What runs of a core leave behind: every width of a register and what is left over, every rule and loss."""
     for n in (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 25):
         yield f"dense {n}", core(model := chain((n, n, n), dtype), dense(model))
-    for sizes in ((10, 10, 10, 10), (3, 17, 5), (9, 1, 9), (6, 2, 13, 4), (11, 5), (20, 20, 20, 20)):
+    for sizes in ((10, 10, 10, 10), (3, 17, 5), (9, 1, 9), (6, 2, 13, 4), (11, 5), (20, 20, 20, 20), (19, 70, 31)):
         full = sizes[0] * sizes[-1]
         for count in sorted({1, 7, full // 5, full // 2, full}):
             for trials in (None, 2):

@@ -55,16 +55,31 @@ class Assembler {
     while (size_ % kBytes) bytes({0xcc});
   }
 
+  // 32-bit numbers for written code to read.
+  Memory table(const std::vector<int64_t>& numbers) {
+    std::vector<uint8_t> kept(numbers.size() * 4);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const int32_t number = int32_t(numbers[i]);
+      sound_ = sound_ && number == numbers[i];
+      std::memcpy(kept.data() + 4 * i, &number, 4);
+    }
+    return keep(kept);
+  }
+
   // Whether all addresses and strides had room in an instruction. If not, what was written must not be run.
   bool sound() const { return sound_; }
 
   // The code, its constants behind it.
   std::vector<uint8_t> finished() {
     align();
-    const size_t first = size_;
-    code_.resize(first);
-    for (const auto& each : constants_) code_.insert(code_.end(), each.begin(), each.end());
-    for (const Patch& patch : patches_) distance(patch.at, first + size_t(patch.constant) * kBytes, patch.behind);
+    code_.resize(size_);
+    std::vector<size_t> begins;
+    for (const auto& each : constants_) {
+      begins.push_back(code_.size());
+      code_.insert(code_.end(), each.begin(), each.end());
+      code_.resize((code_.size() + kBytes - 1) / kBytes * kBytes);
+    }
+    for (const Patch& patch : patches_) distance(patch.at, begins[size_t(patch.constant)], patch.behind);
     return std::move(code_);
   }
 
@@ -154,9 +169,18 @@ class Assembler {
     vector(k0F3A, 1, 0x21, 4, d, a, from, false, 1);
     bytes({lane << 4});
   }
+  // The lower half of a register from `low`, the upper one from `high`.
   void join(int d, int low, int high) {
     vector(k0F3A, 1, 0x18, most_lanes(), d, low, high);
     bytes({1});
+  }
+  void join(int d, int low, Memory high) {
+    vector(k0F3A, 1, 0x18, most_lanes(), d, low, high, false, 1);
+    bytes({1});
+  }
+  // Of each half of a register: numbers of a and b in turn, or pairs of narrow ones, from its lower or its upper half.
+  void interleave(bool pairs, bool upper, int d, int a, int b) {
+    vector(k0F, pairs || wide_, upper ? 0x15 : 0x14, most_lanes(), d, a, b);
   }
   // One lane of xmm d.
   void store_lane(int lane, Memory to, int d) {
@@ -170,6 +194,17 @@ class Assembler {
     const int reg = int(d), base = int(from.base);
     bytes({0x48 | (reg >> 3) << 2 | base >> 3, 0x8b});
     address(reg, from, 0);
+  }
+  void fetch_number(Gpr d, Memory from) {  // of 32 bits
+    bytes({0x48 | (int(d) >> 3) << 2 | int(from.base) >> 3, 0x63});
+    address(int(d), from, 0);
+  }
+  void point(Gpr d, Memory constant) {
+    bytes({0x48 | (int(d) >> 3) << 2, 0x8d});
+    address(int(d), constant, 0);
+  }
+  void add(Gpr d, Gpr a) {
+    bytes({0x48 | (int(a) >> 3) << 2 | int(d) >> 3, 0x01, 0xc0 | (int(a) & 7) << 3 | (int(d) & 7)});
   }
   void copy(Gpr d, Gpr a) {
     bytes({0x48 | (int(a) >> 3) << 2 | int(d) >> 3, 0x89, 0xc0 | (int(a) & 7) << 3 | (int(d) & 7)});

@@ -28,4 +28,32 @@ void gather_lanes(Assembler& out, int lanes, int d, int spare, At at) {
   out.join(d, d, spare);
 }
 
+// How many neighbours of each lane transpose_lanes takes.
+inline int neighbours(const Assembler& out) { return out.wide() ? 2 : 4; }
+
+// Registers d, d + 1, ..: the first, the second .. of the neighbours that begin at at(lane), those of all lanes side by
+// side.  Changes twice as many registers.
+template <class At>
+void transpose_lanes(Assembler& out, int lanes, int d, At at) {
+  const int n = neighbours(out), r = d + n;
+  for (int i = 0; i < n; ++i) {  // lanes i and i + n of the squares
+    if (i < lanes) out.load(n, r + i, at(i));
+    else out.clear(r + i);
+    if (i + n < lanes) out.join(r + i, r + i, at(i + n));
+  }
+  if (out.wide()) {
+    for (int k = 0; k < 2; ++k) out.interleave(false, k, d + k, r, r + 1);
+    return;
+  }
+  for (int k = 0; k < 4; k += 2) {
+    out.interleave(false, k / 2, d + k, r, r + 1);
+    out.interleave(false, k / 2, d + k + 1, r + 2, r + 3);
+  }
+  for (int k = 0; k < 4; k += 2) {
+    out.interleave(true, true, r, d + k, d + k + 1);
+    out.interleave(true, false, d + k, d + k, d + k + 1);
+    out.copy(d + k + 1, r);
+  }
+}
+
 }  // namespace irk

@@ -99,14 +99,25 @@ class ContractCode {
 
   // x in packs, in the order in which tiles read it.
   void pack(Memory from) const {
-    for (int64_t k = 0; k < depth_; ++k)
+    for (int64_t k = 0, n; k < depth_; k += n) {
+      n = run(k) ? neighbours(out_) : 1;
       for (int p = 0; p < packs(); ++p) {
-        const int low = int(k * packs() + p) % 6 * 2, high = low + 1;
-        gather_lanes(out_, lanes_of(p), low, high, [&](int lane) {
+        const auto number = [&](int lane) {
           return from + (from_[size_t(k)] + (p * width_ + lane) * r_.x_lane) * out_.element();
-        });
-        out_.store(width_, Memory{kPacked, (x_at_[size_t(k)] + p * width_) * out_.element()}, low, high);
+        };
+        if (n == 1) gather_lanes(out_, lanes_of(p), 0, 1, number);
+        else transpose_lanes(out_, lanes_of(p), 0, number);
+        for (int64_t i = 0; i < n; ++i)
+          out_.store(width_, Memory{kPacked, (x_at_[size_t(k + i)] + p * width_) * out_.element()}, int(i), 0);
       }
+    }
+  }
+  // Whether the numbers of some k from this one on are neighbours.
+  bool run(int64_t k) const {
+    if (k + neighbours(out_) > depth_) return false;
+    for (int i = 1; i < neighbours(out_); ++i)
+      if (from_[size_t(k + i)] != from_[size_t(k)] + i) return false;
+    return true;
   }
 
   void tiles(int pack, int together) {

@@ -6,6 +6,8 @@
 #include "fast/executable.h"
 #include "fast/loss_code.h"
 #include "fast/numbers_code.h"
+#include "fast/rows_code.h"
+#include "fast/transpose_code.h"
 #include "fast/update_code.h"
 #include "run/buffers.h"
 
@@ -94,7 +96,8 @@ class StepCode {
   bool written(const Step& step) {
     const Loop* pool = program_.loops;
     switch (step.op) {
-      case Op::contract: return written(ContractCode(out_, step, pool, places.room));
+      case Op::contract:
+        return written(TransposeCode(out_, step, pool)) || written(ContractCode(out_, step, pool, places.room));
       case Op::fill: return written(FillCode(out_, step, pool));
       case Op::loss: return written(LossCode(out_, step, *fit_.call.target, places.values, places.loss));
       case Op::sampled_dot:
