@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,10 @@ def chain(sizes: tuple[int, ...], dtype: torch.dtype, trials: int | None = None)
     """Factors of sizes[0] x sizes[1], sizes[1] x sizes[2], ..., each trial its own."""
     draw = torch.Generator().manual_seed(len(sizes))
     letters = "abcdefgh"[: len(sizes)]
-    shapes = list(zip(sizes, sizes[1:]))
+    shapes = list(pairwise(sizes))
     wide = {"generator": draw, "dtype": torch.float64}
     numbers = [torch.randn(trials or 1, *shape, **wide) / shape[1] ** 0.5 for shape in shapes]
-    terms = ",".join(a + b for a, b in zip(letters, letters[1:]))
+    terms = ",".join(a + b for a, b in pairwise(letters))
     factors = [torch.nn.Parameter((x if trials else x[0]).to(dtype)) for x in numbers]
     return Product(f"{terms}->{letters[0]}{letters[-1]}", *factors, trials=trials)
 
@@ -119,7 +120,8 @@ def test_steps_are_machine_code(machine_code: bool, monkeypatch: pytest.MonkeyPa
 def test_targets(target: str, here: dict[str, str]) -> None:
     path = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"IRKERNELS_TARGET": target, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=300)
+    settings = {"env": environment, "capture_output": True, "text": True, "timeout": 300, "check": False}
+    done = subprocess.run([sys.executable, __file__], **settings)
     assert done.returncode == 0, done.stderr[-2000:]
     assert_same(json.loads(done.stdout), here)
 
