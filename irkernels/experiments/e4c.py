@@ -75,7 +75,7 @@ def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, s
                 TIMED,
                 eager=gathered,
                 lr=settings.column("lr"),
-                batch_size=min(batch, len(at)),
+                batch_size=batch if batch < len(at) else None,  # all at once need no drawing, and no sorting, at each step
                 steps=steps,
                 record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device), values=wanted)}],
                 record_every=max(1, steps // 30),
