@@ -87,14 +87,20 @@ def test_the_ratio_of_norms_knows_nothing_of_scale():
     assert torch.autograd.gradcheck(nuclear_to_frobenius, W)
 
 
-def test_e7_judges_the_best_strength():
+def test_e7_judges_the_best_strength_and_rate():
     outcome = tiny(e7, strength=(0.0, 0.1, 0.3))
     adam, descent = outcome.runs["adam"], outcome.runs["gd"]
-    adam.metrics["error"][-1] = torch.tensor([0.8, 0.9, 0.05])
-    adam.metrics["effective_rank"][-1] = torch.tensor([70.0, 60.0, 5.0])
-    assert all(each.passed for each in e7.criteria(outcome.runs))
-    descent.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.05])
+    assert adam.settings.column("lr").unique().tolist() == [0.001, 0.01]
+    assert descent.settings.column("lr").unique().tolist() == [0.01, 10.0]
+    adam.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.9, 0.9, 3.0, 0.05])
+    adam.metrics["effective_rank"][-1] = torch.tensor([70.0, 70.0, 60.0, 60.0, 7.5, 5.0])
+    descent.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.9, 0.05, 0.8, 0.8])  # of 0.1 does not count
+    found = e7.criteria(outcome.runs)
+    assert all(each.passed for each in found) and found[0].name == "Adam, lambda 0.3, rate 0.001: test error"
+    descent.metrics["error"][-1, -1] = 0.05
     assert [each.passed for each in e7.criteria(outcome.runs)] == [True, True, False, True]
+    adam.metrics["error"][-1, 0] = 0.4
+    assert [each.passed for each in e7.criteria(outcome.runs)] == [True, True, False, False]
     with pytest.raises(ValueError, match="--optimizer: expected one of adam, gd"):
         tiny(e7, optimizer=("sgd",))
 

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import inspect
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
     given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
     asked = {name: parameters_of(EXPERIMENTS[name], options.scale, given, options.words) for name in names}
     options.out.mkdir(parents=True, exist_ok=True)
+    machine = _machine(options.device)
     summaries, sessions = [], []
     for number, (name, parameters) in enumerate(asked.items(), 1):
         part = f"{number}/{len(asked)} " if len(asked) > 1 else ""
@@ -43,7 +45,7 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
             tag=tag_of(name, parameters, options.device),
         )
         sessions.append(session)
-        summary, outcome = _one(name, EXPERIMENTS[name], parameters, session, options)
+        summary, outcome = _one(name, EXPERIMENTS[name], parameters, session, options, machine)
         summaries.append(summary)
         if not options.json:
             print(_told(name, summary, outcome), flush=True)
@@ -57,7 +59,12 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
 
 
 def _one(
-    name: str, experiment: ModuleType, parameters: Mapping[str, Any], session: Session, options: argparse.Namespace
+    name: str,
+    experiment: ModuleType,
+    parameters: Mapping[str, Any],
+    session: Session,
+    options: argparse.Namespace,
+    machine: str,
 ) -> tuple[dict[str, Any], Outcome]:
     start = time.perf_counter()
     outcome = experiment.run(session, **{**parameters, "dtype": getattr(torch, parameters["dtype"])})
@@ -85,10 +92,17 @@ def _one(
         "beside eager": outcome.beside_eager,
         "command": " ".join(["irkernels reproduce", name, "--scale", options.scale, *options.words]),
         "date": datetime.date.today().isoformat(),
-        "machine": f"{options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}",
+        "machine": machine,
     }
     page.write(summary, inspect.getdoc(experiment) or "", options.out)
     return summary, outcome
+
+
+def _machine(device: str) -> str:
+    """What times are of; the load tells a reader whether the machine was quiet."""
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    load = f", load average {os.getloadavg()[0]:.1f} before it began" if hasattr(os, "getloadavg") else ""
+    return f"{device}, {threads}, {platform.machine()}, torch {torch.__version__}{load}"
 
 
 def _told(name: str, summary: Mapping[str, Any], outcome: Outcome) -> str:

@@ -75,7 +75,7 @@ def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, s
                 TIMED,
                 eager=gathered,
                 lr=settings.column("lr"),
-                batch_size=min(batch, len(at)),
+                batch_size=batch if batch < len(at) else None,  # all at once need no drawing, and no sorting, at each step
                 steps=steps,
                 record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device), values=wanted)}],
                 record_every=max(1, steps // 30),
@@ -131,7 +131,9 @@ def draw(outcome: Outcome, path: Path) -> None:
         axes.axhline(0.09, color="0.5", linestyle=":", linewidth=1, label="variance of labels")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("rank")
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(sorted({rank for rank, _ in outcome.runs}))
+        axes.margins(x=0.2)
+    panels[0].set_ylim(bottom=0)  # once both have their points: they share the axis
     panels[0].set_ylabel("mean squared error / 4")
     panels[0].legend(fontsize=9)
     order = next(iter(outcome.runs.values())).model.shape

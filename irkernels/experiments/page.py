@@ -37,7 +37,8 @@ def gather(folder: Path) -> Path:
         "Made by `irkernels reproduce NAME --scale quick|paper --out DIR`; a page for each has its figure and its numbers.",
         _table(("experiment", "what it shows", "scale", "criteria met", "training, s", "steps a second", "eager PyTorch, s", "times as long"), rows),
         "Steps a second are of one trial, all trials together. Eager PyTorch's time is extrapolated from the number of steps"
-        " that each page states, all trials of a fit at once.",
+        " that each page states, all trials of a fit at once. A page names the machine and, where it was measured, its load"
+        " before the command began: at a load above the number of cores times are of a busy machine, too long.",
     ]
     if missed:
         parts += ["## Criteria not met", _table(("experiment", "criterion", "ours", "bound"), missed)]
