@@ -161,7 +161,7 @@ def _implicit(terms: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
     once = [letter for letter, count in counts.items() if count == 1 and letter is not Ellipsis]
     try:
         return (*dots, *sorted(once))
-    except TypeError:
+    except Exception:  # the objects' own, whatever it is
         raise TypeError(
             f"the letters {once!r} cannot be sorted, which an implicit output needs; name the output's letters last"
         ) from None

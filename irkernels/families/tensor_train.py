@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from irkernels._arguments import flag
 from irkernels.families.arguments import chained_by, each_or_all, extents, one_of
 from irkernels.families.drawing import Drawing
 from irkernels.families.family import Family, balanced_gaussian, gaussian
@@ -45,6 +46,7 @@ class TensorTrain(Family):
         one_of("unfolding", unfolding, ("left", "mode"))
         structure = Structure()
         modes = [structure.mode(extent) for extent in extents("shape", shape)]
+        ring = flag("ring", ring)
         bonds = [structure.letter(rank) for rank in each_or_all("ranks", ranks, len(modes) - (not ring))]
         lefts, rights = ([bonds[-1], *bonds[:-1]], bonds) if ring else (["", *bonds], [*bonds, ""])
         options = chained_by(depth, "factor", hidden)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from irkernels import functional
+from irkernels._arguments import strided
 from irkernels._problem import with_trials
 from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
@@ -63,7 +64,7 @@ def checked_data(name: str, data: Any, model: Product) -> Data:
     elif isinstance(data, Measurements):
         given, said = data.target, " and ".join(data.names)
     else:
-        given, said = data, "target"
+        given, said = strided(name, data), "target"
     if given.dtype != factor.dtype:
         raise TypeError(f"{name}: the {said} are {given.dtype}, but the factors are {factor.dtype}; convert with .to()")
     if given.device != factor.device:
