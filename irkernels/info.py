@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from irkernels import _launch, memory, openmp
-from irkernels._arguments import integer
+from irkernels._arguments import flag, integer
 from irkernels.grammar import check_characters, with_path, without_path
 from irkernels.reference.operands import check_kind
 from irkernels.reference.paths import read_path
@@ -114,7 +114,7 @@ def _checked(
             raise ValueError(f"wanted has {len(wanted)} flags, but the product has {len(operands)} operands")
     if nnz is not None and integer("nnz", nnz, 0) >= _MOST_ELEMENTS:
         raise ValueError(f"nnz is {nnz}; a number of entries is below 2^63")
-    return dtype, (True,) * len(operands) if wanted is None else tuple(map(bool, wanted))
+    return dtype, (True,) * len(operands) if wanted is None else tuple(flag(f"wanted[{i}]", each) for i, each in enumerate(wanted))
 
 
 def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype) -> tuple[Tensor, ...]:

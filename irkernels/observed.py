@@ -284,6 +284,8 @@ def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
         )
     if values.device != coordinates.device:
         raise ValueError(f"observed: values are on {values.device}, but the coordinates are on {coordinates.device}")
+    if values.device.type == "meta":
+        raise ValueError("observed: values are on meta, where there are no numbers to check")
     finite = torch.isfinite(values)
     if not finite.all():
         bad = (~finite).nonzero()[0].tolist()

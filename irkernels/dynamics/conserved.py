@@ -71,5 +71,10 @@ def _structure(equation: str, factors: list[Tensor]) -> Structure:
     for position, (term, factor) in enumerate(zip(structure.terms, factors)):
         if factor.dim() < len(term):
             raise ValueError(f"operand {position} has {factor.dim()} dimensions, its letters {term!r} name {len(term)}")
-        structure.extents |= dict(zip(term, factor.shape[factor.dim() - len(term) :]))
+        for letter, extent in zip(term, factor.shape[factor.dim() - len(term) :]):
+            if structure.extents.setdefault(letter, extent) != extent:
+                raise ValueError(
+                    f"operand {position} has size {extent} for the letter {letter!r}, an operand before it"
+                    f" {structure.extents[letter]} (must be equal)"
+                )
     return structure

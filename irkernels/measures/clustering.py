@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irkernels._arguments import real, strided
+from irkernels._arguments import number, real, strided
 
 
 def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: float = 1e-7) -> Tensor:
@@ -19,6 +19,7 @@ def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: f
     within one class.  A class of one subclass is left out.  Raises ValueError for shapes and where no class is left.
     """
     _check(activations, classes, subclasses)
+    eps = number("eps", eps, 0.0)
     alive = ~(activations < 0).all(0)
     best = []
     for subclass in subclasses.unique():

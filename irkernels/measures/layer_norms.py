@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from irkernels._arguments import number, real, strided
+from irkernels._arguments import flag, number, real, strided
 from irkernels.measures.factors import checked_chain
 from irkernels.measures.path_norm import path_norm
 
@@ -27,6 +27,8 @@ def schatten_norm(factor: Tensor, p: float = math.inf) -> Tensor:
     """The p-norm of the singular values: spectral (inf), Frobenius (2), trace norm (1); p >= 1."""
     if real("factor", factor).dim() < 2:
         raise ValueError(f"factor must be [..., rows, columns], got {list(factor.shape)}")
+    if not factor.isfinite().all():
+        raise ValueError("factor has NaN or infinite entries, of which no singular values can be told")
     return torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=_order("p", p), dim=-1)
 
 
@@ -42,6 +44,7 @@ def _order(name: str, value: float) -> float:
 def norm_product(factors: Sequence[Tensor], p: float = 2, q: float = 2, schatten: bool = False) -> Tensor:
     """The product over layers of ||F_j||_{p,q}, or of their Schatten-p norms: [...].  Raises for what is no chain."""
     factors = checked_chain("norm_product", factors)
+    schatten = flag("schatten", schatten)
     norms = [schatten_norm(factor, p) if schatten else group_norm(factor, p, q) for factor in factors]
     return reduce(torch.mul, norms)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number, real
 from irkernels.functional import chain_equation, gradients, multi_dot
 from irkernels.spectrum.decomposition import thin_svd
 from irkernels.spectrum.matrices import as_matrices
@@ -63,7 +63,11 @@ def penalised_gradients(
     factors = tuple(as_matrices("penalised_gradients", f, f"factor {i}").detach().to(f.dtype) for i, f in enumerate(factors))
     W = multi_dot(factors) if len(factors) != 1 else factors[0]
     value, slope = nuclear_to_frobenius_slope(W)
-    weight = torch.as_tensor(weight, dtype=slope.dtype, device=slope.device)
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(number("weight", weight))
+    elif weight.dim() and weight.shape != value.shape:
+        raise ValueError(f"weight must be one number, or {list(value.shape)}, got {list(weight.shape)}")
+    weight = real("weight", weight).to(slope)
     cotangent = (weight[..., None, None] * slope).to(W.dtype)
     if gradient is not None:
         as_matrices("penalised_gradients", gradient, "gradient")

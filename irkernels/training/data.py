@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from irkernels import functional
-from irkernels._arguments import strided
+from irkernels._arguments import number, strided
 from irkernels._problem import with_trials
 from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
@@ -45,9 +45,9 @@ def added_positions(model: Product, data: Measurements) -> tuple[int, ...]:
 
 
 def checked_loss(loss: Any, delta: Any) -> None:
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
-    if not delta > 0:
+    if not number("delta", delta) > 0:
         raise ValueError(f"delta must be positive, got {delta}")
 
 
