@@ -47,7 +47,7 @@ def strided(name: str, value: Any) -> Tensor:
 def real(name: str, value: Any) -> Tensor:
     """The value, a strided tensor of a supported floating-point dtype. Raises TypeError, and ValueError as strided."""
     if strided(name, value).dtype not in DTYPES:
-        raise TypeError(f"{name} must be real floating-point (float16, bfloat16, float32 or float64), got {value.dtype}")
+        raise TypeError(f"{name} must be real floating-point, got {value.dtype}; float16 to float64 are supported")
     return value
 
 
