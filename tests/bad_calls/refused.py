@@ -32,6 +32,7 @@ FREED: tuple[Row, ...] = (  # the process ended
 REFUSED: tuple[Row, ...] = (
     ("a freed cotangent", lambda v: v.gradients(CHAIN, A, B, cotangent=freed(torch.ones(2, 4))), ValueError, ("no memory",)),
     ("a freed target", lambda v: fit(target=freed(torch.ones(2, 4))), ValueError, ("data", "no memory")),
+    ("a freed factor", lambda v: v.nn.Product("ij->ij", freed(A.expand(5, 2, 3)), trials=5), ValueError, ("operand 0", "no memory")),
     ("a freed matrix", lambda v: v.spectrum.svd(freed(A)), ValueError, ("W", "no memory")),
     ("a sparse matrix", lambda v: v.spectrum.svd(A.to_sparse()), TypeError, ("W", "sparse_coo", "to_dense")),
     (
