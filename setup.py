@@ -18,6 +18,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror=frame-larger-than=65535"]  # so that th
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", *WARNINGS, "-I" + str(CSRC.resolve())]
 # Products accumulate in a fixed order with fma only where the source says so: no contraction, no reassociation.
 KERNEL = COMMON + ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
+SANITIZE = os.environ.get("IRKERNELS_SANITIZE", "")  # as "address,undefined": a build to test with, into --build-lib alone
 CUDA_ARCHS = ["80", "86", "89", "90a", "100", "120"]  # unless IRKERNELS_CUDA_ARCHS names others
 
 
@@ -85,7 +86,18 @@ def targets() -> list[Target]:
     else:
         table += [cpu(platform.machine())]
     table += [Target("_target_simt", ["targets/simt.cpp"], [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"], ["-Wl,-Bsymbolic"])]
-    return table + ([cuda(nvcc, archs)] if nvcc else [])
+    table += [cuda(nvcc, archs)] if nvcc else []
+    return [sanitized(t) for t in table if t.module in ("_bind", "_target_x86_64_v3", "_target_simt")] if SANITIZE else table
+
+
+def sanitized(target: Target) -> Target:
+    """With the compiler's checks of addresses and undefined behaviour in it; any finding ends the process."""
+    if not set(SANITIZE.split(",")) <= {"address", "undefined"}:
+        raise SystemExit(f"IRKERNELS_SANITIZE={SANITIZE}: it must be address, undefined, or both with a comma")
+    target.flags = [flag for flag in target.flags if not flag.startswith("-Werror")]  # frames are larger with the checks
+    target.flags += ["-O1", "-g1", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
+    target.links += [f"-fsanitize={SANITIZE}"]
+    return target
 
 
 class Build(build_ext):
@@ -93,6 +105,8 @@ class Build(build_ext):
         return str(Path(*fullname.split("."))) + (".so" if "_target_" in fullname else super().get_ext_filename("x")[1:])
 
     def build_extensions(self):
+        if SANITIZE and self.inplace:
+            raise SystemExit("IRKERNELS_SANITIZE: not in place, where the modules are used; give --build-lib and --build-temp")
         work = Path(self.build_temp)
         work.mkdir(parents=True, exist_ok=True)
         lines = ["rule compile", "  command = $cc $flags -MD -MF $out.d -c $in -o $out", "  depfile = $out.d", "  deps = gcc",

@@ -40,7 +40,9 @@ def completion_loss(
     equation: str, operands: tuple[Tensor, ...], observed: Any, kind: str, delta: float
 ) -> Tensor | None:
     """The loss at observed entries; None where the call is not ordinary."""
-    if _compiling() or type(observed) is not Observed or kind not in _launch.LOSSES or not delta > 0:
+    if _compiling() or type(observed) is not Observed or type(kind) is not str or kind not in _launch.LOSSES:
+        return None
+    if type(delta) not in (float, int) or not delta > 0:
         return None
     values, weights, parts = observed.values, observed.weights, observed.coordinates.parts
     if parts is None:

@@ -104,6 +104,8 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
     _check_operands(equation, operands)
     if path is not None:
         equation, operands = _read_call(equation, operands, path)
+    if isinstance(cotangent, Tensor) and cotangent.layout != torch.strided:
+        raise TypeError(f"the cotangent is {cotangent.layout}; supported is torch.strided (convert it with .to_dense())")
     if execute.traced(operands):
         return ops.gradients(equation, operands, cotangent)
     given, at = operands, None

@@ -48,7 +48,12 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
 
 
 def _at(at: Any, operands: tuple[Tensor, ...]) -> Tensor:
-    return torch.as_tensor(at.at if isinstance(at, (Coordinates, Observed)) else at).to(operands[0].device)
+    if isinstance(at, (Coordinates, Observed)):
+        return at.at.to(operands[0].device)
+    try:
+        return torch.as_tensor(at).to(operands[0].device)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"at must be a tensor or what torch.as_tensor takes, got {type(at).__name__}") from None
 
 
 def _product(equation: str, operands: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
