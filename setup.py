@@ -17,7 +17,7 @@ CXX = os.environ.get("CXX", "g++")
 WARNINGS = ["-Wall", "-Wextra", "-Werror=frame-larger-than=65535"]  # so that threads with small stacks can call us
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", *WARNINGS, "-I" + str(CSRC.resolve())]
 # Products accumulate in a fixed order with fma only where the source says so: no contraction, no reassociation.
-KERNEL = COMMON + ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
+KERNEL = [*COMMON, "-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
 CUDA_ARCHS = ["80", "86", "89", "90a", "100", "120"]  # unless IRKERNELS_CUDA_ARCHS names others
 
 
@@ -42,8 +42,11 @@ def find_nvcc() -> str | None:
     """nvcc unless IRKERNELS_CUDA=0; its absence is an error with IRKERNELS_CUDA=1 only."""
     wish = os.environ.get("IRKERNELS_CUDA", "")
     if wish not in ("", "0", "1"):
-        raise SystemExit(f"IRKERNELS_CUDA={wish}: it must be 0 (no CUDA), 1 (CUDA required) or unset (CUDA if nvcc is found)")
-    places = os.pathsep.join([os.environ.get("CUDA_HOME", "") + "/bin", os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
+        raise SystemExit(
+            f"IRKERNELS_CUDA={wish}: it must be 0 (no CUDA), 1 (CUDA required) or unset (CUDA if nvcc is found)"
+        )
+    places = os.pathsep.join([os.environ.get("CUDA_HOME", "") + "/bin", os.environ.get("PATH", ""),
+                              "/usr/local/cuda/bin"])
     found = None if wish == "0" else shutil.which("nvcc", path=places)
     if wish == "1" and not found:
         raise SystemExit("IRKERNELS_CUDA=1, but nvcc is neither in CUDA_HOME nor on the PATH nor in /usr/local/cuda")
@@ -64,7 +67,8 @@ def cuda(nvcc: str, archs: list[str]) -> Target:
     codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
     host = ",".join(["-Xcompiler=-fPIC", "-fvisibility=hidden", "-ffp-contract=off", *WARNINGS])
-    flags = ["-std=c++17", "-O3", "-fmad=false", "-Werror=all-warnings", "-diag-suppress=1675", "-t0", host, "-I" + str(CSRC.resolve())]
+    flags = ["-std=c++17", "-O3", "-fmad=false", "-Werror=all-warnings", "-diag-suppress=1675", "-t0", host,
+             "-I" + str(CSRC.resolve())]
     links = ["-cudart", "static", "-Xlinker=-Bsymbolic,--exclude-libs=ALL", "-ccbin=" + CXX]
     return Target("_target_cuda", ["targets/cuda.cu"], [*flags, "-ccbin=" + CXX, *codes], links, nvcc)
 
@@ -84,18 +88,21 @@ def targets() -> list[Target]:
         ]
     else:
         table += [cpu(platform.machine())]
-    table += [Target("_target_simt", ["targets/simt.cpp"], [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"], ["-Wl,-Bsymbolic"])]
+    table += [Target("_target_simt", ["targets/simt.cpp"], [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"],
+                     ["-Wl,-Bsymbolic"])]
     return table + ([cuda(nvcc, archs)] if nvcc else [])
 
 
 class Build(build_ext):
     def get_ext_filename(self, fullname):
-        return str(Path(*fullname.split("."))) + (".so" if "_target_" in fullname else super().get_ext_filename("x")[1:])
+        return str(Path(*fullname.split("."))) + (".so" if "_target_" in fullname
+                                                  else super().get_ext_filename("x")[1:])
 
     def build_extensions(self):
         work = Path(self.build_temp)
         work.mkdir(parents=True, exist_ok=True)
-        lines = ["rule compile", "  command = $cc $flags -MD -MF $out.d -c $in -o $out", "  depfile = $out.d", "  deps = gcc",
+        lines = ["rule compile", "  command = $cc $flags -MD -MF $out.d -c $in -o $out", "  depfile = $out.d",
+                 "  deps = gcc",
                  "rule link", "  command = $cc -shared $in $links -o $out"]
         for target in targets():
             objects = []
@@ -106,7 +113,8 @@ class Build(build_ext):
                           "  flags = " + " ".join(target.flags)]
             path = Path(self.get_ext_fullpath("irkernels." + target.module)).resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines += [f"build {path}: link {' '.join(objects)}", f"  cc = {target.compiler}", "  links = " + " ".join(target.links)]
+            lines += [f"build {path}: link {' '.join(objects)}", f"  cc = {target.compiler}",
+                      "  links = " + " ".join(target.links)]
         (work / "build.ninja").write_text("\n".join(lines) + "\n")
         subprocess.check_call([ninja(), "-C", str(work)], stdout=sys.stderr)
 
@@ -116,4 +124,5 @@ def ninja() -> str:
 
 
 if __name__ == "__main__":
-    setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()], cmdclass={"build_ext": Build})
+    setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()],
+          cmdclass={"build_ext": Build})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Coordinates:
     Raises TypeError (not integer), ValueError (not [nnz, order]), IndexError (negative, or not below the extent).
     """
 
-    __slots__ = ("_at", "_shape", "_columns", "_orders", "_parts")
+    __slots__ = ("_at", "_columns", "_orders", "_parts", "_shape")
 
     def __init__(self, at: Any, shape: Iterable[int]) -> None:
         self._shape = _checked_shape(shape)
@@ -73,7 +74,8 @@ class Coordinates:
 
     @property
     def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
-        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for columns:
+        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for
+        columns:
         a transform in force must not be the one that makes them."""
         return self._parts
 

@@ -7,7 +7,21 @@ import re
 import pytest
 import torch
 from bad_calls import (
-    AT, CHAIN, VALUES, A, B, C, Call, curvature, dynamics, equations, listed, observed, operands, pairs, tensors,
+    AT,
+    CHAIN,
+    VALUES,
+    A,
+    B,
+    C,
+    Call,
+    curvature,
+    dynamics,
+    equations,
+    listed,
+    observed,
+    operands,
+    pairs,
+    tensors,
 )
 
 import irkernels as irk

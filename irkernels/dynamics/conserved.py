@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +28,7 @@ def conserved_quantities(factors: Sequence[Tensor], equation: str | None = None)
     if equation is None:
         if any(factor.dim() < 2 for factor in factors):
             raise ValueError("a factor of a chain has at least 2 dimensions")
-        return [left.mT @ left - right @ right.mT for left, right in zip(factors, factors[1:])]
+        return [left.mT @ left - right @ right.mT for left, right in itertools.pairwise(factors)]
     structure = _structure(equation, factors)
     return [each for bond in bonds(structure) for each in differences(structure, factors, bond)]
 

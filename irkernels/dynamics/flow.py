@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def integrate(
     except ImportError as error:
         raise ImportError('the flow is integrated by SciPy: pip install "irkernels[dynamics]"') from error
     times = [float(time) for time in times]
-    if not times or any(later <= earlier for earlier, later in zip(times, times[1:])):
+    if not times or any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise ValueError(f"times must rise and have at least one entry, got {times[:5]}")
     initial = start.detach().to(torch.float64)
     if len(times) == 1:

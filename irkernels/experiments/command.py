@@ -9,7 +9,6 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +28,9 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
     """
     names = list(EXPERIMENTS) if options.experiment == "all" else [options.experiment]
     if options.experiment == "all" and options.words:
-        raise ValueError(f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all")
+        raise ValueError(
+            f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all"
+        )
     given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
     asked = {name: parameters_of(EXPERIMENTS[name], options.scale, given, options.words) for name in names}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,8 @@ def _one(
         "beside eager": outcome.beside_eager,
         "command": " ".join(["irkernels reproduce", name, "--scale", options.scale, *options.words]),
         "date": datetime.date.today().isoformat(),
-        "machine": f"{options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}",
+        "machine": f"{options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch "
+            f"{torch.__version__}",
     }
     page.write(summary, inspect.getdoc(experiment) or "", options.out)
     return summary, outcome

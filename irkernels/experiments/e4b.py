@@ -1,12 +1,12 @@
 """E4b: components of a CP completion are learned one after another, the more sharply the smaller they begin.
 
-Razin, Maman, Cohen, *Implicit Regularization in Tensor Factorization* (ICML 2021): a 10 x 10 x 10 x 10 tensor of CP rank
-5 and norm 1, 2,000 of its 10,000 entries observed, 1,000 components, Gaussian initial factors of three sizes,
+Razin, Maman, Cohen, *Implicit Regularization in Tensor Factorization* (ICML 2021): a 10 x 10 x 10 x 10 tensor of CP
+rank 5 and norm 1, 2,000 of its 10,000 entries observed, 1,000 components, Gaussian initial factors of three sizes,
 GroupRMSprop until the mean loss on observed entries has been below 1e-8 at 50 checks.
 
-The error from the smallest factors falls to 1e-5 when the fifth component is there, and then swings about 4e-3, in float64
-as in float32: near a minimum GroupRMSprop's steps do not become shorter. The paper has 7e-6 at the end. The last error is
-judged, and fails; the least one is noted beside it.
+The error from the smallest factors falls to 1e-5 when the fifth component is there, and then swings about 4e-3, in
+float64 as in float32: near a minimum GroupRMSprop's steps do not become shorter. The paper has 7e-6 at the end. The
+last error is judged, and fails; the least one is noted beside it.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -14,6 +14,7 @@ Copy this file to begin a study of your own: a problem, a model, a fit, criteria
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,13 @@ def run(session: Session, init_std, lr, rank, observed, trials, seed, steps, dty
     found = session.fit(
         "all sizes",
         CP(
-            SHAPE, rank, trials=len(settings), init_std=settings.column("init_std"), seed=seed, dtype=dtype, device=session.device
+            SHAPE,
+            rank,
+            trials=len(settings),
+            init_std=settings.column("init_std"),
+            seed=seed,
+            dtype=dtype,
+            device=session.device,
         ),
         type(seen)(seen.at, values, SHAPE).to(dtype).to(session.device),
         functools.partial(GroupRMSprop, trials=len(settings)),
@@ -60,7 +67,11 @@ def run(session: Session, init_std, lr, rank, observed, trials, seed, steps, dty
         lr=settings.column("lr"),
         steps=steps,
         stop=STOP,
-        record=["loss", "component_norms", {"relative error": lambda model: (model() - truth).flatten(1).norm(dim=1) / norm}],
+        record=[
+            "loss",
+            "component_norms",
+            {"relative error": lambda model: (model() - truth).flatten(1).norm(dim=1) / norm},
+        ],
         record_every=max(1, min(50, steps // 20)),
     )
     last = [
@@ -84,7 +95,8 @@ def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
     each = [norms[:, trial] for trial in range(norms.shape[1])]
     above = [float((one[-1] > 0.05).sum()) for one in each]
     return judged(
-        worst("error over that from the next larger factors", [a / b for a, b in zip(errors, errors[1:])], high=1.0, paper="0.0002, 0.4"),
+        worst("error over that from the next larger factors", [a / b for a, b in itertools.pairwise(errors)], high=1.0,
+              paper="0.0002, 0.4"),
         worst("factors of 0.005: relative error", run.final("relative error", init_std=0.005), high=1e-3, paper="7e-6"),
         worst("factors of 0.005: components of norm above 0.05", above, RANK - 0.5, RANK + 0.5, paper="5"),
         *(counted("factors of 0.005: component", run.steps, each, RANK, paper="0.35") if each else []),
@@ -110,5 +122,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     first.locator_params(axis="x", nbins=5)
     first.set_ylabel("relative reconstruction error")
     first.legend(fontsize=9)
-    figure.suptitle(f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {run.model.factors[0].shape[-1]:,} components, {RANK} largest coloured")
+    figure.suptitle(
+        f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {run.model.factors[0].shape[-1]:,} components, {RANK} "
+        f"largest coloured"
+    )
     figure.savefig(path, dpi=110)

@@ -1,19 +1,20 @@
 """E5: the deeper a Tucker factorization, the sharper its multilinear rank.
 
 Hariz, Kadri, Ayache, Moakher, Artieres, *Implicit Regularization in Deep Tucker Factorization: Low-Rankness via
-Structured Sparsity* (AISTATS 2024): a 25 x 25 x 25 tensor of multilinear rank (5, 5, 5), 30 % of its entries held out, a
-core of 25 x 25 x 25, each column of a factor a chain of its own, depth K = 1, 2, 3; a core of std s0 K ln(K + 1), columns
-and their matrices of the norm of their core slice.
+Structured Sparsity* (AISTATS 2024): a 25 x 25 x 25 tensor of multilinear rank (5, 5, 5), 30 % of its entries held out,
+a core of 25 x 25 x 25, each column of a factor a chain of its own, depth K = 1, 2, 3; a core of std s0 K ln(K + 1),
+columns and their matrices of the norm of their core slice.
 
-The published code trains by Adam in batches of 128, which breaks the law that slice and column norms move together; here
-it is GroupRMSprop on all entries, under which the law holds. No numbers are shipped with the code, and its generator
-does not run as published: the truth here is a Gaussian tensor cut to rank (5, 5, 5), entries of root mean square 1.
+The published code trains by Adam in batches of 128, which breaks the law that slice and column norms move together;
+here it is GroupRMSprop on all entries, under which the law holds. No numbers are shipped with the code, and its
+generator does not run as published: the truth here is a Gaussian tensor cut to rank (5, 5, 5), entries of root mean
+square 1.
 
 Not reproduced so far: slices do appear one at a time at depths 2 and 3, but from one plateau of the loss to the next
 takes tens of thousands of steps, so that depth 1 is ahead at the end of these; and slices begin at 1.6 % (depth 2) and
-3.6 % (depth 3) of the largest at the end, above the share at which one counts. With Adam (`--optimizer adam`) depth 1 from
-s0 = 1e-4 finds the truth within 1,000 steps at a rate of 2e-3, depths 2 and 3 do not leave the start in 5,000, their
-gradients being far below Adam's eps.
+3.6 % (depth 3) of the largest at the end, above the share at which one counts. With Adam (`--optimizer adam`) depth 1
+from s0 = 1e-4 finds the truth within 1,000 steps at a rate of 2e-3, depths 2 and 3 do not leave the start in 5,000,
+their gradients being far below Adam's eps.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -40,7 +41,8 @@ from irkernels.optim import GroupRMSprop
 TITLE = "the deeper a Tucker factorization, the sharper its multilinear rank"
 PAPER = "Hariz, Kadri, Ayache, Moakher, Artieres 2022 and 2024"
 PARAMETERS = {
-    "optimizer": "rmsprop", "depth": (1, 2, 3), "s0": (5e-4,), "lr": (3e-3,), "trials": 2, "seed": 123, "steps": 60_000, "dtype": "float32",
+    "optimizer": "rmsprop", "depth": (1, 2, 3), "s0": (5e-4,), "lr": (3e-3,), "trials": 2, "seed": 123, "steps": 60_000,
+    "dtype": "float32",
 }  # fmt: skip
 QUICK = {"trials": 1, "steps": 5000}
 SIZE, RANK, HELD_OUT = 25, 5, 0.3
@@ -72,10 +74,12 @@ def run(session: Session, optimizer, depth, s0, lr, trials, seed, steps, dtype) 
     settings, runs = trials_of(trials, s0=s0, lr=lr), {}
     truth = truths[settings.column("trial").long()]
     seen, unseen = (~held_out).nonzero(), held_out.nonzero()
-    train, test = (Observed(at, truth[(..., *at.T)].to(dtype), held_out.shape).to(session.device) for at in (seen, unseen))
+    train, test = (Observed(at, truth[(..., *at.T)].to(dtype), held_out.shape).to(session.device)
+                   for at in (seen, unseen))
     for layers in listed(depth):
         model = Tucker(
-            (SIZE,) * 3, SIZE, layers, init="slice_norms", trials=len(settings), seed=seed, dtype=dtype, device=session.device,
+            (SIZE,) * 3, SIZE, layers, init="slice_norms", trials=len(settings), seed=seed, dtype=dtype,
+            device=session.device,
             init_std=settings.column("s0") * layers * math.log(layers + 1),
         )  # fmt: skip
         begin = [differences.clone() for differences in slice_differences(model)]
@@ -89,7 +93,8 @@ def run(session: Session, optimizer, depth, s0, lr, trials, seed, steps, dtype) 
             lr=settings.column("lr"),
             steps=steps,
             truth=test,
-            record=["loss", "error", "component_norms", {"law broken by": lambda model, begin=begin: broken_by(model, begin)}],
+            record=["loss", "error", "component_norms", {"law broken by": lambda model,
+                                                         begin=begin: broken_by(model, begin)}],
             record_every=max(1, steps // 150),
         )
     return Outcome(runs, criteria(runs), notes=_notes(runs))
@@ -137,7 +142,8 @@ def criteria(runs: Mapping[int, Run]) -> list[Criterion]:
         if 1 in runs:
             ratio = runs[depth].final("error") / runs[1].final("error")
             found.append(worst(f"depth {depth}: held-out error over that of depth 1", ratio, high=1.0, paper="< 1"))
-        found.append(worst(f"depth {depth}: core slices above 1 % of the largest", counts, RANK - 0.5, RANK + 0.5, paper="5"))
+        found.append(worst(f"depth {depth}: core slices above 1 % of the largest", counts, RANK - 0.5, RANK + 0.5,
+                           paper="5"))
     for depth, run in runs.items():
         broken = run.metrics["law broken by"].amax(0)
         found.append(worst(f"depth {depth}: change of conserved differences, relative", broken, high=1e-3, paper="0"))
@@ -152,7 +158,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid = figure.subplots(2, len(outcome.runs), sharex=True, sharey="row", squeeze=False)
     for (depth, run), errors, slices in zip(outcome.runs.items(), grid[0], grid[1], strict=True):
         errors.semilogy(run.steps, run.metrics["error"][:, 0], color="#1b6ca8", linewidth=1.3, label="held out")
-        errors.semilogy(run.steps, run.metrics["loss"][:, 0], color="0.55", linestyle="--", linewidth=1, label="observed")
+        errors.semilogy(run.steps, run.metrics["loss"][:, 0], color="0.55", linestyle="--", linewidth=1,
+                        label="observed")
         errors.set_title(f"depth {depth}")
         norms = run.metrics["component_norms[0]"][:, 0]
         order = norms[-1].argsort(descending=True)
@@ -162,5 +169,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, 0].set_ylabel("mean squared error")
     grid[1, 0].set_ylabel("norm of a core slice, first mode")
     grid[0, 0].legend(fontsize=9)
-    figure.suptitle(f"25 x 25 x 25 tensor of multilinear rank (5, 5, 5), {HELD_OUT:.0%} held out, deep Tucker, GroupRMSprop, {RANK} largest coloured")
+    figure.suptitle(
+        f"25 x 25 x 25 tensor of multilinear rank (5, 5, 5), {HELD_OUT:.0%} held out, deep Tucker, GroupRMSprop, "
+        f"{RANK} largest coloured"
+    )
     figure.savefig(path, dpi=110)

@@ -1,10 +1,11 @@
-"""E7: with Adam, a penalty on the ratio of norms lets a matrix of depth 1 find the low rank; with gradient descent it does not.
+"""E7: with Adam, a penalty on the ratio of norms lets a matrix of depth 1 find the low rank; with gradient descent it
+does not.
 
-Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x 100
-matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100), alpha = 1e-3, mean
-squared error plus lambda times nuclear norm over Frobenius norm, learning rate 0.01. The paper's values of lambda were
-not seen; here are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step, so
-that the steps are taken in plain torch.
+Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x
+100 matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100), alpha =
+1e-3, mean squared error plus lambda times nuclear norm over Frobenius norm, learning rate 0.01. The paper's values of
+lambda were not seen; here are five, and none. All values are trials of one fit. The penalty needs singular vectors at
+every step, so that the steps are taken in plain torch.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -29,7 +30,8 @@ from irkernels.spectrum import nuclear_to_frobenius
 TITLE = "with Adam, a ratio of norms as penalty finds the low rank at depth 1"
 PAPER = "Zhao 2022"
 PARAMETERS = {
-    "optimizer": ("adam", "gd"), "strength": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0), "depth": 1, "init_scale": (1e-3,), "lr": (0.01,),
+    "optimizer": ("adam", "gd"), "strength": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0), "depth": 1, "init_scale": (1e-3,),
+    "lr": (0.01,),
     "trials": 1, "seed": 0, "steps": 200_000, "dtype": "float32",
 }  # fmt: skip
 QUICK = {"strength": (0.0, 0.1), "steps": 6000}
@@ -85,7 +87,8 @@ def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
     strengths = [each for each in runs["adam"].settings.values("strength") if each > 0]
     if not strengths:
         return []
-    best = min(strengths, key=lambda each: float(runs["adam"].final("error", strength=each).nan_to_num(torch.inf).max()))
+    best = min(strengths, key=lambda each: float(runs["adam"].final("error",
+                                                                    strength=each).nan_to_num(torch.inf).max()))
     error, rank = (runs["adam"].final(name, strength=best) for name in ("error", "effective_rank"))
     descent = runs["gd"].final("error", strength=best) if "gd" in runs else ()
     return judged(
@@ -116,5 +119,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, 0].set_ylabel("mean squared error, all entries")
     grid[1, 0].set_ylabel("effective rank")
     grid[0, 0].legend(fontsize=9)
-    figure.suptitle(f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1,\npenalty lambda ||W||_* / ||W||_F")
+    figure.suptitle(
+        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1,\npenalty lambda ||W||_* / "
+        f"||W||_F"
+    )
     figure.savefig(path, dpi=110)
