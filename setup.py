@@ -11,6 +11,7 @@ from pathlib import Path
 import pybind11
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 CSRC = Path("csrc")
 CXX = os.environ.get("CXX", "g++")
@@ -119,10 +120,20 @@ class Build(build_ext):
         subprocess.check_call([ninja(), "-C", str(work)], stdout=sys.stderr)
 
 
+class Source(sdist):
+    """The sdist holds all that builds and tests: the sources in C++, the tests, the benchmarks."""
+
+    def make_distribution(self):
+        for folder in ("csrc", "tests", "bench"):
+            found = (path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            self.filelist.extend(sorted(map(str, found)))
+        super().make_distribution()
+
+
 def ninja() -> str:
     return shutil.which("ninja") or str(Path(__import__("ninja").BIN_DIR) / "ninja")
 
 
 if __name__ == "__main__":
     setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()],
-          cmdclass={"build_ext": Build})
+          cmdclass={"build_ext": Build, "sdist": Source})
