@@ -124,7 +124,7 @@ class Source(sdist):
     """The sdist holds all that builds and tests: the sources in C++, the tests, the benchmarks."""
 
     def make_distribution(self):
-        for folder in ("csrc", "tests", "bench"):
+        for folder in ("csrc", "tests", "bench", "irkernels/docs"):
             found = (path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
             self.filelist.extend(sorted(map(str, found)))
         super().make_distribution()
