@@ -2,13 +2,15 @@
 
 The error of one result is the norm of its difference to the exact one over the exact one's norm, the root mean square
 over the seeds; that of the gradients is over all of them together. Exact: the same operands, of each dtype, in float64
-(those of float64 in extended precision). Eager is torch.matmul or torch.mul, factor by factor, or torch.einsum for CP, and
+(those of float64 in extended precision). Eager is torch.matmul or torch.mul, factor by factor, or torch.einsum for
+CP, and
 torch's autograd.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ def _products(operands: Sequence[Tensor]) -> Tensor:
 
 def chain(depth: int, size: int) -> Case:
     letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(depth + 1)]
-    equation = ",".join(map("".join, zip(letters, letters[1:]))) + f"->{letters[0]}{letters[-1]}"
+    equation = ",".join(map("".join, itertools.pairwise(letters))) + f"->{letters[0]}{letters[-1]}"
     return Case(f"chain, depth {depth}, {size} x {size}", equation, ((size, size),) * depth, _matmuls)
 
 
@@ -174,7 +176,8 @@ def numerics(session: Session) -> None:
 _HEAD = """# Errors against depth and size
 
 Relative error (norm of the difference over the norm) of ours and of eager torch, root mean square over five seeds, of
-the same operands against float64 (float64: against extended precision). `python -m bench numerics --results bench/results`
+the same operands against float64 (float64: against extended precision). `python -m bench numerics --results
+bench/results`
 makes this page.
 
 """

@@ -22,7 +22,9 @@ def integer(name: str, value: Any, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     if value >= 2**63:
-        raise ValueError(f"{name} must be below 2^63, got {value:.3e}" if value < 10**300 else f"{name} must be below 2^63")
+        raise ValueError(
+            f"{name} must be below 2^63, got {value:.3e}" if value < 10**300 else f"{name} must be below 2^63"
+        )
     return value
 
 

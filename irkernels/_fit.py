@@ -64,7 +64,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
         alone = steps <= 1 and is_long(problem, plan.work)
-        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, _SHARING[problem.tier], alone)
+        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge,
+                _SHARING[problem.tier], alone)
         if not (in_lanes and _lanes(whole, plan, operands, factors, workspace, rest, threads)):
             undo = _undo(problem) if alone else None
             if not workspace:
@@ -123,7 +124,8 @@ def _lanes(
     problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, workspace: list[Tensor],
     rest: tuple, threads: int,
 ) -> bool:  # fmt: skip
-    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for it."""
+    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for
+    it."""
     kept, watched = problem.kept, _written_out(problem.watching)
     if kept.get("written out") != watched or "lanes" not in kept:
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
@@ -170,7 +172,8 @@ def _sights(problem: Problem, threads: int) -> tuple:
     sliced = problem.watching.records.sliced(problem.product, operands, has_trials)
     unmoved = [False] * count
     plans = [
-        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation, views in sliced
+        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation,
+        views in sliced
     ]
     sizes = [math.prod(plan.output_shape) for plan in plans]
     inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries

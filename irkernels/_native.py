@@ -16,7 +16,8 @@ _CUDA = Path(__file__).parent / f"{_PREFIX}cuda.so"  # loaded when the first ten
 def _built() -> dict[str, Path]:
     """Targets in the package, by name; `x86-64-v3` is the file _target_x86_64_v3.so."""
     files = sorted(Path(__file__).parent.glob(f"{_PREFIX}*.so"))
-    return {name: file for file in files for name in _bind.target_names() if file.stem == _PREFIX + name.replace("-", "_")}
+    return {name: file for file in files for name in _bind.target_names()
+            if file.stem == _PREFIX + name.replace("-", "_")}
 
 
 def available() -> list[str]:
@@ -27,9 +28,13 @@ def available() -> list[str]:
 def _choose() -> str:
     forced, names = os.environ.get("IRKERNELS_TARGET"), available()
     if not names:
-        raise ImportError(f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}")
+        raise ImportError(
+            f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}"
+        )
     if forced and forced not in names:
-        raise ImportError(f"IRKERNELS_TARGET={forced}: not among the targets that this machine can run: {', '.join(names)}")
+        raise ImportError(
+            f"IRKERNELS_TARGET={forced}: not among the targets that this machine can run: {', '.join(names)}"
+        )
     return forced or names[0]
 
 

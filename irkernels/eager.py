@@ -1,7 +1,8 @@
-"""The lane of ordinary calls: verbs on plain tensors, with no transform, mode or tracing in force, at the least overhead.
+"""The lane of ordinary calls: verbs on plain tensors, with no transform, mode or tracing in force, at the least
+overhead.
 
-What it does not serve it answers with None, and the caller goes the long way through autograd.py: the same plans, kernels
-and bits.
+What it does not serve it answers with None, and the caller goes the long way through autograd.py: the same plans,
+kernels and bits.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def gradients(
 
 
 class _Product(Function):
-    """Records a product that is computed already. Old-style forward: what backward reads is saved without being an output,
+    """Records a product that is computed already. Old-style forward: what backward reads is saved without being an
+    output,
     which costs less than setup_context."""
 
     @staticmethod

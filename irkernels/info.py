@@ -66,7 +66,8 @@ def explain(
             + ("" if nnz is None else f"   {nnz:,} entries"),
             f"route       {plan.route}" + ("" if path is None else ", in the order of the path given"),
             f"value       {plan.value_work:,} multiply-adds",
-            f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
+            f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x "
+            f"the value",
             f"bytes       {', '.join(bytes_told)}",
             f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
             f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
@@ -114,7 +115,9 @@ def _checked(
             raise ValueError(f"wanted has {len(wanted)} flags, but the product has {len(operands)} operands")
     if nnz is not None and integer("nnz", nnz, 0) >= _MOST_ELEMENTS:
         raise ValueError(f"nnz is {nnz}; a number of entries is below 2^63")
-    return dtype, (True,) * len(operands) if wanted is None else tuple(flag(f"wanted[{i}]", each) for i, each in enumerate(wanted))
+    return dtype, (True,) * len(operands) if wanted is None else tuple(
+        flag(f"wanted[{i}]", each) for i, each in enumerate(wanted)
+    )
 
 
 def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -132,7 +135,8 @@ def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:
 
 def contiguous_view(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     strides: list[int] = []
+    step = 1
     for extent in reversed(tuple(shape)):
-        strides.insert(0, strides[0] * last if strides else 1)
-        last = max(extent, 1)
+        strides.insert(0, step)
+        step *= max(extent, 1)
     return tuple(shape), tuple(strides)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Coordinates:
     Raises TypeError (not integer), ValueError (not [nnz, order]), IndexError (negative, or not below the extent).
     """
 
-    __slots__ = ("_at", "_shape", "_columns", "_orders", "_parts")
+    __slots__ = ("_at", "_columns", "_orders", "_parts", "_shape")
 
     def __init__(self, at: Any, shape: Iterable[int]) -> None:
         self._shape = _checked_shape(shape)
@@ -73,7 +74,8 @@ class Coordinates:
 
     @property
     def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
-        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for columns:
+        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for
+        columns:
         a transform in force must not be the one that makes them."""
         return self._parts
 
@@ -231,7 +233,11 @@ def was_freed(tensor: Tensor) -> bool:
     operations read it, and the process ends."""
     if type(tensor) not in (Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
         return False  # subclasses and tracers keep their numbers elsewhere
-    if tensor.layout != torch.strided or tensor.device.type == "meta" or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if (
+        tensor.layout != torch.strided
+        or tensor.device.type == "meta"
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    ):
         return False
     return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
@@ -358,9 +364,13 @@ def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
 
 
 _pytree.register_pytree_node(
-    Observed, _flatten, _unflatten, serialized_type_name="irkernels.Observed",
+    Observed,
+    _flatten,
+    _unflatten,
+    serialized_type_name="irkernels.Observed",
     to_dumpable_context=lambda context: list(context.shape),
-    from_dumpable_context=lambda shape: _Context(tuple(shape), None), flatten_with_keys_fn=_flatten_with_keys,
+    from_dumpable_context=lambda shape: _Context(tuple(shape), None),
+    flatten_with_keys_fn=_flatten_with_keys,
 )
 _graph_pytree.register_pytree_flatten_spec(Observed, lambda observed, _: _flatten(observed)[0])  # for exported programs
 torch.serialization.add_safe_globals([Coordinates, Observed])  # read back through their checking constructors

@@ -55,7 +55,9 @@ def _pairs(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
     """The dimensions of a and of b that are summed together."""
     if isinstance(dims, Tensor):
         if strided("dims", dims).device.type == "meta" or dims.numel() > 2 * (a.dim() + b.dim()):
-            raise ValueError(f"dims must be a number of dimensions, or two lists of them, got {list(dims.shape)} numbers")
+            raise ValueError(
+                f"dims must be a number of dimensions, or two lists of them, got {list(dims.shape)} numbers"
+            )
         dims = dims.tolist()
     if hasattr(dims, "__index__"):
         n = operator.index(dims)

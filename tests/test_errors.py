@@ -7,7 +7,22 @@ import re
 import pytest
 import torch
 from bad_calls import (
-    AT, CHAIN, VALUES, A, B, C, Call, curvature, dynamics, equations, listed, observed, operands, pairs, refused, tensors,
+    AT,
+    CHAIN,
+    VALUES,
+    A,
+    B,
+    C,
+    Call,
+    curvature,
+    dynamics,
+    equations,
+    listed,
+    observed,
+    operands,
+    pairs,
+    refused,
+    tensors,
 )
 
 import irkernels as irk

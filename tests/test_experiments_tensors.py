@@ -52,7 +52,8 @@ def test_components_are_counted_and_ordered():
     assert onsets(steps, norms).tolist() == [30, 20, 10]
     assert all(each.passed for each in judged(*counted("c", steps, [norms], 2)))
     norms[:, 2] *= 100
-    assert [each.passed for each in judged(*counted("c", steps, [norms], 2))] == [True, False, True]  # there is a third one
+    # there is a third one
+    assert [each.passed for each in judged(*counted("c", steps, [norms], 2))] == [True, False, True]
     together = torch.stack([rise, rise * 0.5, rise * 0.001], dim=1)
     assert [each.passed for each in judged(*counted("c", steps, [together], 2))] == [True, True, False]
 
@@ -109,7 +110,12 @@ def test_e4c_tells_original_from_randomised(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     at, values = e4c.problem("digits", "original", 6, 0, "train")
     shuffled, labels = e4c.problem("digits", "random labels", 6, 0, "train")
-    assert at.shape == (1500, 64) and torch.equal(at, shuffled) and labels.sum() == values.sum() and not torch.equal(labels, values)
+    assert (
+        at.shape == (1500, 64)
+        and torch.equal(at, shuffled)
+        and labels.sum() == values.sum()
+        and not torch.equal(labels, values)
+    )
     assert not torch.equal(at, e4c.problem("digits", "random images", 6, 0, "train")[0])
     few = digits.images("digits", "train")
     monkeypatch.setattr(e4c, "images", lambda *_: (few[0][:, 26:34], few[1]))  # of a few pixels

@@ -1,4 +1,5 @@
-"""Malformed calls of the whole public API: each is answered by a result or a clear exception of ours, within a second of
+"""Malformed calls of the whole public API: each is answered by a result or a clear exception of ours, within a second
+of
 processor time, without the process dying, and memory does not grow. IRKERNELS_MALFORMED: how many."""
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def test_a_seed_names_its_call() -> None:
     assert [malformed(seed).name for seed in range(20)] == [malformed(seed).name for seed in range(20)]
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), AttributeError("no shape"), TypeError("f(): incompatible function arguments")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), AttributeError("no shape"), TypeError("f(): incompatible function arguments")]
+)
 def test_the_judge_complains(error: Exception) -> None:
     """An error that names no argument of the caller's is a finding."""
     try:

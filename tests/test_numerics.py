@@ -1,7 +1,9 @@
 """Errors against depth and size beside eager torch, on fixed seeds: never worse, and better for half types.
 
-The bounds are the table's (bench/numerics.py): over all cases a geometric mean of at most 1.05 of torch's error, no case
-above twice; for half types, which eager torch rounds at every step and a plan rounds once, at most one rounding whatever
+The bounds are the table's (bench/numerics.py): over all cases a geometric mean of at most 1.05 of torch's error, no
+case
+above twice; for half types, which eager torch rounds at every step and a plan rounds once, at most one rounding
+whatever
 the depth.
 """
 
@@ -16,7 +18,7 @@ import torch
 
 # last on the path: the checkout's own source tree must not hide an installed irkernels
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from bench import numerics  # noqa: E402
+from bench import numerics
 
 SEEDS = 3
 DEEP = (numerics.chain(8, 32), numerics.chain(16, 32), numerics.hadamard(8, 1000), numerics.hadamard(16, 1000))

@@ -50,7 +50,9 @@ def test_a_team_that_does_not_meet_is_told(tmp_path: Path) -> None:
 def table(sanitize: str) -> subprocess.CompletedProcess:
     """Modules and flags of setup.py's table under this wish."""
     pytest.importorskip("pybind11")
-    script = "import runpy; t = runpy.run_path('setup.py', run_name='x')['targets']()\nfor e in t: print(e.module, *e.flags)"
+    script = (
+        "import runpy; t = runpy.run_path('setup.py', run_name='x')['targets']()\nfor e in t: print(e.module, *e.flags)"
+    )
     environment = os.environ | {"IRKERNELS_SANITIZE": sanitize, "IRKERNELS_CUDA": "0"}
     return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=environment)
 

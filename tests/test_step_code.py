@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_lanes import EQUATIONS, OPTIMIZERS, dense, model_of, noted, observed, trained
+from test_lanes_code import assert_same, digest
 from torch import Tensor
 
 import irkernels as irk
 from irkernels import _launch, _native
 from irkernels.nn import Product
-
-from test_lanes import EQUATIONS, OPTIMIZERS, dense, model_of, noted, observed, trained  # noqa: I001
-from test_lanes_code import assert_same, digest
 
 HERE = Path(__file__).resolve().parent
 STEPS = 280  # taken in calls of 1, 8, 64 and the rest, which is more than csrc/run/step_code.h, kFewest
@@ -103,7 +102,8 @@ def test_machine_code_gives_the_bits_of_the_interpreter(here: dict[str, str], mo
 
 @pytest.mark.parametrize("machine_code", [True, False])
 def test_steps_are_machine_code(machine_code: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a small problem where there is machine code, in calls that are worth the while, unless it is not wanted."""
+    """All of a small problem where there is machine code, in calls that are worth the while, unless it is not
+    wanted."""
     calls, fit = [], _native.fit
     monkeypatch.setattr(_native, "fit", lambda *arguments: calls.append(fit(*arguments)))
     if not machine_code:

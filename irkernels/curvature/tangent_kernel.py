@@ -77,7 +77,7 @@ def _layer(read: Equation, operands: Sequence[Tensor], position: int) -> Tensor:
     term, operand = read.terms[position], operands[position]
     others = [place for place in range(len(operands)) if place != position]
     used = "".join(letter for each in read.terms for letter in each)
-    letters = [letter for letter in read.extents]
+    letters = list(read.extents)
     twin = dict(zip(letters, fresh_letters(used, len(letters))))
     tied = [letter for letter in dict.fromkeys(term) if letter != ELLIPSIS and _is_whole(read, term, operand, letter)]
     inner = [letter for letter in tied if letter not in read.output]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -27,13 +28,13 @@ def conserved_quantities(factors: Sequence[Tensor], equation: str | None = None)
     if equation is None:
         if any(factor.dim() < 2 for factor in factors):
             raise ValueError("a factor of a chain has at least 2 dimensions")
-        for position, (left, right) in enumerate(zip(factors, factors[1:]), 1):
+        for position, (left, right) in enumerate(itertools.pairwise(factors), 1):
             if left.shape[-1] != right.shape[-2] or left.dtype != right.dtype or left.device != right.device:
                 raise ValueError(
                     f"factor {position} of shape {list(right.shape)} is {right.dtype} on {right.device}, factor"
                     f" {position - 1} of shape {list(left.shape)} is {left.dtype} on {left.device} (they must multiply)"
                 )
-        return [left.mT @ left - right @ right.mT for left, right in zip(factors, factors[1:])]
+        return [left.mT @ left - right @ right.mT for left, right in itertools.pairwise(factors)]
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     structure = _structure(equation, factors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ def integrate(
     velocity: of a float64 tensor of start's shape on its device; start is the value at times[0], times rise.
     rtol, atol, method: scipy.integrate.solve_ivp's ("LSODA", "BDF" or "Radau" where the flow is stiff).  All trials
     take the same steps, so that one may differ by the tolerance from what it is alone.
-    Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times, tolerances) and RuntimeError (the
+    Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times,
+    tolerances) and RuntimeError (the
     solver stopped early, with its reason).
     """
     try:
@@ -74,7 +76,7 @@ def integrate(
         raise TypeError(f"method must be the name of a solver, got {type(method).__name__}")
     if not real("start", start).isfinite().all():
         raise ValueError("start must be finite")
-    if not times or any(later <= earlier for earlier, later in zip(times, times[1:])):
+    if not times or any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise ValueError(f"times must rise and have at least one entry, got {times[:5]}")
     initial = start.detach().to(torch.float64)
     if len(times) == 1:

@@ -10,7 +10,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,7 +29,9 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
     """
     names = list(EXPERIMENTS) if options.experiment == "all" else [options.experiment]
     if options.experiment == "all" and options.words:
-        raise ValueError(f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all")
+        raise ValueError(
+            f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all"
+        )
     given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
     asked = {name: parameters_of(EXPERIMENTS[name], options.scale, given, options.words) for name in names}
     options.out.mkdir(parents=True, exist_ok=True)

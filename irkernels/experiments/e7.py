@@ -1,16 +1,21 @@
 """E7: with Adam, a penalty on the ratio of norms lets depth 1 find the low rank; with gradient descent it does not.
 
-Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x 100
+Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x
+100
 matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100), alpha = 1e-3,
 mean squared error plus lambda times nuclear norm over Frobenius norm. The paper's values of lambda were not seen; here
-are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step, so that the steps
+are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step, so that the
+steps
 are taken in plain torch.
 
-The learning rate decides. Adam moves every entry by about its rate whatever lambda is, and R(W) has no minimum: it falls
+The learning rate decides. Adam moves every entry by about its rate whatever lambda is, and R(W) has no minimum: it
+falls
 to 1 as any entry not observed goes to infinity. At the published script's default rate, 0.01, the matrix is passed by:
 the error is least, 0.77 and 0.95, after 1,000 steps with lambda 0.01 and 0.1, and 2.5 and 3.2 after 6,000, while the
-effective rank falls all the same, to 12.6 and 11.0. At 0.003 and below the same lambdas find it: lambda 0.01 at 0.001 has
-error 0.030 after 12,500 steps and 6e-5 after 17,500, effective rank 4.96; lambda 0.1 has 0.016 after 20,000. Quick scale
+effective rank falls all the same, to 12.6 and 11.0. At 0.003 and below the same lambdas find it: lambda 0.01 at 0.001
+has
+error 0.030 after 12,500 steps and 6e-5 after 17,500, effective rank 4.96; lambda 0.1 has 0.016 after 20,000. Quick
+scale
 takes 0.003, where fewer steps do; paper scale has 0.01 and 0.001 side by side, and is judged on the best.
 
 Gradient descent at these rates stands still: the gradient of an observed entry is its residual over 1,000. It is given
@@ -60,7 +65,9 @@ class Penalty:
         return self.strength * nuclear_to_frobenius(W)
 
 
-def run(session: Session, optimizer, strength, depth, init_scale, lr, descent_lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, optimizer, strength, depth, init_scale, lr, descent_lr, trials, seed, steps, dtype
+) -> Outcome:
     """All strengths and rates at once, a fit for each optimizer; one problem, seen by all."""
     truth, observed = completion(None, seed, dtype)
     rates, runs = {"adam": lr, "gd": descent_lr}, {}
@@ -92,11 +99,14 @@ def run(session: Session, optimizer, strength, depth, init_scale, lr, descent_lr
 
 
 def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
-    """Some lambda with Adam finds the matrix; gradient descent with that lambda, and Adam without, do not, at any rate."""
+    """Some lambda with Adam finds the matrix; gradient descent with that lambda, and Adam without, do not, at any
+    rate."""
     if "adam" not in runs:
         return []
     adam = runs["adam"]
-    tried = [(each, rate) for each in adam.settings.values("strength") if each > 0 for rate in adam.settings.values("lr")]
+    tried = [
+        (each, rate) for each in adam.settings.values("strength") if each > 0 for rate in adam.settings.values("lr")
+    ]
     if not tried:
         return []
 
@@ -116,7 +126,8 @@ def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Test error and effective rank against iterations, a line for each lambda and rate, a column for each optimizer."""
+    """Test error and effective rank against iterations, a line for each lambda and rate, a column for each
+    optimizer."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -126,8 +137,14 @@ def draw(outcome: Outcome, path: Path) -> None:
         strengths, rates = run.settings.values("strength"), run.settings.values("lr")
         for (n, strength), (dash, rate) in itertools.product(enumerate(strengths), zip(itertools.cycle(DASHES), rates)):
             trial = int(run.settings.where(strength=strength, lr=rate).int().argmax())
-            style = {"color": colormaps["viridis"](n / max(1, len(strengths) - 1) * 0.9), "linewidth": 1.4, "linestyle": dash}
-            errors.semilogy(run.steps, run.metrics["error"][:, trial], label=f"lambda {strength:g}, rate {rate:g}", **style)
+            style = {
+                "color": colormaps["viridis"](n / max(1, len(strengths) - 1) * 0.9),
+                "linewidth": 1.4,
+                "linestyle": dash,
+            }
+            errors.semilogy(
+                run.steps, run.metrics["error"][:, trial], label=f"lambda {strength:g}, rate {rate:g}", **style
+            )
             ranks.plot(run.steps, run.metrics["effective_rank"][:, trial], **style)
         ranks.axhline(RANK, color="0.5", linestyle=":", linewidth=1)
         errors.set_title({"adam": "Adam", "gd": "gradient descent"}[name])
@@ -135,5 +152,8 @@ def draw(outcome: Outcome, path: Path) -> None:
         ranks.set_xlabel("iterations")
     grid[0, 0].set_ylabel("mean squared error, all entries")
     grid[1, 0].set_ylabel("effective rank")
-    figure.suptitle(f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1,\npenalty lambda ||W||_* / ||W||_F")
+    figure.suptitle(
+        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, depth 1,\n"
+        f"penalty lambda ||W||_* / ||W||_F"
+    )
     figure.savefig(path, dpi=110)

@@ -72,10 +72,14 @@ class CP(Family):
         shape, rank = [len(factor) for factor in factors], first.shape[1]
         for position, factor in enumerate(others, 1):
             if factor.shape[1] != rank:
-                raise ValueError(f"factors[{position}] has {factor.shape[1]} columns, factors[0] has {rank} (must be equal)")
+                raise ValueError(
+                    f"factors[{position}] has {factor.shape[1]} columns, factors[0] has {rank} (must be equal)"
+                )
         if weights is not None:
             if real("weights", weights).shape != (rank,) or weights.device != first.device:
-                raise ValueError(f"weights must be [{rank}] on {first.device}, got {list(weights.shape)} on {weights.device}")
+                raise ValueError(
+                    f"weights must be [{rank}] on {first.device}, got {list(weights.shape)} on {weights.device}"
+                )
             factors = [first * weights.to(first.dtype), *others]
         return cls(shape, rank, seed=0, dtype=first.dtype, device=first.device)._filled(factors)
 

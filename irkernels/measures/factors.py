@@ -12,7 +12,7 @@ from irkernels._arguments import real
 
 def checked_chain(who: str, factors: Any) -> tuple[Tensor, ...]:
     """Matrices [..., d_j, d_{j+1}] that multiply, of one floating dtype and device. Raises TypeError and ValueError."""
-    if isinstance(factors, Tensor) or not isinstance(factors, Sequence) and not hasattr(factors, "__iter__"):
+    if isinstance(factors, Tensor) or (not isinstance(factors, Sequence) and not hasattr(factors, "__iter__")):
         raise TypeError(f"{who}: factors must be a sequence of matrices, got {type(factors).__name__}")
     factors = tuple(factors)
     if not factors:

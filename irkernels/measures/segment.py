@@ -51,7 +51,12 @@ def segment_slopes(
     Layer by layer: between the breakpoints so far pre-activations are linear in t, so their zeros follow from the ends.
     Raises what input_jacobian raises.
     """
-    if real("start", start).shape != real("end", end).shape or start.dim() != 1 or start.dtype != end.dtype or start.device != end.device:
+    if (
+        real("start", start).shape != real("end", end).shape
+        or start.dim() != 1
+        or start.dtype != end.dtype
+        or start.device != end.device
+    ):
         raise ValueError(
             f"start and end must be two inputs [d] of one dtype, got {list(start.shape)} {start.dtype}"
             f" and {list(end.shape)} {end.dtype}"

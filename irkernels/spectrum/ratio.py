@@ -1,6 +1,6 @@
 """R(W) = ||W||_* / ||W||_F, a penalty that scales do not change (Zhao 2022): value, slope and pull-backs, one SVD each.
 
-    dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
+dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def penalised_gradients(
     """
     if isinstance(factors, Tensor) or not isinstance(factors, Sequence) or not factors:
         raise TypeError("penalised_gradients: factors must be a sequence of one matrix at least")
-    factors = tuple(as_matrices("penalised_gradients", f, f"factor {i}").detach().to(f.dtype) for i, f in enumerate(factors))
+    factors = tuple(
+        as_matrices("penalised_gradients", f, f"factor {i}").detach().to(f.dtype) for i, f in enumerate(factors)
+    )
     W = multi_dot(factors) if len(factors) != 1 else factors[0]
     value, slope = nuclear_to_frobenius_slope(W)
     if not isinstance(weight, Tensor):

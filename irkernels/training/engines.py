@@ -94,7 +94,8 @@ class NativeSteps:
         return None
 
     def limit_memory(self, limit: int, watching: Watching) -> None:
-        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them."""
+        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace,
+        ValueError where nobody counts them."""
         reason = self.why_in_torch()
         if reason is not None:
             raise ValueError(f"memory_limit= needs native steps, but {reason}")
@@ -146,7 +147,8 @@ class NativeSteps:
         options["optimizer groups"], options["optimizer moments"] = rule.group, [len(each) for each in rule.moments]
         return {
             "steps taken": "natively", "optimizer kind": type(self._optimizer).__name__, **options,
-            "frozen factors": digest(list(self.problem.frozen.values())), "tied factors": list(self.problem.tied.items()),
+            "frozen factors": digest(list(self.problem.frozen.values())),
+            "tied factors": list(self.problem.tied.items()),
             **{name: (v[0] if len(v) == 1 else v).tolist() for name, v in hyper.items()}, **self._overrides.settings(),
         }  # fmt: skip
 

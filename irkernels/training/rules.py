@@ -64,7 +64,8 @@ def trained(model: Product) -> list[Parameter]:
 
 
 def standing(model: Product) -> tuple[dict[int, Parameter], dict[int, int]]:
-    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met before."""
+    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met
+    before."""
     index = {id(p): number for number, p in enumerate(trained(model))}
     frozen, tied, met = {}, {}, set()
     for position, operand in enumerate(model.operands()):

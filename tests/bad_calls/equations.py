@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bad_calls import A, B, C, CHAIN, Row
+from bad_calls import CHAIN, A, B, C, Row
 
 SIZES = "must be equal or 1"
 

@@ -1,6 +1,8 @@
-"""Malformed calls of the whole public API, one for each seed: a valid call of `calls` with one to three places of it spoilt.
+"""Malformed calls of the whole public API, one for each seed: a valid call of `calls` with one to three places of it
+spoilt.
 
-A call is a function, its arguments, and its keyword arguments; files and checkpoints are calls whose argument is the content.
+A call is a function, its arguments, and its keyword arguments; files and checkpoints are calls whose argument is the
+content.
 Run from the command line (`python -m malformed`), so that a process that dies tells the seed.
 """
 

@@ -18,8 +18,10 @@ _NAMES = (*VERBS, *VERBS, *VERBS, *FACTORED, *MODELS, *DIAGNOSTICS, *FILES, *FIL
 # Places of how often something is done: a large number there is no mistake, and takes its time.
 _OFTEN: tuple[int | str, ...] = ("steps", "depth", "iterations", "sweeps", "restarts", "samples")
 _COUNTS = {
-    "balanced_velocity": (2,), "singular_value_velocity": (2,), "balanced_hadamard_velocity": (2,), "MatrixChain": (2, "trials"),
-    "balanced_component_velocity": (2,), "balanced_vector_norm_velocity": (2, 3), "HadamardChain": (1,), "cp_rank": (1, *_OFTEN),
+    "balanced_velocity": (2,), "singular_value_velocity": (2,), "balanced_hadamard_velocity": (2,),
+    "MatrixChain": (2, "trials"),
+    "balanced_component_velocity": (2,), "balanced_vector_norm_velocity": (2, 3), "HadamardChain": (1,),
+    "cp_rank": (1, *_OFTEN),
     "early_stopping_penalty": (2,), "tangent_kernel": (), "integrate": (2,),
 }  # fmt: skip
 

@@ -21,7 +21,8 @@ def network() -> list[torch.Tensor]:
 
 
 DIAGNOSTICS: dict[str, Callable[[], Made]] = {
-    "hvp": lambda: (c.hvp, chain(), {"tangents": [draw(2, 3), draw(3, 4)], "target": draw(2, 4), "loss": "mse", "delta": 1.0}),
+    "hvp": lambda: (c.hvp, chain(),
+        {"tangents": [draw(2, 3), draw(3, 4)], "target": draw(2, 4), "loss": "mse", "delta": 1.0}),
     "hessian": lambda: (c.hessian, chain(), {"observed": observed(), "wrt": [0, 1]}),
     "sharpness": lambda: (c.sharpness, chain(), {"target": draw(2, 4), "tolerance": 1e-3, "iterations": 5}),
     "tangent_kernel": lambda: (c.tangent_kernel, chain(), {"wrt": [0], "per_layer": True}),
@@ -61,7 +62,8 @@ DIAGNOSTICS: dict[str, Callable[[], Made]] = {
     "geometric_complexity": lambda: (m.geometric_complexity, [network(), draw(5, 4)], {"biases": [draw(2), None]}),
     "segment_slopes": lambda: (m.segment_slopes, [network(), draw(4), draw(4)], {"biases": None}),
     "early_stopping_penalty": lambda: (m.early_stopping_penalty, [draw(5, 3), 0.01, 3], {}),
-    "gradient_flow_norm_ratio": lambda: (m.gradient_flow_norm_ratio, [draw(5, 3), draw(5), torch.tensor([0.1, 1.0])], {}),
+    "gradient_flow_norm_ratio": lambda: (m.gradient_flow_norm_ratio, [draw(5, 3), draw(5), torch.tensor([0.1, 1.0])],
+        {}),
     "invariance_penalty": lambda: (m.invariance_penalty, [draw(2, 4, 3)], {}),
     "confidence_penalty": lambda: (m.confidence_penalty, [draw(4, 3)], {}),
     "selectivity": lambda: (m.selectivity, [draw(4, 5), labels(), torch.tensor([0, 0, 1, 1])], {"eps": 1e-7}),

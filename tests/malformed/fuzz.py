@@ -1,8 +1,10 @@
 """python -m malformed.fuzz SECONDS SEED LAST [--keep]: mutates a kept corpus of equations and files, led by coverage.
 
-An input is kept when it reaches a line of the package that none has reached before, or an error of a wording of its own,
+An input is kept when it reaches a line of the package that none has reached before, or an error of a wording of its
+own,
 which stands for the native code's branches. Each input is written to the file LAST before it is tried, so that one that
-ends the process is not lost. What comes out: one line of JSON with the executions, lines and wordings, and one for each finding.
+ends the process is not lost. What comes out: one line of JSON with the executions, lines and wordings, and one for
+each finding.
 --keep writes the corpus back.
 """
 
@@ -89,7 +91,8 @@ class Fuzzer:
         return self._trace
 
 
-_OWN = re.compile(r"""0x\w+|['"].*['"]|/\S+|\[.*\]|[-\d.]+|[^ -~]""", re.DOTALL)  # what is the input's, not the wording's
+# what is the input's, not the wording's
+_OWN = re.compile(r"""0x\w+|['"].*['"]|/\S+|\[.*\]|[-\d.]+|[^ -~]""", re.DOTALL)
 _MOST_SECONDS = 2.0  # of CPU time: tracing lines slows a call down
 
 

@@ -1,4 +1,5 @@
-"""Malformed calls in processes of their own: one that dies, or does not come back, tells the seed, and the next goes on."""
+"""Malformed calls in processes of their own: one that dies, or does not come back, tells the seed, and the next goes
+on."""
 
 from __future__ import annotations
 

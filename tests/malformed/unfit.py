@@ -34,7 +34,8 @@ class Subclass(Tensor):
 ANYTHING: tuple[Callable[[], Any], ...] = (
     lambda: None, object, lambda: "x", lambda: "", lambda: b"ij", lambda: 3, lambda: 0, lambda: -1, lambda: 2**31,
     lambda: 2**63 - 1, lambda: 2**63, lambda: -(2**63), lambda: 10**30, lambda: 1.5, lambda: math.nan, lambda: math.inf,
-    lambda: -math.inf, lambda: 1j, lambda: True, list, dict, set, tuple, lambda: [None], lambda: [[]], lambda: {0: None},
+    lambda: -math.inf, lambda: 1j, lambda: True, list, dict, set, tuple, lambda: [None], lambda: [[]],
+    lambda: {0: None},
     lambda: (1, "a"), lambda: lambda *_: 0, lambda: Tensor, lambda: torch.float32, lambda: torch.int8, lambda: Ellipsis,
     lambda: slice(0, 2), lambda: range(2), lambda: iter(()), lambda: (i for i in [1, 2]), Hostile,
     lambda: np.ones((2, 3)), lambda: np.array(["a"]), lambda: np.float64(1.0), lambda: np.array([object()]),
@@ -59,11 +60,13 @@ def _tensor(given: Tensor, rng: random.Random) -> Any:
     axis = rng.randrange(given.dim()) if given.dim() else None
     changes: list[Callable[[], Any]] = [
         lambda: given.unsqueeze(rng.randint(0, given.dim())), lambda: given.flatten(), lambda: given.sum(),
-        lambda: given.double(), lambda: given.half(), lambda: given.long(), lambda: given.bool(), lambda: given.to(torch.complex64),
+        lambda: given.double(), lambda: given.half(), lambda: given.long(), lambda: given.bool(),
+        lambda: given.to(torch.complex64),
         lambda: given.to("meta"), lambda: given.detach().numpy(), lambda: given.tolist(), lambda: given.new_empty(0),
         lambda: given.detach().to_sparse(), lambda: given.detach().as_subclass(Subclass), lambda: given * math.nan,
         lambda: given * -1, lambda: given + 1, lambda: given.transpose(0, -1) if given.dim() else given,
-        lambda: given.expand(7, *given.shape), lambda: _freed(given), lambda: [given], lambda: given.flip(0) if given.dim() else given,
+        lambda: given.expand(7, *given.shape), lambda: _freed(given), lambda: [given],
+        lambda: given.flip(0) if given.dim() else given,
         lambda: given.detach().to(torch.uint8), lambda: given.detach().clone().fill_(2**62),
         lambda: torch.complex(given.float(), given.float()).conj().imag, lambda: given.detach().to(torch.float8_e5m2),
     ]  # fmt: skip
@@ -71,8 +74,10 @@ def _tensor(given: Tensor, rng: random.Random) -> Any:
         size = given.shape[axis]
         changes += [
             lambda: given.narrow(axis, 0, rng.randint(0, size)), lambda: given.select(axis, 0) if size else given,
-            lambda: torch.cat((given, given), axis), lambda: torch.cat((given, given.narrow(axis, 0, min(size, 1))), axis),
-            lambda: given.narrow(axis, 0, min(size, 1)).expand(*[rng.choice((1, size, 3, 2**33)) if a == axis and size else n
+            lambda: torch.cat((given, given), axis),
+            lambda: torch.cat((given, given.narrow(axis, 0, min(size, 1))), axis),
+            lambda: given.narrow(axis, 0,
+                min(size, 1)).expand(*[rng.choice((1, size, 3, 2**33)) if a == axis and size else n
                                                                 for a, n in enumerate(given.shape)]),
         ]  # fmt: skip
     return rng.choice(changes)()
@@ -106,7 +111,8 @@ def _text(given: str, rng: random.Random) -> str:
 
 def _number(given: int | float, rng: random.Random) -> Any:
     return rng.choice(
-        (-given, given + 1, given - 1, -1, 0, 1, 2**31, 2**32, 2**62, 2**63 - 1, 2**64, 1e308, 5e-324, math.nan, math.inf,
+        (-given, given + 1, given - 1, -1, 0, 1, 2**31, 2**32, 2**62, 2**63 - 1, 2**64, 1e308, 5e-324, math.nan,
+            math.inf,
          -math.inf, str(given), [given], None, True, torch.tensor(min(given, 9)), np.float32(min(given, 9)))
     )  # fmt: skip
 
@@ -163,10 +169,13 @@ def _content(given: bytes, rng: random.Random) -> Any:
     return bytes(content)
 
 
-_PIECES = (b"\n", b",", b" ", b"-", b"1e999", b"nan", b"99999999999999999999", b"9223372036854775807", b"\0", b"\xff\xfe",
-           b'"', b"# shape: 9 9\n", b"0", b"-1", b"\r", b"\t", b"inf", b";", b"\xf0\x9f\x98\x80", b"1_0", "١".encode())  # fmt: skip
+_PIECES = (b"\n", b",", b" ", b"-", b"1e999", b"nan", b"99999999999999999999", b"9223372036854775807", b"\0",
+    b"\xff\xfe",
+           b'"', b"# shape: 9 9\n", b"0", b"-1", b"\r", b"\t", b"inf", b";", b"\xf0\x9f\x98\x80", b"1_0",
+           "١".encode())  # fmt: skip
 
 _NEAR: tuple[tuple[Any, Callable[[Any, random.Random], Any]], ...] = (
-    (Tensor, _tensor), (str, _text), (bool, lambda given, rng: rng.choice((not given, None, "yes", 2))), ((int, float), _number),
+    (Tensor, _tensor), (str, _text), (bool, lambda given, rng: rng.choice((not given, None, "yes", 2))),
+    ((int, float), _number),
     ((list, tuple), _sequence), (dict, _mapping), (bytes, _content),
 )  # fmt: skip

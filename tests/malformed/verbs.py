@@ -51,7 +51,8 @@ VERBS: dict[str, Callable[[], Made]] = {
     "einsum of trials": lambda: (irk.einsum, chain_of_trials(), {}),
     "einsum of a list": lambda: (irk.einsum, [CHAIN, [draw(2, 3), draw(3, 4)]], {}),
     "einsum of sublists": lambda: (irk.einsum, [draw(2, 3), [0, 1], draw(3, 4), [1, 2], [0, 2]], {}),
-    "einsum of seven": lambda: (irk.einsum, ["ar,br,cr,dr,er,fr,r->abcdef", *(draw(2, 3) for _ in range(6)), draw(3)], {}),
+    "einsum of seven": lambda: (irk.einsum, ["ar,br,cr,dr,er,fr,r->abcdef", *(draw(2, 3) for _ in range(6)), draw(3)],
+        {}),
     "einsum of a path": lambda: (
         irk.einsum,
         ["ij,jk,kl->il", draw(2, 3), draw(3, 4), draw(4, 5)],
