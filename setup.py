@@ -11,13 +11,15 @@ from pathlib import Path
 import pybind11
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 CSRC = Path("csrc")
 CXX = os.environ.get("CXX", "g++")
 WARNINGS = ["-Wall", "-Wextra", "-Werror=frame-larger-than=65535"]  # so that threads with small stacks can call us
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", *WARNINGS, "-I" + str(CSRC.resolve())]
 # Products accumulate in a fixed order with fma only where the source says so: no contraction, no reassociation.
-KERNEL = COMMON + ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
+KERNEL = [*COMMON, "-O3", "-ffp-contract=off", "-fno-math-errno", "-fopenmp"]
+SANITIZE = os.environ.get("IRKERNELS_SANITIZE", "")  # "address,undefined": a build to test with, into --build-lib alone
 CUDA_ARCHS = ["80", "86", "89", "90a", "100", "120"]  # unless IRKERNELS_CUDA_ARCHS names others
 
 
@@ -42,8 +44,12 @@ def find_nvcc() -> str | None:
     """nvcc unless IRKERNELS_CUDA=0; its absence is an error with IRKERNELS_CUDA=1 only."""
     wish = os.environ.get("IRKERNELS_CUDA", "")
     if wish not in ("", "0", "1"):
-        raise SystemExit(f"IRKERNELS_CUDA={wish}: it must be 0 (no CUDA), 1 (CUDA required) or unset (CUDA if nvcc is found)")
-    places = os.pathsep.join([os.environ.get("CUDA_HOME", "") + "/bin", os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
+        raise SystemExit(
+            f"IRKERNELS_CUDA={wish}: it must be 0 (no CUDA), 1 (CUDA required) or unset (CUDA if nvcc is found)"
+        )
+    places = os.pathsep.join(
+        [os.environ.get("CUDA_HOME", "") + "/bin", os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
+    )
     found = None if wish == "0" else shutil.which("nvcc", path=places)
     if wish == "1" and not found:
         raise SystemExit("IRKERNELS_CUDA=1, but nvcc is neither in CUDA_HOME nor on the PATH nor in /usr/local/cuda")
@@ -64,7 +70,16 @@ def cuda(nvcc: str, archs: list[str]) -> Target:
     codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
     host = ",".join(["-Xcompiler=-fPIC", "-fvisibility=hidden", "-ffp-contract=off", *WARNINGS])
-    flags = ["-std=c++17", "-O3", "-fmad=false", "-Werror=all-warnings", "-diag-suppress=1675", "-t0", host, "-I" + str(CSRC.resolve())]
+    flags = [
+        "-std=c++17",
+        "-O3",
+        "-fmad=false",
+        "-Werror=all-warnings",
+        "-diag-suppress=1675",
+        "-t0",
+        host,
+        "-I" + str(CSRC.resolve()),
+    ]
     links = ["-cudart", "static", "-Xlinker=-Bsymbolic,--exclude-libs=ALL", "-ccbin=" + CXX]
     return Target("_target_cuda", ["targets/cuda.cu"], [*flags, "-ccbin=" + CXX, *codes], links, nvcc)
 
@@ -84,31 +99,83 @@ def targets() -> list[Target]:
         ]
     else:
         table += [cpu(platform.machine())]
-    table += [Target("_target_simt", ["targets/simt.cpp"], [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"], ["-Wl,-Bsymbolic"])]
-    return table + ([cuda(nvcc, archs)] if nvcc else [])
+    table += [
+        Target(
+            "_target_simt",
+            ["targets/simt.cpp"],
+            [*COMMON, "-O2", "-ffp-contract=off", "-DIRK_SIMT"],
+            ["-Wl,-Bsymbolic"],
+        )
+    ]
+    table += [cuda(nvcc, archs)] if nvcc else []
+    checked = ("_bind", "_target_x86_64_v3", "_target_simt")
+    return [sanitized(t) for t in table if t.module in checked] if SANITIZE else table
+
+
+def sanitized(target: Target) -> Target:
+    """With the compiler's checks of addresses and undefined behaviour in it; any finding ends the process."""
+    if not set(SANITIZE.split(",")) <= {"address", "undefined"}:
+        raise SystemExit(f"IRKERNELS_SANITIZE={SANITIZE}: it must be address, undefined, or both with a comma")
+    target.flags = [flag for flag in target.flags if not flag.startswith("-Werror")]  # checks make frames larger
+    target.flags += [
+        "-O1",
+        "-g1",
+        "-fno-omit-frame-pointer",
+        f"-fsanitize={SANITIZE}",
+        "-fno-sanitize-recover=undefined",
+    ]
+    target.links += [f"-fsanitize={SANITIZE}"]
+    return target
 
 
 class Build(build_ext):
     def get_ext_filename(self, fullname):
-        return str(Path(*fullname.split("."))) + (".so" if "_target_" in fullname else super().get_ext_filename("x")[1:])
+        return str(Path(*fullname.split("."))) + (
+            ".so" if "_target_" in fullname else super().get_ext_filename("x")[1:]
+        )
 
     def build_extensions(self):
+        if SANITIZE and self.inplace:
+            raise SystemExit("IRKERNELS_SANITIZE: not in place; give --build-lib and --build-temp")
         work = Path(self.build_temp)
         work.mkdir(parents=True, exist_ok=True)
-        lines = ["rule compile", "  command = $cc $flags -MD -MF $out.d -c $in -o $out", "  depfile = $out.d", "  deps = gcc",
-                 "rule link", "  command = $cc -shared $in $links -o $out"]
+        lines = [
+            "rule compile",
+            "  command = $cc $flags -MD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "rule link",
+            "  command = $cc -shared $in $links -o $out",
+        ]
         for target in targets():
             objects = []
             for source in target.sources:
                 out = f"{target.module}/{source.replace('/', '_')}.o"
                 objects.append(out)
-                lines += [f"build {out}: compile {(CSRC / source).resolve()}", f"  cc = {target.compiler}",
-                          "  flags = " + " ".join(target.flags)]
+                lines += [
+                    f"build {out}: compile {(CSRC / source).resolve()}",
+                    f"  cc = {target.compiler}",
+                    "  flags = " + " ".join(target.flags),
+                ]
             path = Path(self.get_ext_fullpath("irkernels." + target.module)).resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines += [f"build {path}: link {' '.join(objects)}", f"  cc = {target.compiler}", "  links = " + " ".join(target.links)]
+            lines += [
+                f"build {path}: link {' '.join(objects)}",
+                f"  cc = {target.compiler}",
+                "  links = " + " ".join(target.links),
+            ]
         (work / "build.ninja").write_text("\n".join(lines) + "\n")
         subprocess.check_call([ninja(), "-C", str(work)], stdout=sys.stderr)
+
+
+class Source(sdist):
+    """The sdist holds all that builds and tests: the sources in C++, the tests, the benchmarks."""
+
+    def make_distribution(self):
+        for folder in ("csrc", "tests", "bench", "irkernels/docs"):
+            found = (path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            self.filelist.extend(sorted(map(str, found)))
+        super().make_distribution()
 
 
 def ninja() -> str:
@@ -116,4 +183,7 @@ def ninja() -> str:
 
 
 if __name__ == "__main__":
-    setup(ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()], cmdclass={"build_ext": Build})
+    setup(
+        ext_modules=[Extension("irkernels." + t.module, sources=[]) for t in targets()],
+        cmdclass={"build_ext": Build, "sdist": Source},
+    )

@@ -1,8 +1,8 @@
 """TensorLy's algorithms and functions on PyTorch, stock and with irkernels computing: the same call on the same inputs.
 
 A decomposition is TensorLy's own in both, switched by irkernels.integrations.tensorly; of a function of tensors in
-factored form ours is irkernels' of that name.  Preparing ours compares both results: in float64 they may differ by 1e-10 of the
-largest number, or as much as TensorLy's own do when the last bits of its tensor change.
+factored form ours is irkernels' of that name.  Preparing ours compares both results: in float64 they may differ by
+1e-10 of the largest number, or as much as TensorLy's own do when the last bits of its tensor change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""TensorLy's decompositions, unchanged, stock against irkernels computing beneath them; and its functions against ours."""
+"""TensorLy's decompositions, unchanged, stock against irkernels computing beneath them; and its functions against
+ours."""
 
 from __future__ import annotations
 

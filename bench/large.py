@@ -66,12 +66,14 @@ class LargeCompletion:
         return replace(self, rows=7, cols=5, observed=30, width=3)
 
 
-COMPLETIONS = [LargeCompletion(100_000, 20_000, 2_500_000, 64, 3), LargeCompletion(1_000_000, 200_000, 25_000_000, 64, 3)]
+COMPLETIONS = [LargeCompletion(100_000, 20_000, 2_500_000, 64, 3),
+               LargeCompletion(1_000_000, 200_000, 25_000_000, 64, 3)]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Seconds of a step and of what a run does once, round by round; GB/s copied in the same round; bytes at the peak."""
+    """Seconds of a step and of what a run does once, round by round; GB/s copied in the same round; bytes at the
+    peak."""
 
     step: list[float]
     once: list[float]
@@ -158,12 +160,16 @@ def completions(session: Session) -> None:
         print(f"large completion: {row.name}", file=sys.stderr, flush=True)
         found.append(_in_a_process_of_its_own(row, session.workers.threads, 3, 10 if session.quick else 6))
     lines = [_line(row, each) for row, each in zip(rows, found)]
-    print("\nTable D: one step of completion, float32; bytes that a step must move over its time, beside bytes copied\n")
-    header = ["row", "ms a step", "eager / ours", "GB a step", "GB/s", "GB/s copied", "share", "peak GB", "data + factors GB"]
+    print(
+        "\nTable D: one step of completion, float32; bytes that a step must move over its time, beside bytes copied\n"
+    )
+    header = ["row", "ms a step", "eager / ours", "GB a step", "GB/s", "GB/s copied", "share", "peak GB",
+              "data + factors GB"]
     print(report.text_table(header, lines))
     for row, each in zip(rows, found):
         done = Measurement(row, {"irkernels": each.step, "eager": each.eager})
-        more = {"mode": "step", "dtype": "float32", "bytes": row.step_bytes, "peak": each.peak, "copied": max(each.bandwidth)}
+        more = {"mode": "step", "dtype": "float32", "bytes": row.step_bytes, "peak": each.peak,
+                "copied": max(each.bandwidth)}
         session.json_rows += report.json_rows("D", done, session.about, **more)
         share = quartiles(_shares(row, each))[1]
         session.targets.append(Target("share of the stream bandwidth", share, _SHARE, where=row.name))
@@ -176,7 +182,8 @@ def _shares(row: LargeCompletion, found: Found) -> list[float]:
 
 def _line(row: LargeCompletion, found: Found) -> list[str]:
     step, copied = quartiles(found.step)[1], quartiles(found.bandwidth)[1]
-    figures = (1e3 * step, quartiles(found.eager)[1] / step, row.step_bytes / _GB, row.step_bytes / step / _GB, copied / _GB)
+    figures = (1e3 * step, quartiles(found.eager)[1] / step, row.step_bytes / _GB, row.step_bytes / step / _GB,
+               copied / _GB)
     stored = (row.data_bytes + row.factor_bytes) / _GB
     return [row.name, *map(report.figure, (*figures, quartiles(_shares(row, found))[1], found.peak / _GB, stored))]
 

@@ -2,8 +2,11 @@
 
 A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
 for tensors.  D: completions as large as memory allows.  sweep: every size from 1 to 128.  layer: factorised layers in
-training.  gradients: what all gradients cost beside the value.  curvature: second derivatives beside gradients.  tensorly:
-TensorLy's decompositions and functions, stock and with irkernels.  dynamics: the end-to-end preconditioner against matrix powers.
+training.  gradients: what all gradients cost beside the value.  curvature: second derivatives beside gradients.
+tensorly:
+TensorLy's decompositions and functions, stock and with irkernels.  dynamics: the end-to-end preconditioner against
+matrix powers.
+numerics: how errors grow with depth and size, beside eager torch.
 Progress goes to standard error, tables to standard output.
 """
 
@@ -24,6 +27,7 @@ from bench import (
     layer,
     limits,
     machine,
+    numerics,
     operators,
     report,
     sizes,
@@ -47,6 +51,7 @@ TABLES = {
     "curvature": curvature.curvature,
     "tensorly": decompositions.decompositions,
     "dynamics": dynamics.dynamics,
+    "numerics": numerics.numerics,
 }
 
 _QUIET = 0.1  # cores' worth of other work that still leaves a fair picture

@@ -32,7 +32,7 @@ def _peers() -> dict[str, Peer]:
     from bench.training_peers import TRAINING_PEERS
 
     tables = {"operators": ALL_PEERS, "training": TRAINING_PEERS, "tensors": TENSOR_PEERS, "layer": LAYER_PEERS,
-              "decompositions": DECOMPOSITION_PEERS, "curvature": CURVATURE_PEERS, "dynamics": DYNAMICS_PEERS}  # fmt: skip
+              "decompositions": DECOMPOSITION_PEERS, "curvature": CURVATURE_PEERS, "dynamics": DYNAMICS_PEERS}
     return {f"{table}/{peer.name}": peer for table, peers in tables.items() for peer in peers}
 
 

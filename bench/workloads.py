@@ -6,6 +6,7 @@ limit. `tiny()` gives the same row with extents of 2 to 4, for tests that run ev
 
 from __future__ import annotations
 
+import itertools
 import math
 import string
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ class Product:
 def chain(extents: list[int], trials: int | None = None, name: str | None = None) -> Product:
     """A matrix chain of len(extents) - 1 factors, factor k of shape (extents[k], extents[k + 1])."""
     letters = string.ascii_letters[: len(extents)]
-    equation = ",".join(a + b for a, b in zip(letters, letters[1:])) + "->" + letters[0] + letters[-1]
+    equation = ",".join(a + b for a, b in itertools.pairwise(letters)) + "->" + letters[0] + letters[-1]
     depth = len(extents) - 1
     if name is None:
         name = f"chain {depth} x ({extents[0]}x{extents[0]})"
@@ -87,7 +88,7 @@ def chain(extents: list[int], trials: int | None = None, name: str | None = None
 def cp(order: int, size: int, rank: int) -> Product:
     letters = "".join(chr(0x100 + mode) for mode in range(order)) if order > 8 else "abcdefgh"[:order]
     equation = ",".join(letter + "r" for letter in letters) + "->" + letters
-    extents = tuple((letter, size) for letter in letters) + (("r", rank),)
+    extents = (*tuple((letter, size) for letter in letters), ("r", rank))
     return Product(f"CP order {order}, {size}, R {rank}", "cp", equation, extents)
 
 

@@ -12,11 +12,28 @@ from irkernels.pairwise import tensordot, transpose
 from irkernels.regression import Regression
 from irkernels.sensing import RankOneSensing, Sensing
 from irkernels.tensors import (
-    cp_to_tensor, ht_to_tensor, khatri_rao, mode_dot, multi_mode_dot, tr_to_tensor, tt_matrix_to_tensor, tt_to_tensor,
-    tucker_to_tensor, unfolding_dot_khatri_rao,
+    cp_to_tensor,
+    ht_to_tensor,
+    khatri_rao,
+    mode_dot,
+    multi_mode_dot,
+    tr_to_tensor,
+    tt_matrix_to_tensor,
+    tt_to_tensor,
+    tucker_to_tensor,
+    unfolding_dot_khatri_rao,
 )
 from irkernels.training import (
-    CheckpointError, Determinant, Entry, Loss, Progress, Quantity, Running, Stop, Trajectory, fit,
+    CheckpointError,
+    Determinant,
+    Entry,
+    Loss,
+    Progress,
+    Quantity,
+    Running,
+    Stop,
+    Trajectory,
+    fit,
 )
 
 try:

@@ -6,8 +6,12 @@ import math
 import operator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from irkernels.observed import was_freed
+from irkernels.reference.operands import DTYPES
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -17,7 +21,47 @@ def integer(name: str, value: Any, least: int) -> int:
     value = operator.index(value)
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value >= 2**63:
+        raise ValueError(
+            f"{name} must be below 2^63, got {value:.3e}" if value < 10**300 else f"{name} must be below 2^63"
+        )
     return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """value as a bool (0, 1 and NumPy's bools too). Raises TypeError."""
+    if not isinstance(value, (int, np.bool_)) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+    return bool(value)
+
+
+def strided(name: str, value: Any) -> Tensor:
+    """The value, a strided tensor. Raises TypeError, and ValueError where its memory was given back."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} is {value.layout}; supported is torch.strided (convert it with .to_dense())")
+    if was_freed(value):
+        raise ValueError(f"{name} has elements, but no memory (its storage was resized to nothing)")
+    return value
+
+
+def real(name: str, value: Any) -> Tensor:
+    """The value, a strided tensor of a supported floating-point dtype. Raises TypeError, and ValueError as strided."""
+    if strided(name, value).dtype not in DTYPES:
+        raise TypeError(f"{name} must be real floating-point, got {value.dtype}; float16 to float64 are supported")
+    return value
+
+
+def number(name: str, value: Any, least: float = -math.inf) -> float:
+    """value as a finite float. Raises TypeError (no number) and ValueError (not finite, below `least`)."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise TypeError(f"{name} must be a number, got {value!r:.60}") from None
+    if not math.isfinite(found) or found < least:
+        raise ValueError(f"{name} must be finite{'' if least == -math.inf else f' and at least {least}'}, got {found}")
+    return found
 
 
 def per_trial(name: str, value: Any, trials: int | None) -> Tensor:

@@ -37,7 +37,8 @@ def strided(rows: Tensor | None) -> tuple[Tensor | None, int]:
 
 
 def in_batches(
-    batches: Batches, operands: tuple[Tensor, ...], watching: Watching, steps: int, active: Tensor, run: Callable[..., None]
+    batches: Batches, operands: tuple[Tensor, ...], watching: Watching, steps: int, active: Tensor,
+    run: Callable[..., None]
 ) -> Tensor:
     """`steps` steps from watching.first on, in native calls of as many as there is room for: updates of each trial [T].
 
@@ -46,7 +47,8 @@ def in_batches(
     # what follows takes no memory: as many native calls as one may have to be made
     active, going, some = active.clone(), torch.empty_like(active), torch.empty((), dtype=torch.bool)
     done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64)
-    begins = [*range(0, steps, batches.steps), *([steps] if watching.look_back else [])]  # to look back takes a batch too
+    # to look back takes a batch too
+    begins = [*range(0, steps, batches.steps), *([steps] if watching.look_back else [])]
     for begin in begins:
         now = min(batches.steps, steps - begin)
         made.zero_()

@@ -57,9 +57,10 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     watching = problem.watching
     watching.prepare(steps, losses.device)
     sights = None if watching.records is None else _sights(whole, 0 if by_launch else threads)
-    in_lanes = not by_launch and _in_lanes(whole, plan, operands, 0 if sights is None else sum(sight[0].work for sight in sights[0]))
+    watched = 0 if sights is None else sum(sight[0].work for sight in sights[0])
+    in_lanes = not by_launch and _in_lanes(whole, plan, operands, watched)
     if by_launch:
-        whole.served = _native.launched_tier(plan, problem.trials, _SHARING[problem.tier], operands[0].is_cuda)
+        whole.served = _native.launched_tier(plan, problem.trials, _SHARING[problem.tier])
     workspace: list[Tensor] = []  # of whoever takes the steps, once they are taken
 
     def run(
@@ -69,8 +70,10 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
         alone = not by_launch and steps <= 1 and is_long(problem, plan.work)
-        stream, sharing = stream_of(operands[0]), _SHARING[problem.tier]
-        rest = (*entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge, sharing, alone, stream)
+        rest = (
+            *entries, target, native_rule, steps, active, done, threads, watched, drawn, ridge,
+            _SHARING[problem.tier], alone, stream_of(operands[0]),
+        )  # fmt: skip
         if not (in_lanes and _lanes(whole, plan, operands, factors, workspace, rest, threads)):
             undo = _undo(problem) if alone else None
             if by_launch:
@@ -144,7 +147,8 @@ def _lanes(
     problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, workspace: list[Tensor],
     rest: tuple, threads: int,
 ) -> bool:  # fmt: skip
-    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for it."""
+    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for
+    it."""
     kept, watched = problem.kept, _written_out(problem.watching)
     if kept.get("written out") != watched or "lanes" not in kept:
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
@@ -191,7 +195,8 @@ def _sights(problem: Problem, threads: int) -> tuple:
     sliced = problem.watching.records.sliced(problem.product, operands, has_trials)
     unmoved = [False] * count
     plans = [
-        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation, views in sliced
+        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation,
+        views in sliced
     ]
     sizes = [math.prod(plan.output_shape) for plan in plans]
     inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries

@@ -1,7 +1,7 @@
 """Tensors to addresses: plans looked up, outputs and workspaces allocated by torch, native calls made.
 
-Everything here works on plain tensors, all on one device, and knows no derivative rule; `_native` has no caller but this file,
-_fit.py and _batches.py.
+Everything here works on plain tensors, all on one device, and knows no derivative rule; `_native` has no caller but
+this file, _fit.py and _batches.py.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = 
 
 
 def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
-    """In place of each number of the product its exponent, that of its largest neighbour along letters that not all operands
+    """In place of each number of the product its exponent, that of its largest neighbour along letters that not all
+    operands
     have: whole numbers in compute dtype, hugely negative for zeros."""
     operands = _resolved(operands)
     plan = _plan(equation, _EXPONENT, (), operands, at)
@@ -70,7 +71,8 @@ def forward(
 
 
 def backward(
-    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor, at: Coordinates | None = None
+    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
+    at: Coordinates | None = None
 ) -> tuple[Tensor | None, ...]:
     """The wanted gradients from a cotangent and what `forward` kept."""
     return _pull(_BACKWARD, equation, wanted, operands, saved, cotangent, at)
@@ -97,7 +99,8 @@ def loss(
     return losses.to(first.dtype), output, saved
 
 
-# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, nothing in force that watches them, one native call.
+# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, nothing in force that watches them, one
+# native call.
 # None: not for the lane; operands that want a gradient come as bits.
 #   lane_product(equation, operands, broadcasts, at.parts or None) -> output, or (wanted, output, kept)
 #   lane_loss(equation, operands, kind, delta, values, weights, at.parts) -> (wanted, losses, slope, kept)
@@ -142,9 +145,11 @@ _STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradient
 
 
 def explain(
-    equation: str, wanted: Wanted, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype, nnz: int
+    equation: str, wanted: Wanted, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype,
+    nnz: int
 ) -> Explanation:
-    """The plans that `forward` and `backward` would run for operands of these (shape, strides), and the workspaces of all."""
+    """The plans that `forward` and `backward` would run for operands of these (shape, strides), and the workspaces of
+    all."""
     plans = {
         name: _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(dtype), nnz)
         for name, stage in _STAGES.items()
@@ -152,9 +157,11 @@ def explain(
     }
     up, down = plans["forward"], plans["backward"]
     return Explanation(
-        up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials, tuple(up.output_shape),
+        up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials,
+        tuple(up.output_shape),
         up.saved * compute_dtype(dtype).itemsize, {name: _workspace(plan, dtype) for name, plan in plans.items()},
-        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)), _training(equation, wanted, shapes, dtype, nnz, up),
+        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
+        _training(equation, wanted, shapes, dtype, nnz, up),
     )
 
 
@@ -165,10 +172,11 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtyp
         return "in plain torch"
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
-    views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank, (shape, strides) in zip(ranks, shapes)]
+    views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank,
+             (shape, strides) in zip(ranks, shapes)]
     step, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
     if LAUNCHES:
-        return _native.launched_tier(step, plan.trials, 0, False)
+        return _native.launched_tier(step, plan.trials, 0)
     tier = _native.training_tier(step, plan.trials, threads)
     if tier.startswith("lanes"):
         return tier
@@ -194,7 +202,8 @@ def build_facts() -> dict[str, object]:
 
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
-    """Whether torch must gather the rows of every operand: cheaper than any tensor of the contraction tree, and this machine
+    """Whether torch must gather the rows of every operand: cheaper than any tensor of the contraction tree, and this
+    machine
     has no steps for it."""
     return not gathers_natively(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
@@ -206,7 +215,8 @@ def gathers(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> boo
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return not gathers_natively(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands), operands, nnz).gather
+    return not gathers_natively(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands),
+                                                                      operands, nnz).gather
 
 
 def gathers_natively(operand: Tensor) -> bool:
@@ -224,7 +234,8 @@ def stream_of(operand: Tensor) -> int:
     return torch.cuda.current_stream(operand.device).cuda_stream if operand.is_cuda else 0
 
 
-def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1, of_loss: bool = False) -> int:
+def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1,
+                  of_loss: bool = False) -> int:
     """Elements of what `forward` (or `loss`) keeps, from extents and strides alone."""
     return _plan_without_memory(equation, _LOSS if of_loss else _FORWARD, wanted, operands, nnz).saved
 
@@ -234,7 +245,8 @@ def tree(equation: str, operands: Sequence[Tensor], nnz: int = -1) -> list[tuple
     return _plan_without_memory(equation, _GRADIENTS, (True,) * len(operands), operands, nnz).tree
 
 
-def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> _native.Plan:
+def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor],
+                         nnz: int) -> _native.Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
 
@@ -251,7 +263,8 @@ def _mask(wanted: Wanted) -> int | tuple[bool, ...]:
 
 
 def _plan(
-    equation: str, stage: int, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None, cotangent: Tensor | None = None
+    equation: str, stage: int, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None,
+    cotangent: Tensor | None = None
 ) -> _native.Plan:
     mask = 0 if not wanted and len(operands) <= _MOST_BITS else _mask(wanted or (False,) * len(operands))
     return _native.plan(equation, stage, mask, operands, -1 if at is None else at.nnz, cotangent)
@@ -265,7 +278,8 @@ def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
     return like.new_empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
-def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor) -> tuple:
+def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float,
+              losses: Tensor) -> tuple:
     """Values and weights as [trials or 1, n] in compute dtype, with their strides between trials."""
     leading = list(shape[:-1])
 
@@ -308,7 +322,8 @@ def _pull(
 
 def _run(
     plan: _native.Plan, operands: tuple[Tensor, ...], at: Coordinates | None, *, output: Tensor | None = None,
-    saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: tuple | None = None, target: tuple | None = None,
+    saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: tuple | None = None,
+    target: tuple | None = None,
 ) -> bool:
     threads = own_threads()
     arguments = (plan, operands, output, saved, cotangent, gradients)
@@ -318,7 +333,8 @@ def _run(
         finite = _run_segments(plan, arguments, rest)
     else:
         size = plan.scratch_bytes(threads, cuda)
-        scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > (0 if cuda else _native.STACK_SCRATCH) else None
+        scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > (0 if cuda
+                                                                            else _native.STACK_SCRATCH) else None
         finite = _native.run(*arguments, scratch, *rest, -1, 0, -1)
     if cuda and at is not None and gradients:  # on the CPU the native call has looked
         finite = all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
@@ -337,7 +353,8 @@ def _run_segments(plan: _native.Plan, arguments: tuple, rest: tuple) -> bool:
         for step, (batch, rows, columns, depth), a, b, c in plan.blas:
             if step > first:
                 _native.run(*arguments, scratch, *rest, trial, first, step)
-            left, right = _matrices(a, tensors, offsets, batch, rows, depth), _matrices(b, tensors, offsets, batch, depth, columns)
+            left, right = _matrices(a, tensors, offsets, batch, rows, depth), _matrices(b, tensors, offsets, batch,
+                                                                                        depth, columns)
             torch.matmul(left, right, out=_matrices(c, tensors, offsets, batch, rows, columns))
             first = step + 1
         finite = _native.run(*arguments, scratch, *rest, trial, first, -1)
@@ -366,7 +383,8 @@ def own_kernels_only() -> bool:
 def deterministic() -> Iterator[None]:
     """Inside, all arithmetic is done by own kernels: the same bits for any number of threads, trials and CPU target.
 
-    Outside, large steps are handed to torch's matmul, whose bits are promised only for one machine, build and thread count.
+    Outside, large steps are handed to torch's matmul, whose bits are promised only for one machine, build and thread
+    count.
     """
     before = getattr(_own, "only", False)
     _own.only = True

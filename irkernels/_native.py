@@ -16,7 +16,8 @@ _CUDA = Path(__file__).parent / f"{_PREFIX}cuda.so"  # loaded when the first ten
 def _built() -> dict[str, Path]:
     """Targets in the package, by name; `x86-64-v3` is the file _target_x86_64_v3.so."""
     files = sorted(Path(__file__).parent.glob(f"{_PREFIX}*.so"))
-    return {name: file for file in files for name in _bind.target_names() if file.stem == _PREFIX + name.replace("-", "_")}
+    return {name: file for file in files for name in _bind.target_names()
+            if file.stem == _PREFIX + name.replace("-", "_")}
 
 
 def available() -> list[str]:
@@ -24,13 +25,20 @@ def available() -> list[str]:
     return [name for name in _bind.target_names() if name in _built() and _bind.can_run(name)]
 
 
-def _choose() -> str:
+def _choose() -> Path:
+    """The file of the best target, or of the one that IRKERNELS_TARGET names, by its name or by its path."""
     forced, names = os.environ.get("IRKERNELS_TARGET"), available()
+    if forced and os.sep in forced and Path(forced).is_file():
+        return Path(forced)
     if not names:
-        raise ImportError(f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}")
+        raise ImportError(
+            f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}"
+        )
     if forced and forced not in names:
-        raise ImportError(f"IRKERNELS_TARGET={forced}: not among the targets that this machine can run: {', '.join(names)}")
-    return forced or names[0]
+        raise ImportError(
+            f"IRKERNELS_TARGET={forced}: not among the targets that this machine can run: {', '.join(names)}"
+        )
+    return _built()[forced or names[0]]
 
 
 def cuda_architectures() -> list[str]:
@@ -40,8 +48,7 @@ def cuda_architectures() -> list[str]:
 
 _bind.set_exchange_table(getattr(torch.Tensor, "__dlpack_c_exchange_api__", None))
 _bind.set_plain_classes(torch.Tensor, torch.nn.Parameter)
-TARGET = _choose()
-_bind.load_target(str(_built()[TARGET]))
+TARGET: str = _bind.load_target(str(_choose()))
 if _CUDA.exists():
     _bind.set_cuda_target(str(_CUDA))
 

@@ -16,7 +16,6 @@ from irkernels._watching import Watching
 from irkernels.grammar import fresh_letters
 from irkernels.observed import Observed
 
-
 HYPERS = ("lr", "momentum", "dampening", "weight_decay", "beta1", "beta2", "alpha", "eps")
 
 

@@ -1,9 +1,10 @@
-"""torch.autocast: the dtype that torch.einsum's product would have, and operands cast to it before anything is computed.
+"""torch.autocast: the dtype that torch.einsum's product would have, and operands cast to it before anything is
+computed.
 
-On the CPU torch autocasts the pairwise matrix products that torch.einsum is made of, not torch.einsum itself. So its product
-is in autocast's dtype if the last two operands of its path share a summed axis longer than one; a product that ends in
-an elementwise step has the wider dtype of the two. On other devices torch.einsum as a whole is autocast. Nowhere is
-float64 touched. The casts are differentiable: gradients come back in the operands' own dtypes.
+On the CPU torch autocasts the pairwise matrix products that torch.einsum is made of, not torch.einsum itself. So its
+product is in autocast's dtype if the last two operands of its path share a summed axis longer than one; a product that
+ends in an elementwise step has the wider dtype of the two. On other devices torch.einsum as a whole is autocast.
+Nowhere is float64 touched. The casts are differentiable: gradients come back in the operands' own dtypes.
 
     einsum, multi_dot, entries   operands cast to torch.einsum's dtype of the whole product
     gradients                    the same, and the cotangent; the results are in the operands' dtypes
@@ -40,7 +41,8 @@ def product_operands(equation: str, operands: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def gradient_operands(equation: str, operands: tuple[Tensor, ...], cotangent: Any) -> tuple[tuple[Tensor, ...], Any]:
-    """The operands as product_operands gives them, and the cotangent (a tensor, an Observed or a pair) in their dtype."""
+    """The operands as product_operands gives them, and the cotangent (a tensor, an Observed or a pair) in their
+    dtype."""
     if not _in_force(operands):
         return operands, cotangent
     cast = product_operands(equation, operands)
@@ -101,7 +103,8 @@ def _product_dtype(equation: str, operands: tuple[Tensor, ...]) -> torch.dtype |
 
 @lru_cache(maxsize=4096)
 def _known_dtype(
-    equation: str, shapes: tuple[tuple[int, ...], ...], dtypes: tuple[torch.dtype, ...], narrow: torch.dtype, strategy: str | None
+    equation: str, shapes: tuple[tuple[int, ...], ...], dtypes: tuple[torch.dtype, ...], narrow: torch.dtype,
+    strategy: str | None
 ) -> torch.dtype | None:
     operands = tuple(torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in zip(shapes, dtypes))
     factors, path = _factors(read_equation(equation, _without_dtype(operands)), operands), None
@@ -129,7 +132,8 @@ def _factors(read: Equation, operands: Sequence[Tensor]) -> list[Factor]:
     return factors
 
 
-def _dtype_of_path(factors: list[Factor], narrow: torch.dtype, path: Iterable[tuple[int, ...]] | None) -> torch.dtype | None:
+def _dtype_of_path(factors: list[Factor], narrow: torch.dtype,
+                   path: Iterable[tuple[int, ...]] | None) -> torch.dtype | None:
     """What aten's einsum ends with; None where it would refuse. Without a path it goes from left to right."""
     owners = Counter(axis for axes, _ in factors for axis in axes)
     pairs = repeat((0, 1), len(factors) - 1) if path is None else map(sorted, path)

@@ -202,14 +202,15 @@ def _add_complete(commands) -> None:
         type=_count,
         nargs="+",
         metavar="N",
-        help="depths to try: factors of a chain, operands for each factor of the others (default: %s)" % _DEPTHS,
+        help=f"depths to try: factors of a chain, operands for each factor of the others (default: {_DEPTHS})",
     )
     add(
         "--rank",
         type=_count,
         nargs="+",
         metavar="R",
-        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each bond, "
+        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each "
+             "bond, "
         "ht for each level, leaves first (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
     )
     add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
@@ -224,7 +225,8 @@ def _add_complete(commands) -> None:
     add(
         "--unfold",
         metavar="AXES",
-        help="axes of a tensor that become a matrix's rows, from 0, as in 0,2 (default: no empty rows, nearest to a square)",
+        help="axes of a tensor that become a matrix's rows, from 0, as in 0,2 (default: no empty rows, nearest to a "
+             "square)",
     )
     add(
         "--init-scale",
@@ -248,7 +250,11 @@ def _add_complete(commands) -> None:
         metavar="COLUMN",
         help="for .csv, .tsv: the value column, a name or a number from 1 (default: the last)",
     )
-    add("--out", type=Path, help="completed array, .npy, .npz, .tns or .tns.gz (default: NAME-completed.npy); an image also as .png")
+    add(
+        "--out",
+        type=Path,
+        help="completed array, .npy, .npz, .tns or .tns.gz (default: NAME-completed.npy); an image also as .png",
+    )
     add("--picture", type=Path, help=".png, .pdf or .svg (default: NAME-report.png)")
     add("--json", action="store_true", help="one JSON object on standard output")
     complete.set_defaults(command=_complete)
@@ -264,7 +270,8 @@ def _add_reproduce(commands) -> None:
     )
     add = reproduce.add_argument
     add("experiment", metavar="NAME", choices=[*_EXPERIMENTS, "all"], help="an experiment, or all")
-    add("--scale", choices=("quick", "paper"), default="paper", help="quick: fewer trials and settings, all in 15 minutes (default: paper)")
+    add("--scale", choices=("quick", "paper"), default="paper",
+        help="quick: fewer trials and settings, all in 15 minutes (default: paper)")
     add("--trials", type=_count, help="repeats of each setting, all at once (default: the experiment's own)")
     add("--steps", type=_count, help="most steps (default: the experiment's own, which the criteria are for)")
     add("--seed", type=_whole, help="of problems and initial factors (default: the experiment's own)")

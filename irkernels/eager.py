@@ -1,7 +1,8 @@
-"""The lane of ordinary calls: verbs on plain tensors, with no transform, mode or tracing in force, at the least overhead.
+"""The lane of ordinary calls: verbs on plain tensors, with no transform, mode or tracing in force, at the least
+overhead.
 
-What it does not serve it answers with None, and the caller goes the long way through autograd.py: the same plans, kernels
-and bits.
+What it does not serve it answers with None, and the caller goes the long way through autograd.py: the same plans,
+kernels and bits.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def completion_loss(
     equation: str, operands: tuple[Tensor, ...], observed: Any, kind: str, delta: float
 ) -> Tensor | None:
     """The loss at observed entries; None where the call is not ordinary."""
-    if _compiling() or type(observed) is not Observed or kind not in _launch.LOSSES or not delta > 0:
+    if _compiling() or type(observed) is not Observed or type(kind) is not str or kind not in _launch.LOSSES:
+        return None
+    if type(delta) not in (float, int) or not delta > 0:
         return None
     values, weights, parts = observed.values, observed.weights, observed.coordinates.parts
     if parts is None:
@@ -63,7 +66,8 @@ def gradients(
 
 
 class _Product(Function):
-    """Records a product that is computed already. Old-style forward: what backward reads is saved without being an output,
+    """Records a product that is computed already. Old-style forward: what backward reads is saved without being an
+    output,
     which costs less than setup_context."""
 
     @staticmethod

@@ -1,8 +1,8 @@
 """Which way plain values are computed: natively, or by the operators of ops.py while somebody looks on.
 
-The functions are `_launch`'s. Native code reads addresses, which says nothing to a tracer: under a dispatch mode (make_fx,
-FakeTensorMode, a flop counter), and for tensors that are more than memory (fake, meta, functional, a tensor subclass, a view
-that negates), a call is given to torch's dispatcher instead, which knows what to do with them.
+The functions are `_launch`'s. Native code reads addresses, which says nothing to a tracer: under a dispatch mode
+(make_fx, FakeTensorMode, a flop counter), and for tensors that are more than memory (fake, meta, functional, a tensor
+subclass, a view that negates), a call is given to torch's dispatcher instead, which knows what to do with them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from functools import cache
 
 import torch
-from torch import Tensor, _C
+from torch import _C, Tensor
 
 from irkernels import _launch
 from irkernels._launch import compute_dtype
 from irkernels.gather import gathered
 from irkernels.observed import Coordinates, Observed
 
-__all__ = ["backward", "compute_dtype", "exponent", "forward", "gathers", "gradients", "loss", "natively", "prefers_gather", "prefers_gathered_loss",
+__all__ = ["backward", "compute_dtype", "exponent", "forward", "gathers", "gradients", "loss", "natively",
+           "prefers_gather", "prefers_gathered_loss",
            "static", "traced", "trials_everywhere", "value"]
 
 _NATIVE_DEVICES = ("cpu", "cuda")
@@ -28,9 +29,11 @@ Wanted = Sequence[bool]
 
 
 def traced(operands: Sequence[Tensor] = ()) -> bool:
-    """Whether torch.compile, torch.export or a dispatch mode records calls of operators, or the operands have only shapes."""
+    """Whether torch.compile, torch.export or a dispatch mode records calls of operators, or the operands have only
+    shapes."""
     return (
-        torch.compiler.is_compiling() or _C._len_torch_dispatch_stack() > 0 or any(operand.is_meta for operand in operands)
+        torch.compiler.is_compiling() or _C._len_torch_dispatch_stack() > 0
+        or any(operand.is_meta for operand in operands)
     )
 
 
@@ -57,7 +60,8 @@ def forward(
 
 
 def backward(
-    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor, at: Coordinates | None = None
+    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
+    at: Coordinates | None = None
 ) -> tuple[Tensor | None, ...]:
     if natively((cotangent, *operands)):
         return _launch.backward(equation, wanted, operands, saved, cotangent, at)
@@ -86,7 +90,8 @@ def loss(
 
 
 def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
-    """Of numbers that are there: nothing is recorded. Entries have rows of their own, gathered by torch where plans do not."""
+    """Of numbers that are there: nothing is recorded. Entries have rows of their own, gathered by torch where plans do
+    not."""
     if at is not None and not _launch.gathers_natively(operands[0]):
         return _launch.exponent(*gathered(equation, operands, at))
     return _launch.exponent(equation, operands, at)
@@ -115,7 +120,8 @@ def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinat
 
 def natively(tensors: Sequence[Tensor]) -> bool:
     """Whether a call on these tensors goes into native code directly."""
-    return not traced() and all(_C._dispatch_keys(tensor).raw_repr() in _MEMORY or _is_memory(tensor) for tensor in tensors)
+    return not traced() and all(_C._dispatch_keys(tensor).raw_repr() in _MEMORY or _is_memory(tensor)
+                                for tensor in tensors)
 
 
 def _is_memory(tensor: Tensor) -> bool:
@@ -147,7 +153,8 @@ def _keeps(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None) 
 
 
 def _operator(name: str, at: Coordinates | None, *arguments):
-    """The operator `name`, or its twin for listed entries, below the derivative rules and casts that have been applied."""
+    """The operator `name`, or its twin for listed entries, below the derivative rules and casts that have been
+    applied."""
     operator = getattr(torch.ops.irkernels, name if at is None else f"entries_{name}")
     with _C._AutoDispatchBelowAutograd(), _C._ExcludeDispatchKeyGuard(_AUTOCAST):
         return operator(*arguments) if at is None else operator(*arguments, at.at)

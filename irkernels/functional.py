@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from irkernels.reference.gradients import read_listed
 from irkernels.reference.losses import check_loss
 from irkernels.reference.operands import check_kind
 from irkernels.reference.paths import read_path
-
 
 _MOST_FACTORS = 2000  # of one plan; a longer chain is a chain of chains
 
@@ -54,8 +53,8 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices in their cheapest order: a drop-in for torch.linalg.multi_dot, batched.
 
-    tensors: [..., n_k, n_{k+1}], leading dimensions broadcast; the first may be [n_1] and the last [n_N], and the result
-    then lacks that axis. Raises ValueError and TypeError as einsum does.
+    tensors: [..., n_k, n_{k+1}], leading dimensions broadcast; the first may be [n_1] and the last [n_N], and the
+    result then lacks that axis. Raises ValueError and TypeError as einsum does.
     """
     tensors = tuple(tensors)
     if len(tensors) < 2:
@@ -95,7 +94,8 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
 
 
 def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None) -> tuple[Tensor, ...]:
-    """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: one tensor an operand position.
+    """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: one tensor an operand
+    position.
 
     cotangent: G, of the product's shape and the operands' dtype; or an Observed (its values at its entries, duplicates
     add), or a pair (at, values [..., nnz]). path: as for einsum, with a dense cotangent.
@@ -104,6 +104,10 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
     _check_operands(equation, operands)
     if path is not None:
         equation, operands = _read_call(equation, operands, path)
+    if isinstance(cotangent, Tensor) and cotangent.layout != torch.strided:
+        raise TypeError(
+            f"the cotangent is {cotangent.layout}; supported is torch.strided (convert it with .to_dense())"
+        )
     if execute.traced(operands):
         return ops.gradients(equation, operands, cotangent)
     given, at = operands, None
@@ -134,7 +138,11 @@ def completion_loss(
     read = read_equation(equation, operands)
     check_loss(read.dense, operands[0], observed, loss, delta)
     read_coordinates(observed, read)
-    if read.dense and not autograd.transformed() and not execute.trials_everywhere(equation, operands, observed.coordinates):
+    if (
+        read.dense
+        and not autograd.transformed()
+        and not execute.trials_everywhere(equation, operands, observed.coordinates)
+    ):
         equation, operands = trials.everywhere(equation, operands, read.dense)
     return autograd.completion_loss(equation, operands, observed, loss, float(delta))
 
@@ -177,7 +185,7 @@ def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
                 )
 
 
-@lru_cache(maxsize=None)
+@cache
 def chain_equation(length: int, row: bool, column: bool) -> str:
     """`...ab,...bc->...ac`; the letters are code points, so that a chain may be of any length."""
     letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(length + 1)]

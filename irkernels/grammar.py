@@ -48,7 +48,9 @@ def without_path(equation: str) -> str:
 
 
 def check_characters(equation: str) -> None:
-    """Raises ValueError for half a character, which no encoding has."""
+    """Raises ValueError for half a character, which no encoding has, and for the one that ends a text of C."""
+    if "\0" in equation:
+        raise ValueError(f"the equation {equation!r} has the control character 0 (a letter is a character)")
     if not equation.isascii() and any(ord(character) in _SURROGATES for character in equation):
         raise ValueError(f"the equation {equation!r} has a lone surrogate (a letter is a character)")
 
@@ -161,7 +163,7 @@ def _implicit(terms: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
     once = [letter for letter, count in counts.items() if count == 1 and letter is not Ellipsis]
     try:
         return (*dots, *sorted(once))
-    except TypeError:
+    except Exception:  # the objects' own, whatever it is
         raise TypeError(
             f"the letters {once!r} cannot be sorted, which an implicit output needs; name the output's letters last"
         ) from None

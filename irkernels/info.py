@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -10,8 +11,12 @@ import torch
 from torch import Tensor
 
 from irkernels import _launch, memory, openmp
-from irkernels.grammar import with_path, without_path
+from irkernels._arguments import flag, integer
+from irkernels.grammar import check_characters, with_path, without_path
+from irkernels.reference.operands import check_kind
 from irkernels.reference.paths import read_path
+
+_MOST_ELEMENTS = 2**63
 
 
 def build_info() -> dict[str, Any]:
@@ -61,7 +66,8 @@ def explain(
             + ("" if nnz is None else f"   {nnz:,} entries"),
             f"route       {plan.route}" + ("" if path is None else ", in the order of the path given"),
             f"value       {plan.value_work:,} multiply-adds",
-            f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x the value",
+            f"gradients   {plan.gradient_work:,} multiply-adds, {plan.gradient_work / max(plan.value_work, 1):.2f} x "
+            f"the value",
             f"bytes       {', '.join(bytes_told)}",
             f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
             f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
@@ -85,6 +91,7 @@ def _checked(
     """The dtype of the operands and which gradients are wanted."""
     if not isinstance(equation, str):
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
+    check_characters(equation)
     tensors = [(position, operand) for position, operand in enumerate(operands) if isinstance(operand, Tensor)]
     for position, operand in tensors:
         first, dtype = tensors[0][0], tensors[0][1].dtype
@@ -93,13 +100,24 @@ def _checked(
     if dtype not in _launch.DTYPES:
         raise TypeError(f"dtype is {dtype}; supported are float16, bfloat16, float32 and float64")
     for position, operand in enumerate(operands):
-        if not isinstance(operand, Tensor) and any(extent < 0 for extent in operand):
-            raise ValueError(f"operand {position} has shape {tuple(operand)}; an extent is 0 or more")
-    if wanted is not None and len(wanted) != len(operands):
-        raise ValueError(f"wanted has {len(wanted)} flags, but the product has {len(operands)} operands")
-    if nnz is not None and nnz < 0:
-        raise ValueError(f"nnz is {nnz}; a number of entries is 0 or more")
-    return dtype, (True,) * len(operands) if wanted is None else tuple(wanted)
+        if isinstance(operand, Tensor):
+            check_kind(position, operand)
+            continue
+        if isinstance(operand, str) or not isinstance(operand, Sequence):
+            raise TypeError(f"operand {position} must be a tensor or a shape, got {type(operand).__name__}")
+        extents = [integer(f"operand {position}: an extent", extent, 0) for extent in operand]
+        if math.prod(max(extent, 1) for extent in extents) >= _MOST_ELEMENTS:
+            raise ValueError(f"operand {position} of shape {extents} would have more than 2^63 elements")
+    if wanted is not None:
+        if isinstance(wanted, str) or not isinstance(wanted, Sequence):
+            raise TypeError(f"wanted must be a sequence of flags, one for each operand, got {type(wanted).__name__}")
+        if len(wanted) != len(operands):
+            raise ValueError(f"wanted has {len(wanted)} flags, but the product has {len(operands)} operands")
+    if nnz is not None and integer("nnz", nnz, 0) >= _MOST_ELEMENTS:
+        raise ValueError(f"nnz is {nnz}; a number of entries is below 2^63")
+    return dtype, (True,) * len(operands) if wanted is None else tuple(
+        flag(f"wanted[{i}]", each) for i, each in enumerate(wanted)
+    )
 
 
 def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -117,7 +135,8 @@ def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:
 
 def contiguous_view(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     strides: list[int] = []
+    step = 1
     for extent in reversed(tuple(shape)):
-        strides.insert(0, strides[0] * last if strides else 1)
-        last = max(extent, 1)
+        strides.insert(0, step)
+        step *= max(extent, 1)
     return tuple(shape), tuple(strides)

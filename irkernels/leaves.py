@@ -56,7 +56,8 @@ def pullback(
 
 
 def loss(
-    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str,
+    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
+    kind: str,
     delta: float, at: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     operands, coordinates = tuple(operands), _coordinates(equation, operands, at)
@@ -114,7 +115,8 @@ def pullback_shapes(
 
 
 def loss_shapes(
-    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str,
+    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
+    kind: str,
     delta: float, at: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     shape = _output_shape(_read(equation, operands, at), at)
@@ -126,7 +128,8 @@ def _read(equation: str, operands: Sequence[Tensor], at: Tensor | None) -> Equat
     read = read_equation(equation, tuple(operands))
     if at is not None and (at.dim() != 2 or at.shape[1] != len(read.letters)):
         raise ValueError(
-            f"coordinates: at must be [nnz, {len(read.letters)}], one column for each letter of the output, got {list(at.shape)}"
+            f"coordinates: at must be [nnz, {len(read.letters)}], one column for each letter of the output, got "
+            f"{list(at.shape)}"
         )
     return read
 
@@ -140,7 +143,8 @@ def _output_shape(read: Equation, at: Tensor | None) -> tuple[int, ...]:
     return read.output_shape if at is None else (*read.dense, at.shape[0])
 
 
-def _kept(equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None, of_loss: bool) -> Tensor:
+def _kept(equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None,
+          of_loss: bool) -> Tensor:
     if at is None:
         sized, nnz = operands, -1
     else:

@@ -2,13 +2,14 @@
 
     W = 2^e V:  sign = sign V,  logabs = log |V| + e log 2,  d logabs = dV / V
 
-The exponents e of W are found first, without derivatives (Stage::exponent of csrc/plan/plan.h). V, of size 1, is then an
-ordinary differentiable product: of the operands, each times a power of two, and of further powers of two, one for each
-trial or entry. Reference: irkernels/reference/logscaled.py
+The exponents e of W are found first, without derivatives (Stage::exponent of csrc/plan/plan.h). V, of size 1, is then
+an ordinary differentiable product: of the operands, each times a power of two, and of further powers of two, one for
+each trial or entry. Reference: irkernels/reference/logscaled.py
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +38,8 @@ def log_einsum(equation: str, *operands: Tensor) -> LogScaled:
 
     equation, operands: as for einsum. Zeros have sign 0 and logabs -inf. What is smaller than the largest number of its
     trial (its index of the letters that all operands have) by more than the dtype's range counts as zero.
-    logabs is differentiable to any order, with finite gradients where W itself over- or underflows; those of a zero are 0.
+    logabs is differentiable to any order, with finite gradients where W itself over- or underflows; those of a zero are
+    0.
     Half types are computed in float32 and rounded once.
     Raises what einsum raises, and NotImplementedError under torch.func, forward mode and tracing.
     """
@@ -88,7 +90,8 @@ def _log_scaled(equation: str, read: Equation, operands: tuple[Tensor, ...], at:
         lowest, highest = exponents.aminmax() if exponents.numel() else (exponents.new_zeros(()),) * 2
         share = torch.round((lowest + highest) / 2 / len(operands)).clamp(-_LARGEST, _LARGEST)  # of each operand
         left = exponents - share * len(operands)
-        total = exponents.double() + (_joint(powers, read) if at is None else _joint_of_rows(powers, equation, read, at))
+        total = exponents.double() + (_joint(powers, read) if at is None
+                                      else _joint_of_rows(powers, equation, read, at))
     value = _scaled_product(equation, read, tuple(operand * _two_to(-share, dtype) for operand in scaled), left, at)
     zero = value == 0
     logabs = torch.where(zero, 1, value).abs().log().double() + total * math.log(2)
@@ -127,7 +130,8 @@ def _joint(powers: Sequence[Tensor], read: Equation) -> Tensor:
     for term, power in zip(read.terms, powers):
         axes = _axes(term, power.dim())
         there = [name for name in output if axes.count(name) == 1]
-        own = power.permute([axes.index(name) for name in there] + [a for a, name in enumerate(axes) if name not in there])
+        own = power.permute([axes.index(name) for name in there] + [a for a,
+                                                                    name in enumerate(axes) if name not in there])
         own = own.reshape(own.shape[: len(there)])  # 1 along what is summed
         total = total + own[tuple(slice(None) if name in there else None for name in output)]
     return total
@@ -199,4 +203,4 @@ def _powers_of_two(exponents: Tensor, beside: int) -> list[Tensor]:
     if count <= 0:
         return []
     ends = [torch.floor(exponents * (i / count)) for i in range(count)] + [exponents]
-    return [_two_to(after - before, exponents.dtype) for before, after in zip(ends, ends[1:])]
+    return [_two_to(after - before, exponents.dtype) for before, after in itertools.pairwise(ends)]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels._arguments import strided
 from irkernels.grammar import fresh_letters
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -121,6 +122,7 @@ def _read(name: str, given: Any) -> Tensor:
         tensor = torch.as_tensor(given)
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
+    strided(name, tensor)
     if tensor.dtype not in _FLOATS:
         raise TypeError(
             f"{name} must be float16, bfloat16, float32 or float64 (the factors' dtype), got {tensor.dtype}"

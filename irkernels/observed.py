@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Coordinates:
     Raises TypeError (not integer), ValueError (not [nnz, order]), IndexError (negative, or not below the extent).
     """
 
-    __slots__ = ("_at", "_shape", "_columns", "_orders", "_parts")
+    __slots__ = ("_at", "_columns", "_orders", "_parts", "_shape")
 
     def __init__(self, at: Any, shape: Iterable[int]) -> None:
         self._shape = _checked_shape(shape)
@@ -73,7 +74,8 @@ class Coordinates:
 
     @property
     def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
-        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for columns:
+        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for
+        columns:
         a transform in force must not be the one that makes them."""
         return self._parts
 
@@ -83,6 +85,9 @@ class Coordinates:
         `()` is the caller's order as one group (no group where there is no entry).
         """
         key = tuple(columns)
+        for column in key:
+            if not isinstance(column, int) or not 0 <= column < len(self._shape):
+                raise IndexError(f"sorted_by: column {column} is not one of the {len(self._shape)} of {self._shape}")
         if key not in self._orders:
             self._orders[key] = self._sort(key)
         return self._orders[key]
@@ -141,8 +146,8 @@ class Observed:
     @classmethod
     def from_dense(cls, dense: Any, mask: Any = None) -> Observed:
         """The entries of a dense tensor where mask (bool, same shape) is true; without one, those that are not NaN."""
-        dense = torch.as_tensor(dense)
-        mask = ~torch.isnan(dense) if mask is None else torch.as_tensor(mask, device=dense.device)
+        dense = _tensor("observed: dense", dense)
+        mask = ~torch.isnan(dense) if mask is None else _tensor("observed: mask", mask).to(dense.device)
         if mask.dtype != torch.bool or mask.shape != dense.shape:
             raise ValueError(
                 f"observed: mask must be bool of shape {tuple(dense.shape)}, got {mask.dtype} of {tuple(mask.shape)}"
@@ -213,9 +218,28 @@ def _checked_shape(shape: Iterable[int]) -> tuple[int, ...]:
 
 def _tensor(name: str, given: Any) -> Tensor:
     try:
-        return torch.as_tensor(given)
-    except (RuntimeError, TypeError):
+        found = torch.as_tensor(given)
+    except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
+    if found.layout != torch.strided:
+        raise TypeError(f"{name} is {found.layout}; supported is torch.strided (convert it with .to_dense())")
+    if was_freed(found):
+        raise ValueError(f"{name} has elements, but no memory (its storage was resized to nothing)")
+    return found
+
+
+def was_freed(tensor: Tensor) -> bool:
+    """Whether a plain tensor's storage was resized to nothing, as sharding wrappers do between steps: torch's own
+    operations read it, and the process ends."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
+        return False  # subclasses and tracers keep their numbers elsewhere
+    if (
+        tensor.layout != torch.strided
+        or tensor.device.type == "meta"
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    ):
+        return False
+    return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
 
 def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
@@ -226,6 +250,8 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
         raise ValueError(
             f"coordinates: at must be [nnz, {len(shape)}], one column for each axis of {shape}, got {list(at.shape)}"
         )
+    if at.device.type == "meta":
+        raise ValueError("coordinates: at is on meta, where there are no numbers to check")
     at = at.to(torch.int64, copy=True, memory_format=torch.contiguous_format)
     outside = (at < 0) | (at >= at.new_tensor(shape))
     if outside.any():
@@ -264,6 +290,8 @@ def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
         )
     if values.device != coordinates.device:
         raise ValueError(f"observed: values are on {values.device}, but the coordinates are on {coordinates.device}")
+    if values.device.type == "meta":
+        raise ValueError("observed: values are on meta, where there are no numbers to check")
     finite = torch.isfinite(values)
     if not finite.all():
         bad = (~finite).nonzero()[0].tolist()
@@ -336,9 +364,13 @@ def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
 
 
 _pytree.register_pytree_node(
-    Observed, _flatten, _unflatten, serialized_type_name="irkernels.Observed",
+    Observed,
+    _flatten,
+    _unflatten,
+    serialized_type_name="irkernels.Observed",
     to_dumpable_context=lambda context: list(context.shape),
-    from_dumpable_context=lambda shape: _Context(tuple(shape), None), flatten_with_keys_fn=_flatten_with_keys,
+    from_dumpable_context=lambda shape: _Context(tuple(shape), None),
+    flatten_with_keys_fn=_flatten_with_keys,
 )
 _graph_pytree.register_pytree_flatten_spec(Observed, lambda observed, _: _flatten(observed)[0])  # for exported programs
 torch.serialization.add_safe_globals([Coordinates, Observed])  # read back through their checking constructors

@@ -3,8 +3,8 @@
     verbs   product  entries  gradients  entries_gradients  completion_loss: compositions, by the rules of autograd.py
     leaves  value  forward  pullback  and their twins for listed entries, entries_loss: native code; shapes for tracers
 
-A recorded verb becomes leaves where torch differentiates, transforms or casts it. A leaf that is differentiated itself (a
-recorded graph run under autograd) goes back to the rules, so that derivatives chain to any order.
+A recorded verb becomes leaves where torch differentiates, transforms or casts it. A leaf that is differentiated itself
+(a recorded graph run under autograd) goes back to the rules, so that derivatives chain to any order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, _C
+from torch import _C, Tensor
 from torch.autograd import forward_ad
 
 from irkernels import autocast, autograd, execute, leaves, trials
@@ -48,7 +48,12 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
 
 
 def _at(at: Any, operands: tuple[Tensor, ...]) -> Tensor:
-    return torch.as_tensor(at.at if isinstance(at, (Coordinates, Observed)) else at).to(operands[0].device)
+    if isinstance(at, (Coordinates, Observed)):
+        return at.at.to(operands[0].device)
+    try:
+        return torch.as_tensor(at).to(operands[0].device)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"at must be a tensor or what torch.as_tensor takes, got {type(at).__name__}") from None
 
 
 def _product(equation: str, operands: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
@@ -60,13 +65,15 @@ def _gradients(equation: str, operands: Sequence[Tensor], cotangent: Tensor, at:
     given = cotangent if at is None else (at, cotangent)
     cast, given = autocast.gradient_operands(equation, tuple(operands), given)
     coordinates = _coordinates(equation, cast, at)
-    cotangent = given if coordinates is None else read_listed((coordinates, given[1]), read_equation(equation, cast), cast)[1]
+    cotangent = given if coordinates is None else read_listed((coordinates, given[1]), read_equation(equation, cast),
+                                                              cast)[1]
     found = autograd.gradients(equation, (True,) * len(cast), cast, cotangent, coordinates)
     return list(autocast.as_given(operands, found))
 
 
 def _completion_loss(
-    equation: str, operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str, delta: float, at: Tensor
+    equation: str, operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str, delta: float,
+    at: Tensor
 ) -> Tensor:
     cast, values, weights = autocast.loss_tensors(tuple(operands), values, weights)
     dense = read_equation(equation, cast).dense
@@ -105,7 +112,8 @@ def _pullback_rule(
 
 
 def _loss_rule(
-    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str,
+    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
+    kind: str,
     delta: float, at: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The slope depends on the operands too."""
@@ -164,7 +172,8 @@ for _prefix, _listed in (("", ""), ("entries_", ", Tensor at")):
     _define_leaf(f"{_prefix}value", f"{_OPERANDS}{_listed}) -> Tensor", leaves.value, leaves.value_shape, _value_rule)
     _define_leaf(f"{_prefix}forward", f"{_WANTED}{_listed}) -> (Tensor, Tensor)", leaves.forward, leaves.forward_shapes,
                  _forward_rule)
-    _define_leaf(f"{_prefix}pullback", f"{_WANTED}, Tensor cotangent, Tensor? saved{_listed}) -> Tensor[]", leaves.pullback,
+    _define_leaf(f"{_prefix}pullback", f"{_WANTED}, Tensor cotangent, Tensor? saved{_listed}) -> Tensor[]",
+                 leaves.pullback,
                  leaves.pullback_shapes, _pullback_rule)
 _define_verb("completion_loss", f"{_OPERANDS}, {_OBSERVED}) -> Tensor", _completion_loss)
 _define_leaf("entries_loss", f"{_WANTED}, {_OBSERVED}) -> (Tensor, Tensor, Tensor)", leaves.loss, leaves.loss_shapes,

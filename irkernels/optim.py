@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from irkernels._arguments import per_trial
+from irkernels._arguments import integer, number, per_trial, strided
 
 
 class GroupRMSprop(Optimizer):
@@ -104,6 +103,7 @@ def _square(gradient: Tensor, trials: int | None) -> Tensor:
 def _check_group(group: dict[str, Any]) -> None:
     group["trials"] = trials = _group_trials(group)
     for position, p in enumerate(group["params"]):
+        strided(f"parameter {position}", p)
         if not p.is_floating_point():
             raise TypeError(f"parameter {position} must be real floating-point, got {p.dtype}")
         if p.device != group["params"][0].device:
@@ -115,15 +115,15 @@ def _check_group(group: dict[str, Any]) -> None:
                 f"parameter {position} must be [{trials}, ...], one copy for each trial, got {list(p.shape)}"
             )
     per_trial("lr", group["lr"], trials)
-    if not 0 <= group["alpha"] < 1:
+    if not 0 <= number("alpha", group["alpha"]) < 1:
         raise ValueError(f"alpha must be in [0, 1), got {group['alpha']}")
-    if not (math.isfinite(group["eps"]) and group["eps"] >= 0):
+    if number("eps", group["eps"]) < 0:
         raise ValueError(f"eps must be finite and not negative, got {group['eps']}")
 
 
 def _group_trials(group: dict[str, Any]) -> int | None:
     if group["trials"] is not None:
-        return group["trials"]
+        return integer("trials", group["trials"], 1)
     said = [getattr(p, "trials", None) for p in group["params"]]
     for position, trials in enumerate(said):
         if trials != said[0]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from irkernels._arguments import strided
 from irkernels.functional import einsum
 from irkernels.grammar import symbol
 from irkernels.reference.operands import check_kind
@@ -53,6 +54,10 @@ def transpose(a: Tensor, axes: Sequence[int] | None = None) -> Tensor:
 def _pairs(a: Tensor, b: Tensor, dims: Any) -> tuple[list[int], list[int]]:
     """The dimensions of a and of b that are summed together."""
     if isinstance(dims, Tensor):
+        if strided("dims", dims).device.type == "meta" or dims.numel() > 2 * (a.dim() + b.dim()):
+            raise ValueError(
+                f"dims must be a number of dimensions, or two lists of them, got {list(dims.shape)} numbers"
+            )
         dims = dims.tolist()
     if hasattr(dims, "__index__"):
         n = operator.index(dims)

@@ -18,7 +18,8 @@ CHAIN = "ij,jk,kl->il"
 WIDE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def dtypes(einsum: Callable, product: Product, given: tuple[torch.dtype, ...], narrow: torch.dtype) -> list[torch.dtype]:
+def dtypes(einsum: Callable, product: Product, given: tuple[torch.dtype, ...],
+           narrow: torch.dtype) -> list[torch.dtype]:
     """Of the value and of every gradient, backward run outside of the context."""
     operands = [operand.to(dtype).requires_grad_() for operand, dtype in zip(product.operands(), given)]
     with torch.autocast("cpu", dtype=narrow):
@@ -101,7 +102,8 @@ def test_losses_are_not_narrowed() -> None:
         mixed = irk.completion_loss("ij,jk->ik", a.bfloat16(), b, observed=observed)
     assert torch.equal(found, expected)
     assert mixed.dtype == torch.float32
-    torch.testing.assert_close(torch.autograd.grad(mixed, a)[0], torch.autograd.grad(expected, a)[0], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(torch.autograd.grad(mixed, a)[0], torch.autograd.grad(expected, a)[0], rtol=0.05,
+                               atol=0.05)
 
 
 def model(einsum: Callable, x: Tensor, *factors: Tensor) -> Tensor:

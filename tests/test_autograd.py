@@ -25,7 +25,7 @@ def test_any_subset_may_require_grad(product: Product) -> None:
     expected = factor_gradients(product.equation, operands, cotangent)
     positions = range(len(operands))
     subsets = list(itertools.chain.from_iterable(itertools.combinations(positions, size) for size in positions))
-    for subset in subsets[1:] + [tuple(positions)]:
+    for subset in [*subsets[1:], tuple(positions)]:
         factors = [operand.detach().clone().requires_grad_(p in subset) for p, operand in enumerate(operands)]
         irk.einsum(product.equation, *factors).backward(cotangent)
         for p, factor in enumerate(factors):

@@ -21,7 +21,7 @@ opt_einsum = pytest.importorskip("opt_einsum", reason="bench counts arithmetic w
 from bench import cost, families, inputs, keep, large, report, table  # noqa: E402
 from bench.layer_peers import LAYER_PEERS, LINEAR, MODES, REBUILT, STEPS  # noqa: E402
 from bench.layers import LAYERS, Layer, low_rank, tensor_train, tucker  # noqa: E402
-from bench.layers import cp as cp_layer
+from bench.layers import cp as cp_layer  # noqa: E402
 from bench.measure import QUICK, Measurement, side_by_side  # noqa: E402
 from bench.peer import Absent, Peer  # noqa: E402
 from bench.peers import CALL_PEERS, COMPILED, OPERATOR_PEERS  # noqa: E402
@@ -31,7 +31,17 @@ from bench.tensor_peers import TENSOR_PEERS  # noqa: E402
 from bench.training_peers import LEARNING_RATE, TRAINING_PEERS  # noqa: E402
 from bench.workers import Failed, Workers  # noqa: E402
 from bench.workloads import (  # noqa: E402
-    CALLS, HIGH_ORDER, MANY_TRIALS, OPERATORS, TENSORS, TRAINING, Completion, Product, TensorCompletion, chain, cp,
+    CALLS,
+    HIGH_ORDER,
+    MANY_TRIALS,
+    OPERATORS,
+    TENSORS,
+    TRAINING,
+    Completion,
+    Product,
+    TensorCompletion,
+    chain,
+    cp,
 )  # fmt: skip
 
 # arithmetic limits worked out by hand, at 117 GFLOP/s on each of two cores, microseconds
@@ -150,7 +160,8 @@ def test_large_completion_is_measured_and_kept() -> None:
     row = large.COMPLETIONS[0].tiny()
     found = large.measured(row, 1, 2, 3)
     assert len(found.step) == len(found.once) == 2 and len(found.eager) == 1 and found.peak > row.data_bytes
-    assert large.COMPLETIONS[1].step_bytes == pytest.approx(23.5e9, rel=0.05)  # 25 million x 3 rows of 256 bytes, and 4.3
+    # 25 million x 3 rows of 256 bytes, and 4.3
+    assert large.COMPLETIONS[1].step_bytes == pytest.approx(23.5e9, rel=0.05)
     assert large.COMPLETIONS[1].data_bytes + large.COMPLETIONS[1].factor_bytes < 2e9
 
 

@@ -12,10 +12,10 @@ pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsu
 # last on the path: the checkout's own source tree must not hide an installed irkernels
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench.curvature import PRODUCTS, SHARPNESS  # noqa: E402
-from bench.curvature_peers import FUNCTORCH, GRADIENT, OWN  # noqa: E402
-from bench.peer import Peer  # noqa: E402
-from bench.workloads import Product  # noqa: E402
+from bench.curvature import PRODUCTS, SHARPNESS
+from bench.curvature_peers import FUNCTORCH, GRADIENT, OWN
+from bench.peer import Peer
+from bench.workloads import Product
 
 
 def results(peer: Peer, row: Product, mode: str) -> list:

@@ -12,8 +12,8 @@ pytest.importorskip("tensorly", reason="these rows compare with TensorLy")
 # last on the path: the checkout's own source tree must not hide an installed irkernels
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench.decomposition_peers import CALLS, OWN, STOCK, Work  # noqa: E402
-from bench.decompositions import DECOMPOSITIONS, FUNCTIONS  # noqa: E402
+from bench.decomposition_peers import CALLS, OWN, STOCK, Work
+from bench.decompositions import DECOMPOSITIONS, FUNCTIONS
 
 TINY = list(dict.fromkeys(row.tiny() for row in (*DECOMPOSITIONS, *FUNCTIONS)))
 

@@ -13,11 +13,10 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 pytest.importorskip("opt_einsum", reason="bench counts arithmetic with opt_einsum")
 
-from bench.dynamics import PRECONDITIONERS  # noqa: E402
-from bench.dynamics_peers import DYNAMICS_PEERS, Preconditioner  # noqa: E402
-from bench.peer import Peer  # noqa: E402
-
-from irkernels.reference import velocities  # noqa: E402
+from bench.dynamics import PRECONDITIONERS
+from bench.dynamics_peers import DYNAMICS_PEERS, Preconditioner
+from bench.peer import Peer
+from irkernels.reference import velocities
 
 
 @pytest.mark.parametrize("row", PRECONDITIONERS[1:3], ids=lambda row: row.name)

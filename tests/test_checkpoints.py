@@ -136,7 +136,7 @@ def test_every_damage_is_one_kind_of_error(tmp_path):
         if bad == content:  # zeros over zeros
             continue
         file.write_bytes(bad)
-        with pytest.raises(CheckpointError, match="run.pt' is damaged or not written by irkernels"):
+        with pytest.raises(CheckpointError, match=r"run.pt' is damaged or not written by irkernels"):
             files.read(file, "Checkpoint")
         refused += 1
     before = chain()
@@ -169,7 +169,7 @@ def test_loading_runs_no_code(tmp_path):
 def test_another_kind_of_file_is_named(tmp_path):
     run, _ = run_fit(chain(), 10, record="loss")
     run.save(tmp_path / "run.pt")
-    with pytest.raises(CheckpointError, match="is a irkernels.Trajectory of version 2, expected irkernels.Checkpoint"):
+    with pytest.raises(CheckpointError, match=r"is a irkernels.Trajectory of version 2, expected irkernels.Checkpoint"):
         run_fit(chain(), 10, resume=tmp_path / "run.pt")
     (tmp_path / "run.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged or not written by irkernels"):

@@ -72,12 +72,17 @@ def test_complete_a_labelled_tensor_with_a_chosen_unfolding(folder, capsys):
 
 
 def test_complete_a_tensor_by_a_tensor_family_from_tns_to_tns(folder, capsys):
-    lines = [f"{i} {j} {k} {i + j * k}" for i in range(1, 5) for j in range(1, 4) for k in range(1, 4) if (i, j, k) != (2, 2, 2)]
+    lines = [f"{i} {j} {k} {i + j * k}" for i in range(1, 5) for j in range(1, 4) for k in range(1, 4)
+             if (i, j, k) != (2, 2, 2)]
     (folder / "t.tns").write_text("\n".join(lines) + "\n")
     arguments = ["complete", "t.tns", "--model", "tucker", "--rank", "2", "3", "2", "--steps", "50", "--heldout", "0.3"]
     assert cli.main([*arguments, "--out", "t.out.tns.gz"]) == 0
     out, _ = capsys.readouterr()
-    assert "4 x 3 x 3, 35 of 36 entries known" in out and "tucker, depth 1" in out and "wrote t.out.tns.gz, t-report.png" in out
+    assert (
+        "4 x 3 x 3, 35 of 36 entries known" in out
+        and "tucker, depth 1" in out
+        and "wrote t.out.tns.gz, t-report.png" in out
+    )
     assert irkernels.io.read("t.out.tns.gz").known == 36
     assert cli.main([*arguments, "--json"]) == 0
     model = json.loads(capsys.readouterr().out)["model"]
@@ -89,7 +94,7 @@ def test_complete_a_tensor_by_a_tensor_family_from_tns_to_tns(folder, capsys):
 def test_help_and_table_name_the_same_models():
     from irkernels.complete.models import MODELS
 
-    assert cli._MODELS == tuple(MODELS)
+    assert tuple(MODELS) == cli._MODELS
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,10 @@ def test_help_and_table_name_the_same_models():
         (["complete", "none.npy"], "none.npy: no such file"),
         (["complete", "bad.tns"], "bad.tns, line 2: expected 3 columns as in line 1, got 2: '1 2'"),
         (["complete", "tensorly:none"], "no data set 'tensorly:none'"),
-        (["complete", "small.npy", "--out", "a.txt"], "--out a.txt: expected a name that ends in .npy, .npz, .tns or .tns.gz"),
+        (
+            ["complete", "small.npy", "--out", "a.txt"],
+            "--out a.txt: expected a name that ends in .npy, .npz, .tns or .tns.gz",
+        ),
         (["complete", "small.npy", "--picture", "none/a.png"], "the folder none does not exist"),
         (["complete", "small.npy", "--unfold", "5"], "--unfold 5: the array has the axes 0 to 1"),
         (["complete", "small.npy", "--value", "2"], "--value does not apply"),

@@ -67,12 +67,14 @@ def test_listed_entries_have_eager_bits(product: Product) -> None:
 
     def both(*factors: Tensor) -> Tensor:
         entries = irk.entries(product.equation, *factors, at=at)
-        return entries.sum() + irk.completion_loss(product.equation, *factors, observed=observed, loss="huber", delta=0.7)
+        return entries.sum() + irk.completion_loss(product.equation, *factors, observed=observed, loss="huber",
+                                                   delta=0.7)
 
     same_bits(both, operands, product.trained)
 
 
-@pytest.mark.parametrize("options", [{"backend": "inductor"}, {"mode": "reduce-overhead", "backend": "inductor"}], ids=str)
+@pytest.mark.parametrize("options", [{"backend": "inductor"}, {"mode": "reduce-overhead", "backend": "inductor"}],
+                         ids=str)
 def test_all_verbs_in_one_graph(options: dict) -> None:
     observed = observations()
 
@@ -203,7 +205,7 @@ def test_second_backward_raises() -> None:
 
 
 def test_errors_name_the_operand_when_recorded() -> None:
-    with pytest.raises(Exception, match="operand 1 of shape .* has size 7 for the letter 'j'"):
+    with pytest.raises(Exception, match=r"operand 1 of shape .* has size 7 for the letter 'j'"):
         compiled(lambda a, b: irk.einsum("ij,jk->ik", a, b))(torch.ones(5, 6), torch.ones(7, 4))
     with pytest.raises(Exception, match=r"operand 1 is torch.float64"):
         compiled(lambda a, b: irk.einsum("ij,jk->ik", a, b))(torch.ones(5, 6), torch.ones(6, 4, dtype=torch.float64))

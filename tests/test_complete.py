@@ -11,8 +11,8 @@ import torch
 from irkernels.complete import Options, complete, output, report
 from irkernels.complete.baselines import column_mean, global_mean, hard_impute, row_mean, soft_impute
 from irkernels.complete.entries import Entries, Scale, split
-from irkernels.complete.models import MODELS
 from irkernels.complete.folding import chosen, flattened, natural, unchanged, unfolded
+from irkernels.complete.models import MODELS
 from irkernels.io import DataError, read
 from irkernels.io.array import from_dense
 
@@ -267,7 +267,12 @@ def test_a_hadamard_chain_says_nothing_of_what_it_has_not_seen():
 @pytest.mark.parametrize(
     ("model", "ranks", "depths", "message"),
     [
-        ("tucker", (2, 2), (1,), "--model tucker with 3 axes, rank \\(2, 2\\), depth 1: ranks must have 3 entries, got 2"),
+        (
+            "tucker",
+            (2, 2),
+            (1,),
+            "--model tucker with 3 axes, rank \\(2, 2\\), depth 1: ranks must have 3 entries, got 2",
+        ),
         ("tt", (2, 2, 2), (1,), "ranks must have 2 entries, got 3"),
         ("cp", (2, 3, 4), (1,), "--model cp .* rank must be an integer"),
         ("chain", (2, 3), (2,), "a chain of depth 2 has 1 inner sizes, got 2"),
@@ -287,7 +292,9 @@ def test_ranks_that_do_not_fit_are_named_before_anything_is_fitted(model, ranks,
 def test_default_ranks_are_what_the_array_can_have_and_no_more_than_a_step_affords(shape):
     sizes = [int(np.prod(shape[:cut], dtype=float)) for cut in range(1, len(shape))]
     core, bonds, one = (MODELS[name].ranks(shape) for name in ("tucker", "tt", "cp"))
-    assert all(rank <= extent for rank, extent in zip(core, shape)) and np.prod(core, dtype=float) <= max(2**14, 2 ** len(shape))
+    assert all(rank <= extent for rank, extent in zip(core, shape)) and np.prod(core, dtype=float) <= max(
+        2**14, 2 ** len(shape)
+    )
     assert all(rank <= min(left, np.prod(shape, dtype=float) / left, 32) for rank, left in zip(bonds, sizes))
     assert 1 <= one <= 64
 
@@ -307,7 +314,7 @@ def test_the_table_has_a_line_for_every_method_and_marks_the_choice(completed):
     table = report.table(completed)
     for name in ("global-mean", "soft-impute", "chain, depth 1", "chain, depth 2"):
         assert sum(name in line for line in table.splitlines()) >= 1
-    assert [line for line in table.splitlines() if "<- chosen" in line][0].startswith("chain, depth 2")
+    assert next(line for line in table.splitlines() if "<- chosen" in line).startswith("chain, depth 2")
 
 
 def test_written_arrays_read_back(completed, tmp_path):
@@ -357,4 +364,4 @@ def test_a_picture_of_a_matrix_and_of_an_image(completed, tmp_path):
     assert (tmp_path / "b.png").stat().st_size > 10_000
     npy, png = output.write(done, tmp_path / "c.npy")
     assert np.asarray(image.open(png)).shape == (16, 12, 3)
-    assert 0 <= np.load(npy).min() and np.load(npy).max() <= 255
+    assert np.load(npy).min() >= 0 and np.load(npy).max() <= 255

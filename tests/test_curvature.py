@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import pytest
@@ -28,7 +29,7 @@ def operands_and_tangents(product: Product) -> tuple[list[Tensor], list[Tensor]]
 
 
 def factors(*sizes: int, trials: tuple[int, ...] = ()) -> list[Tensor]:
-    return [normal(*trials, a, b, seed=a + 10 * b + i) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))]
+    return [normal(*trials, a, b, seed=a + 10 * b + i) for i, (a, b) in enumerate(itertools.pairwise(sizes))]
 
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
@@ -133,7 +134,7 @@ def test_hessian_of_trials_and_of_each_alone(loss: str) -> None:
 def test_sharpness_of_trials_is_the_largest_eigenvalue_of_each(sizes: tuple[int, ...]) -> None:
     operands = factors(*sizes, trials=(3,))
     letters = "ijklm"[: len(sizes)]
-    terms = [a + b for a, b in zip(letters, letters[1:])]
+    terms = [a + b for a, b in itertools.pairwise(letters)]
     output = letters[0] + letters[-1]
     target = normal(3, sizes[0], sizes[-1], seed=1)
     equation = ",".join("..." + term for term in terms) + "->..." + output

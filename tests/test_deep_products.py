@@ -29,7 +29,8 @@ def chain(depth: int) -> str:
 
 
 def rows_product(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """sum over r of the product over the factors of rows [factors, n, r], and its gradients by rows: prefix times suffix."""
+    """sum over r of the product over the factors of rows [factors, n, r], and its gradients by rows: prefix times
+    suffix."""
     one = torch.ones_like(rows[:1])
     before = torch.cat((one, rows[:-1])).cumprod(0)
     after = torch.cat((rows[1:], one)).flip(0).cumprod(0).flip(0)

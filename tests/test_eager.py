@@ -1,4 +1,5 @@
-"""The lane of ordinary calls: the bits of the long way, one native call a verb and direction, and what it must not serve."""
+"""The lane of ordinary calls: the bits of the long way, one native call a verb and direction, and what it must not
+serve."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from irkernels.testing.fingerprint import bits, every_result
 
 CHAIN = "ij,jk,kl->il"
 exchange = pytest.mark.skipif(
-    not hasattr(Tensor, "__dlpack_c_exchange_api__"), reason="the lane reads and makes tensors by DLPack's exchange table"
+    not hasattr(Tensor, "__dlpack_c_exchange_api__"),
+    reason="the lane reads and makes tensors by DLPack's exchange table",
 )
 registry = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
 

@@ -7,7 +7,22 @@ import re
 import pytest
 import torch
 from bad_calls import (
-    AT, CHAIN, VALUES, A, B, C, Call, curvature, dynamics, equations, listed, observed, operands, pairs, tensors,
+    AT,
+    CHAIN,
+    VALUES,
+    A,
+    B,
+    C,
+    Call,
+    curvature,
+    dynamics,
+    equations,
+    listed,
+    observed,
+    operands,
+    pairs,
+    refused,
+    tensors,
 )
 
 import irkernels as irk
@@ -23,6 +38,7 @@ BOTH = {  # tables of irkernels and of its reference
     "cotangent": listed.COTANGENTS,
     "observations": listed.OBSERVATIONS,
     "multi_dot": pairs.CHAINS,
+    "freed": refused.FREED,
 }
 OWN = {
     "pair": pairs.PAIRS,
@@ -30,6 +46,7 @@ OWN = {
     "curvature": curvature.CURVATURE,
     "dynamics": dynamics.DYNAMICS,
     "spectrum": dynamics.SPECTRUM,
+    "refused": refused.REFUSED,
 }
 
 

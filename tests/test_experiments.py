@@ -21,7 +21,8 @@ def tiny(experiment, **changed):
     """At another size, through the same code."""
     parameters = {**experiment.PARAMETERS, **changed}
     dtype = parameters["dtype"]
-    return experiment.run(Session(), **{**parameters, "dtype": getattr(torch, dtype) if isinstance(dtype, str) else dtype})
+    return experiment.run(Session(), **{**parameters, "dtype": getattr(torch, dtype) if isinstance(dtype, str)
+                                        else dtype})
 
 
 def test_e3_problem_is_the_papers():
@@ -110,10 +111,14 @@ def test_e1_trains_all_depths_and_scales_and_draws_them(tmp_path):
     assert not outcome.passed and 4.8 < outcome.goal["effective_rank"] < 5
     norms = e1.means(outcome.runs[2], "nuclear norm")
     assert norms.shape == (4,) and (norms[1:] > norms[:-1]).all()  # of smaller scales first
-    assert len(outcome.notes) == 3 * 4 + 2 and outcome.notes[-1] == "depth 4: 8 of 8 runs on another matrix than the truth"
+    assert (
+        len(outcome.notes) == 3 * 4 + 2 and outcome.notes[-1] == "depth 4: 8 of 8 runs on another matrix than the truth"
+    )
     error = outcome.runs[3].final("error", init_scale=1e-4)
     assert len(error) == 2
-    said = f"depth 3, scale 0.0001, mean and deviation of runs: error {error.mean():.3g} +- {error.std(correction=0):.1g}"
+    said = (
+        f"depth 3, scale 0.0001, mean and deviation of runs: error {error.mean():.3g} +- {error.std(correction=0):.1g}"
+    )
     assert outcome.notes[6].startswith(said)
     e1.draw(outcome, tmp_path / "e1.png")
     assert min(image.open(tmp_path / "e1.png").size) > 400
@@ -166,7 +171,8 @@ def test_e2_notes_its_extremes_at_every_step(tmp_path):
             for factor, value in zip(model.factors, start):
                 factor.copy_(value)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-        return fit(model, e2.problem(), optimizer, loss="half_sse", steps=400, record=record, record_every=every, progress=False)
+        return fit(model, e2.problem(), optimizer, loss="half_sse", steps=400, record=record, record_every=every,
+                   progress=False)
 
     extremes, each = run(e2.RECORD, 400).metrics, run(["loss", "product"], 1).metrics
     q, corner = (2 * each["loss"]).sqrt(), each["product"][..., 0, 0].abs()

@@ -24,27 +24,31 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_help_and_table_name_the_same_experiments():
-    assert cli._EXPERIMENTS == {name: module.TITLE for name, module in EXPERIMENTS.items()}
+    assert {name: module.TITLE for name, module in EXPERIMENTS.items()} == cli._EXPERIMENTS
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_says_what_it_is(name):
     module = EXPERIMENTS[name]
     assert module.__doc__.startswith(name) and "Copy this file" in module.__doc__ and module.PAPER
-    assert {"trials", "seed", "steps", "dtype"} <= set(module.PARAMETERS) and set(module.QUICK) <= set(module.PARAMETERS)
+    assert {"trials", "seed", "steps", "dtype"} <= set(module.PARAMETERS) and set(module.QUICK) <= set(
+        module.PARAMETERS
+    )
     assert sweepable(module)
 
 
 def test_combinations_are_trials_in_order():
     settings = trials_of(2, scale=(0.1, 0.2), lr=1.0)
-    assert [tuple(each.values()) for each in settings.each] == [(0.1, 1.0, 0), (0.1, 1.0, 1), (0.2, 1.0, 0), (0.2, 1.0, 1)]
+    assert [tuple(each.values()) for each in settings.each] == [(0.1, 1.0, 0), (0.1, 1.0, 1), (0.2, 1.0, 0),
+                                                                (0.2, 1.0, 1)]
     assert settings.column("scale").tolist() == [0.1, 0.1, 0.2, 0.2]
     assert settings.where(scale=0.2, trial=1).tolist() == [False, False, False, True]
     assert settings.combinations() == [{"scale": 0.1, "lr": 1.0}, {"scale": 0.2, "lr": 1.0}]
 
 
 def test_parameters_are_read_by_the_kind_of_their_default():
-    found = parameters_of(e3, "paper", {"trials": 1, "seed": None}, ["--depth", "2,3", "--lr=0.1,0.2", "--init-scale", "1e-2"])
+    found = parameters_of(e3, "paper", {"trials": 1, "seed": None},
+                          ["--depth", "2,3", "--lr=0.1,0.2", "--init-scale", "1e-2"])
     assert found == {**e3.PARAMETERS, "trials": 1, "depth": (2, 3), "lr": (0.1, 0.2), "init_scale": (0.01,)}
     assert parameters_of(EXPERIMENTS["E1"], "quick", {})["trials"] == 1
     assert parameters_of(EXPERIMENTS["E2"], "paper", {}, ["--init-std", "paper"])["init_std"] == "paper"
@@ -69,7 +73,8 @@ def test_bad_parameters_are_one_line_and_exit_code_2(folder, capsys, words, mess
 
 
 def test_a_sweep_is_one_fit_where_shapes_agree(folder, capsys):
-    arguments = ["reproduce", "E3", "--steps", "4", "--trials", "1", "--depth", "2,3", "--init-scale", "1e-1,1e-2", "--lr", "0.1,0.2"]
+    arguments = ["reproduce", "E3", "--steps", "4", "--trials", "1", "--depth", "2,3", "--init-scale", "1e-1,1e-2",
+                 "--lr", "0.1,0.2"]
     assert cli.main([*arguments, "--json"]) == 1
     got = json.loads(capsys.readouterr().out)
     assert len(got["eager"]) == 2 and len(got["settings"]) == 8  # a fit for each depth, four combinations in each
@@ -89,9 +94,15 @@ def test_e8_passes_and_writes_its_page(folder, capsys):
     assert cli.main(["reproduce", "E8", "--ratio", "0.1,0.5,0.9,1.1,1.4,2.0", "--out", "results"]) == 0
     assert "E8 passes" in capsys.readouterr().out
     results = folder / "results"
-    assert sorted(path.name for path in results.iterdir()) == ["E8.json", "E8.md", "E8.png", "README.md"]  # no checkpoint stays
+    # no checkpoint stays
+    assert sorted(path.name for path in results.iterdir()) == ["E8.json", "E8.md", "E8.png", "README.md"]
     text, index = (results / "E8.md").read_text(), (results / "README.md").read_text()
-    assert text.startswith("# E8: ") and "![E8](E8.png)" in text and "| < 1e-08 | pass |" in text and "eager PyTorch would take" in text
+    assert (
+        text.startswith("# E8: ")
+        and "![E8](E8.png)" in text
+        and "| < 1e-08 | pass |" in text
+        and "eager PyTorch would take" in text
+    )
     assert "| [E8](E8.md) |" in index and "5 of 5" in index and "Criteria not met" not in index
     kept = json.loads((results / "E8.json").read_text())
     assert kept["pass"] and kept["speed-up"] > 0 and kept["steps a second"] > 0 and kept["scale"] == "paper"
@@ -112,17 +123,23 @@ def test_e8_criteria_can_fail():
 
 
 def test_the_gathering_page_lists_what_was_not_met(tmp_path):
-    criteria = [Criterion("good", 1.0, high=2.0).summary(), Criterion("bad | worse", float("nan"), high=2.0, paper="1").summary()]
+    criteria = [Criterion("good", 1.0, high=2.0).summary(), Criterion("bad | worse", float("nan"), high=2.0,
+                                                                      paper="1").summary()]
     summary = {
-        "experiment": "E9", "title": "a title", "paper": "a paper", "scale": "quick", "criteria": criteria, "notes": ["a note"],
-        "parameters": {"depth": (2, 3), "lr": 0.1}, "settings": [{"lr": 0.1, "loss": [0.5, None]}, {"a": 1}], "picture": "E9.png",
-        "training seconds": 2.5, "steps a second": 1234.5, "eager seconds": 10.0, "speed-up": 4.0, "beside eager": "a line",
+        "experiment": "E9", "title": "a title", "paper": "a paper", "scale": "quick", "criteria": criteria,
+        "notes": ["a note"],
+        "parameters": {"depth": (2, 3), "lr": 0.1}, "settings": [{"lr": 0.1, "loss": [0.5, None]}, {"a": 1}],
+        "picture": "E9.png",
+        "training seconds": 2.5, "steps a second": 1234.5, "eager seconds": 10.0, "speed-up": 4.0,
+        "beside eager": "a line",
         "command": "irkernels reproduce E9", "date": "2026-01-01", "machine": "cpu",
     }  # fmt: skip
     page.write(summary, "What it is.", tmp_path)
     text, index = (tmp_path / "E9.md").read_text(), (tmp_path / "README.md").read_text()
     assert "1 of 2" in index and "| [E9](E9.md) | bad \\| worse | not finite | < 2 |" in index
-    assert "**fail**" in text and "- a note" in text and "- depth: 2, 3" in text and "| 0.1 | 0.5 to not finite |" in text
+    assert (
+        "**fail**" in text and "- a note" in text and "- depth: 2, 3" in text and "| 0.1 | 0.5 to not finite |" in text
+    )
     assert "| a |\n| --- |\n| 1 |" in text
 
 
@@ -185,7 +202,8 @@ def test_a_damaged_checkpoint_is_begun_anew(tmp_path):
 
 
 def test_other_parameters_have_other_checkpoints():
-    tags = {tag_of("E3", {"lr": lr, "depth": depth}, device) for lr in (0.1, 0.2) for depth in (1, 2) for device in ("cpu", "cuda")}
+    tags = {tag_of("E3", {"lr": lr, "depth": depth}, device) for lr in (0.1, 0.2) for depth in (1, 2)
+            for device in ("cpu", "cuda")}
     assert len(tags) == 8
 
 

@@ -52,7 +52,8 @@ def test_components_are_counted_and_ordered():
     assert onsets(steps, norms).tolist() == [30, 20, 10]
     assert all(each.passed for each in judged(*counted("c", steps, [norms], 2)))
     norms[:, 2] *= 100
-    assert [each.passed for each in judged(*counted("c", steps, [norms], 2))] == [True, False, True]  # there is a third one
+    # there is a third one
+    assert [each.passed for each in judged(*counted("c", steps, [norms], 2))] == [True, False, True]
     together = torch.stack([rise, rise * 0.5, rise * 0.001], dim=1)
     assert [each.passed for each in judged(*counted("c", steps, [together], 2))] == [True, True, False]
 
@@ -87,14 +88,20 @@ def test_the_ratio_of_norms_knows_nothing_of_scale():
     assert torch.autograd.gradcheck(nuclear_to_frobenius, W)
 
 
-def test_e7_judges_the_best_strength():
+def test_e7_judges_the_best_strength_and_rate():
     outcome = tiny(e7, strength=(0.0, 0.1, 0.3))
     adam, descent = outcome.runs["adam"], outcome.runs["gd"]
-    adam.metrics["error"][-1] = torch.tensor([0.8, 0.9, 0.05])
-    adam.metrics["effective_rank"][-1] = torch.tensor([70.0, 60.0, 5.0])
-    assert all(each.passed for each in e7.criteria(outcome.runs))
-    descent.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.05])
+    assert adam.settings.column("lr").unique().tolist() == [0.001, 0.01]
+    assert descent.settings.column("lr").unique().tolist() == [0.01, 10.0]
+    adam.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.9, 0.9, 3.0, 0.05])
+    adam.metrics["effective_rank"][-1] = torch.tensor([70.0, 70.0, 60.0, 60.0, 7.5, 5.0])
+    descent.metrics["error"][-1] = torch.tensor([0.8, 0.8, 0.9, 0.05, 0.8, 0.8])  # of 0.1 does not count
+    found = e7.criteria(outcome.runs)
+    assert all(each.passed for each in found) and found[0].name == "Adam, lambda 0.3, rate 0.001: test error"
+    descent.metrics["error"][-1, -1] = 0.05
     assert [each.passed for each in e7.criteria(outcome.runs)] == [True, True, False, True]
+    adam.metrics["error"][-1, 0] = 0.4
+    assert [each.passed for each in e7.criteria(outcome.runs)] == [True, True, False, False]
     with pytest.raises(ValueError, match="--optimizer: expected one of adam, gd"):
         tiny(e7, optimizer=("sgd",))
 
@@ -103,7 +110,12 @@ def test_e4c_tells_original_from_randomised(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     at, values = e4c.problem("digits", "original", 6, 0, "train")
     shuffled, labels = e4c.problem("digits", "random labels", 6, 0, "train")
-    assert at.shape == (1500, 64) and torch.equal(at, shuffled) and labels.sum() == values.sum() and not torch.equal(labels, values)
+    assert (
+        at.shape == (1500, 64)
+        and torch.equal(at, shuffled)
+        and labels.sum() == values.sum()
+        and not torch.equal(labels, values)
+    )
     assert not torch.equal(at, e4c.problem("digits", "random images", 6, 0, "train")[0])
     few = digits.images("digits", "train")
     monkeypatch.setattr(e4c, "images", lambda *_: (few[0][:, 26:34], few[1]))  # of a few pixels

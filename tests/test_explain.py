@@ -152,20 +152,21 @@ def test_bad_equations_raise_what_einsum_raises(explain: Callable, einsum: Calla
 
 def test_who_takes_the_steps_of_training() -> None:
     assert line(irk.explain("...ij,...jk->...ik", (16, 3, 3), (16, 3, 3), nnz=5), "training").startswith("lanes")
-    assert line(irk.explain("ij,jk->ik", (100, 100), (100, 100)), "training").partition(": ")[2].startswith("a step of one trial has")
+    assert line(irk.explain("ij,jk->ik", (100, 100), (100, 100)),
+                "training").partition(": ")[2].startswith("a step of one trial has")
     assert line(irk.explain("ij,jk->ik", (9, 9), (9, 9), dtype=torch.bfloat16), "training") == "in plain torch"
 
 
 def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match="int32"):
         irk.explain("ij,jk->ik", (2, 3), (3, 4), dtype=torch.int32)
-    with pytest.raises(TypeError, match="operand 1.*float64.*operand 0.*float32"):
+    with pytest.raises(TypeError, match=r"operand 1.*float64.*operand 0.*float32"):
         irk.explain("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4, dtype=torch.float64))
     with pytest.raises(TypeError, match="equation must be a string"):
         irk.explain(3, (2, 3))
-    with pytest.raises(ValueError, match="wanted.* 1 .*2 operands"):
+    with pytest.raises(ValueError, match=r"wanted.* 1 .*2 operands"):
         irk.explain("ij,jk->ik", (2, 3), (3, 4), wanted=(True,))
-    with pytest.raises(ValueError, match="nnz.*-5"):
+    with pytest.raises(ValueError, match=r"nnz.*-5"):
         irk.explain("ij,jk->ik", (2, 3), (3, 4), nnz=-5)
-    with pytest.raises(ValueError, match="operand 1.*-3"):
+    with pytest.raises(ValueError, match=r"operand 1.*-3"):
         irk.explain("ij,jk->ik", (2, 3), (-3, 4))

@@ -1,4 +1,5 @@
-"""torch.export and other tracers: programs that compute what the verbs compute, on inputs that they were not traced with."""
+"""torch.export and other tracers: programs that compute what the verbs compute, on inputs that they were not traced
+with."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def test_export_with_a_batch_of_any_size(strict: bool) -> None:
         module = each.module()
         assert torch.equal(module(x), layer(x))
         gradients = torch.autograd.grad(module(x).sum(), list(module.parameters()))
-        for found, expected in zip(gradients, torch.autograd.grad(layer(x).sum(), list(layer.parameters())), strict=True):
+        for found, expected in zip(gradients, torch.autograd.grad(layer(x).sum(), list(layer.parameters())),
+                                   strict=True):
             assert torch.equal(found, expected)
 
 
@@ -84,9 +86,11 @@ TRACED: dict[str, Callable] = {
     "value": lambda verbs, observed, *x: verbs.einsum(CHAIN, *x),
     "entries": lambda verbs, observed, *x: verbs.entries(CHAIN, *x, at=observed.at),
     "gradients": lambda verbs, observed, *x: verbs.gradients(CHAIN, *x, cotangent=observed),
-    "loss": lambda verbs, observed, *x: torch.func.grad(lambda *y: verbs.completion_loss(CHAIN, *y, observed=observed))(*x),
+    "loss": lambda verbs, observed, *x: torch.func.grad(lambda *y: verbs.completion_loss(CHAIN, *y,
+                                                                                         observed=observed))(*x),
     "grad": lambda verbs, observed, *x: torch.func.grad(lambda *y: verbs.einsum(CHAIN, *y).sin().sum(), (0, 2))(*x),
-    "vmap": lambda verbs, observed, a, *x: torch.func.vmap(lambda a: verbs.einsum(CHAIN, a, *x))(torch.stack((a, 2 * a))),
+    "vmap": lambda verbs, observed, a, *x: torch.func.vmap(lambda a: verbs.einsum(CHAIN, a,
+                                                                                  *x))(torch.stack((a, 2 * a))),
     "hessian": lambda verbs, observed, a, *x: torch.func.hessian(lambda a: verbs.einsum(CHAIN, a, *x).sin().sum())(a),
 }
 
@@ -97,7 +101,7 @@ def test_make_fx_bakes_nothing_in(name: str, mode: str) -> None:
     function, observed = TRACED[name], observations()
 
     def traced(at: Tensor, values: Tensor, *operands: Tensor):
-        leaves, spec = _pytree.tree_flatten(observed)
+        _, spec = _pytree.tree_flatten(observed)
         return function(irk, _pytree.tree_unflatten([at, values], spec), *operands)
 
     graph = make_fx(traced, tracing_mode=mode)(observed.at, observed.values, *chain())
@@ -164,7 +168,7 @@ def test_meta_tensors_have_shapes() -> None:
     gradients = torch.autograd.grad(product.sum() + entries.sum(), operands)
     assert (product.shape, entries.shape) == ((5, 4), (3,))
     assert [(each.shape, each.is_meta) for each in gradients] == [(shape, True) for shape in SHAPES]
-    with pytest.raises(ValueError, match="operand 1 of shape .* has size 6 for the letter 'j'"):
+    with pytest.raises(ValueError, match=r"operand 1 of shape .* has size 6 for the letter 'j'"):
         irk.einsum("ij,jk->ik", torch.empty(4, 5, device="meta"), torch.empty(6, 3, device="meta"))
 
 

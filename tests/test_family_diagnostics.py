@@ -72,7 +72,7 @@ def test_singular_values_at_bonds_and_nodes(trials: int | None) -> None:
 def test_local_component_norms() -> None:
     """Razin et al. 2022: the product of the norms of a component's weight vectors, one more than it has children."""
     model = HierarchicalTucker((3, 2, 4, 3), (2, 3), **DRAWN)
-    a, b, ab, c, d, cd, w = model.factors
+    a, b, ab, _, _, cd, w = model.factors
     norms = model.component_norms()
     assert list(norms) == [(0, 1), (2, 3), (0, 1, 2, 3)]
     for r in range(2):

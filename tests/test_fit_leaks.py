@@ -58,7 +58,8 @@ def resident():
 
 kinds = {
     "lanes": (engine("lanes"), calls), "core": (engine("core"), calls), "grid": (engine("grid"), calls),
-    "ridge": (engine(ridge=torch.full((3,), 0.1, dtype=torch.float64)), calls), "batches": (engine(batch_size=4), calls),
+    "ridge": (engine(ridge=torch.full((3,), 0.1, dtype=torch.float64)), calls),
+    "batches": (engine(batch_size=4), calls),
     "fit": (fit, calls // 20), "failing": (failing, calls // 4),
 }
 for call, _ in kinds.values():

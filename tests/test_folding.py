@@ -11,8 +11,8 @@ from test_fit_data import F64, close, draw, one_thread  # noqa: F401 (a fixture)
 
 import irkernels as irk
 from irkernels import _fit
-from irkernels.nn import Product
 from irkernels._watching import Watching
+from irkernels.nn import Product
 from irkernels.training.engines import NativeSteps
 from irkernels.training.objective import Objective
 from irkernels.training.overrides import Overrides

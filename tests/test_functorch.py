@@ -248,15 +248,15 @@ def test_dtypes_stay(dtype: torch.dtype) -> None:
     """Half types are rounded once: as in float32, then cast."""
     operands = CHAIN.operands(dtype=dtype)
     observed = irk.Observed([[0, 1], [3, 0]], normal(2, seed=1).to(dtype), (4, 2))
-    for f in (
+    for verb in (
         lambda *f: irk.einsum(CHAIN.equation, *f),
         lambda *f: irk.completion_loss(CHAIN.equation, *f, observed=observed.to(f[0].dtype)),
     ):
-        plain = f(*operands)
-        wide = f(*(operand.double() for operand in operands))
+        plain = verb(*operands)
+        wide = verb(*(operand.double() for operand in operands))
         bound = dict.fromkeys(("rtol", "atol"), 4 * torch.finfo(dtype).eps)
-        copied = vmap(f)(*(operand.expand(2, *operand.shape) for operand in operands))[0]
-        for found in (copied, jvp(f, tuple(operands), tuple(operands))[0]):
+        copied = vmap(verb)(*(operand.expand(2, *operand.shape) for operand in operands))[0]
+        for found in (copied, jvp(verb, tuple(operands), tuple(operands))[0]):
             assert found.dtype == dtype and torch.allclose(found.double(), wide, **bound)
             assert torch.equal(found, plain) or found.dim() == 0
 

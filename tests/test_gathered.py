@@ -1,4 +1,5 @@
-"""Listed entries from gathered rows, natively: values, gradients, losses, training, and the same bits however shared."""
+"""Listed entries from gathered rows, natively: values, gradients, losses, training, and the same bits however
+shared."""
 
 from __future__ import annotations
 
@@ -41,9 +42,11 @@ CASES = (
     Case("trials", "...ar,...br,...cr,...dr->...abcd", ((3, 90, 4),) * 4, (90,) * 4),
     Case("dense axes", "...ar,br,cr,dr->...abcd", ((3, 90, 4), *((90, 4),) * 3), (90,) * 4),
     Case("sizes of 1", "ar,br,cr,dr->abcd", ((90, 4), (1, 4), (90, 1), (90, 4)), (90, 1, 90, 90), 3),
-    Case("a letter in two operands", "ar,ar,bsr,crs,dr->abcd", ((90, 4), (90, 4), (90, 2, 4), (90, 4, 2), (90, 4)), (90,) * 4),
+    Case("a letter in two operands", "ar,ar,bsr,crs,dr->abcd", ((90, 4), (90, 4), (90, 2, 4), (90, 4, 2), (90, 4)),
+         (90,) * 4),
     Case("a diagonal", "aar,br,cr,dr->abcd", ((90, 90, 4), *((90, 4),) * 3), (90,) * 4),
-    Case("order 40", ",".join(chr(0x4E00 + i) + "r" for i in range(40)) + "->" + "".join(chr(0x4E00 + i) for i in range(40)),
+    Case("order 40", ",".join(chr(0x4E00 + i) + "r" for i in range(40)) + "->" + "".join(chr(0x4E00 + i)
+                                                                                         for i in range(40)),
          ((2, 3),) * 40, (2,) * 40),
 )  # fmt: skip
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -141,7 +144,8 @@ def test_training(case: Case, batch: int | None) -> None:
     observed = irk.Observed(case.at(), torch.randn(case.nnz, dtype=F64, generator=generator), case.output)
     model = irk.nn.Product(case.equation, *factors)
     steps = 4
-    run = irk.fit(model, observed, torch.optim.SGD(model.parameters(), lr=1e-3), steps=steps, batch_size=batch, progress=False)
+    run = irk.fit(model, observed, torch.optim.SGD(model.parameters(), lr=1e-3), steps=steps, batch_size=batch,
+                  progress=False)
     assert run.tier.startswith(("core", "grid"))
     optimizer = torch.optim.SGD(copies, lr=1e-3)
     for step in range(steps):

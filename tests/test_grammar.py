@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_every_call_form_has_the_gradients(arguments: tuple, torchs: tuple) -> N
 def chain(length: int, first: int = 0) -> tuple[str, list[Tensor]]:
     """An equation of length + 1 letters, and its matrices 2 x 2 of about unit size."""
     letters = [symbol(first + i) for i in range(length + 1)]
-    equation = ",".join(a + b for a, b in zip(letters, letters[1:])) + f"->{letters[0]}{letters[-1]}"
+    equation = ",".join(a + b for a, b in itertools.pairwise(letters)) + f"->{letters[0]}{letters[-1]}"
     generator = torch.Generator().manual_seed(length)
     return equation, [torch.randn(2, 2, dtype=torch.float64, generator=generator) / math.sqrt(2) for _ in range(length)]
 

@@ -11,8 +11,15 @@ from test_velocities import F64, close
 from torch import Tensor
 
 from irkernels.dynamics import (
-    balanced_component_velocity, balanced_slice_velocity, balanced_vector_norm_velocity, component_alignment,
-    component_velocity, local_component_alignment, local_component_velocity, slice_alignment, slice_velocity,
+    balanced_component_velocity,
+    balanced_slice_velocity,
+    balanced_vector_norm_velocity,
+    component_alignment,
+    component_velocity,
+    local_component_alignment,
+    local_component_velocity,
+    slice_alignment,
+    slice_velocity,
     vector_norm_velocity,
 )
 from irkernels.nn import CP, HierarchicalTucker

@@ -33,7 +33,8 @@ saved = Path(sys.argv[3])  # written just before the first step
 
 def start():
     if gathered:
-        model = irk.nn.Product(equation, *torch.linspace(0.9, 1.1, order * 2 * rank, dtype=torch.float64).view(order, 2, rank))
+        factors = torch.linspace(0.9, 1.1, order * 2 * rank, dtype=torch.float64).view(order, 2, rank)
+        model = irk.nn.Product(equation, *factors)
         return model, torch.optim.SGD(model.parameters(), lr=1e-9, momentum=0.9)
     model = irk.nn.MatrixChain(N, N, depth, trials=trials, init_scale=0.1, seed=0, dtype=torch.float64)
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

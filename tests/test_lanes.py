@@ -11,9 +11,9 @@ from torch import Tensor
 
 import irkernels as irk
 from irkernels import _launch
+from irkernels._watching import Watching
 from irkernels.nn import Product
 from irkernels.optim import GroupRMSprop
-from irkernels._watching import Watching
 from irkernels.testing.fingerprint import bits
 from irkernels.training.engines import NativeSteps
 from irkernels.training.objective import Objective
@@ -72,10 +72,12 @@ def dense(model: Product) -> Tensor:
     return torch.linspace(-1, 1, math.prod(model.shape), dtype=model.factors[0].dtype).reshape(model.shape)
 
 
-def trained(tier: str, model: Product, data: irk.Observed | Tensor, kind: str = "sgd", steps: int = 23, **settings) -> dict[str, Tensor]:
+def trained(tier: str, model: Product, data: irk.Observed | Tensor, kind: str = "sgd", steps: int = 23,
+            **settings) -> dict[str, Tensor]:
     """Everything a run leaves behind: factors, optimizer state, losses, what ended each trial."""
     optimizer = OPTIMIZERS[kind](model.parameters())
-    run = irk.fit(model, data, optimizer, steps=steps, tier=tier, progress=False, record="loss" if model.shape else (), record_every=7, **settings)
+    run = irk.fit(model, data, optimizer, steps=steps, tier=tier, progress=False, record="loss" if model.shape else (),
+                  record_every=7, **settings)
     assert run.tier.startswith(tier), run.tier
     left = {f"factor {p}": factor.detach() for p, factor in enumerate(model.factors)}
     for p, state in enumerate(optimizer.state.values()):
@@ -89,7 +91,8 @@ def assert_same(found: dict, expected: dict) -> None:
     assert not differing, f"other bits in lanes: {differing}"
 
 
-def assert_tiers_agree(equation: str, data, trials: int | None = 5, dtype: torch.dtype = torch.float64, **settings) -> None:
+def assert_tiers_agree(equation: str, data, trials: int | None = 5, dtype: torch.dtype = torch.float64,
+                       **settings) -> None:
     runs = []
     for tier in ("lanes", "core"):
         model = model_of(equation, trials, dtype)
@@ -123,7 +126,8 @@ def test_rules(kind: str, clipped: dict[str, float], dtype: torch.dtype) -> None
 @pytest.mark.parametrize("weighted, own", [(False, False), (False, True), (True, False), (True, True)])
 def test_losses(loss: str, weighted: bool, own: bool) -> None:
     for dtype in (torch.float64, torch.float32):
-        assert_tiers_agree("ij,jk,kl->il", lambda model: observed(model, weighted, own), dtype=dtype, loss=loss, delta=0.3)
+        assert_tiers_agree("ij,jk,kl->il", lambda model: observed(model, weighted, own), dtype=dtype, loss=loss,
+                           delta=0.3)
 
 
 def test_rates_of_each_trial() -> None:
@@ -149,8 +153,10 @@ def test_many_steps_that_nobody_looks_at(kind: str, dtype: torch.dtype) -> None:
     for tier in ("lanes", "core"):
         model = model_of("ij,jk,kl->il", 7, dtype)
         optimizer = OPTIMIZERS[kind](model.parameters())
-        run = irk.fit(model, observed(model), optimizer, steps=600, lr=[0.01, 1e30, 0.02, 3e9, 0.6, 0.9, 1.5], tier=tier, progress=False)
-        ends.append({"stopped at": run.stopped_at, "reason": run.reason, **{str(p): f.detach() for p, f in enumerate(model.factors)}})
+        run = irk.fit(model, observed(model), optimizer, steps=600, lr=[0.01, 1e30, 0.02, 3e9, 0.6, 0.9, 1.5],
+                      tier=tier, progress=False)
+        ends.append({"stopped at": run.stopped_at, "reason": run.reason,
+                     **{str(p): f.detach() for p, f in enumerate(model.factors)}})
     assert any(8 < step < 600 for step in ends[0]["stopped at"].tolist()), "no trial has diverged on the way"
     assert_same(*ends)
 
@@ -161,7 +167,8 @@ def test_a_bound_does_not_hide_gradients_that_are_not_finite() -> None:
         a, b, c = (torch.nn.Parameter(torch.full((2,), value)) for value in (1e-30, 1e18, 1e20))
         optimizer = torch.optim.SGD([{"params": [a], "lr": 0.0}, {"params": [b, c]}], lr=1e28)
         target = torch.full((2,), 1e30)
-        run = irk.fit(Product("i,i,i->i", a, b, c), target, optimizer, steps=100, loss="l1", clip_value=1e30, tier=tier, progress=False)
+        run = irk.fit(Product("i,i,i->i", a, b, c), target, optimizer, steps=100, loss="l1", clip_value=1e30, tier=tier,
+                      progress=False)
         assert (run.reason, run.stopped_at) == ("diverged", 12)
 
 
@@ -176,7 +183,8 @@ NOTED = [
     "determinant",
     irk.Entry(1, 1),
     irk.Running("min", irk.Entry(0, 1)),
-    irk.Running("max", abs(irk.Determinant()) / (1 + irk.Loss()).sqrt() - irk.Entry(2, 0) ** 2, where=irk.Loss() >= 0.1),
+    irk.Running("max", abs(irk.Determinant()) / (1 + irk.Loss()).sqrt() - irk.Entry(2, 0) ** 2,
+                where=irk.Loss() >= 0.1),
 ]
 
 
@@ -188,7 +196,8 @@ def noted(tier: str, kind: str, every: int, trials: int | None, dtype: torch.dty
     rates = [*[0.05] * 9, 1e20, 0.3, *[0.05] * 7] if trials else [0.05]
     stop = irk.Stop(loss=0.05, every=3, patience=2)
     run = irk.fit(
-        model, torch.eye(order, dtype=dtype), OPTIMIZERS[kind](model.parameters()), lr=rates[: trials or 1] if trials else rates[0],
+        model, torch.eye(order, dtype=dtype), OPTIMIZERS[kind](model.parameters()),
+        lr=rates[: trials or 1] if trials else rates[0],
         record=NOTED, record_every=every, stop=stop, tier=tier, progress=False, **{"steps": 70, **settings},
     )  # fmt: skip
     assert run.tier.startswith(tier)
@@ -221,7 +230,8 @@ def test_entries_of_a_product_with_constants_and_frozen_factors() -> None:
         model = Product("ij,jx,jk->ikx", a, b.requires_grad_(False), constants={1: inputs}, trials=3)
         optimizer = OPTIMIZERS["sgd"]([a])
         watched = [irk.Entry(2, 1, 7), irk.Running("max", irk.Entry(0, 0, 3))]
-        run = irk.fit(model, dense(model), optimizer, steps=30, record=watched, record_every=1, tier=tier, progress=False)
+        run = irk.fit(model, dense(model), optimizer, steps=30, record=watched, record_every=1, tier=tier,
+                      progress=False)
         runs.append(run.metrics | {"reason": run.reason})
     assert_same(*runs)
 
@@ -274,7 +284,8 @@ def test_batches_of_measurements(kind: str, trials: int | None, own: bool) -> No
         runs = []
         for tier in ("lanes", "core"):
             model, data = measured(trials, dtype, own)
-            runs.append(trained(tier, model, data, kind, 40, batch_size=8, sampler_seed=2, lr=rates, ridge=0.01, stop=irk.Stop(loss=0.4)))
+            runs.append(trained(tier, model, data, kind, 40, batch_size=8, sampler_seed=2, lr=rates, ridge=0.01,
+                                stop=irk.Stop(loss=0.4)))
         assert_same(*runs)
         assert not trials or kind == "adam" or len(set(torch.as_tensor(runs[0]["stopped at"]).tolist())) > 1
 
@@ -282,7 +293,8 @@ def test_batches_of_measurements(kind: str, trials: int | None, own: bool) -> No
 def test_batches_of_listed_entries_are_not_for_lanes() -> None:
     model = model_of("ij,jk,kl->il")
     with pytest.raises(ValueError, match="tier='lanes': lanes take no mini-batches of listed entries"):
-        irk.fit(model, observed(model), OPTIMIZERS["sgd"](model.parameters()), steps=3, batch_size=2, tier="lanes", progress=False)
+        irk.fit(model, observed(model), OPTIMIZERS["sgd"](model.parameters()), steps=3, batch_size=2, tier="lanes",
+                progress=False)
 
 
 def test_constants() -> None:
@@ -309,7 +321,9 @@ def test_a_step_too_long_to_be_written_out_is_refused() -> None:
     draw = torch.Generator().manual_seed(0)
     model = Product("ij,jk->ik", *(torch.nn.Parameter(torch.randn(60, 60, generator=draw)) for _ in range(2)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="tier='lanes': a step of one trial has .* multiply-adds, and lanes take at most"):
+    with pytest.raises(
+        ValueError, match=r"tier='lanes': a step of one trial has .* multiply-adds, and lanes take at most"
+    ):
         irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, tier="lanes", progress=False)
     run = irk.fit(model, torch.zeros(60, 60), optimizer, steps=3, progress=False)
     assert ": a step of one trial has" in run.tier
@@ -360,6 +374,7 @@ def test_a_tier_needs_native_steps() -> None:
     ordinary = irk.fit(model, dense(model), torch.optim.Rprop(model.parameters()), steps=1, progress=False)
     assert ordinary.tier == "none: steps in a Python loop"
     half = model_of("ij,jk,kl->il", dtype=torch.bfloat16)
-    with pytest.raises(ValueError, match="tier='core' needs native steps, but the factors are torch.bfloat16 on cpu"):
+    with pytest.raises(ValueError, match=r"tier='core' needs native steps, but the factors are torch.bfloat16 on cpu"):
         irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, tier="core", progress=False)
-    assert irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1, progress=False).tier.startswith("none")
+    assert irk.fit(half, dense(half), OPTIMIZERS["sgd"](half.parameters()), steps=1,
+                   progress=False).tier.startswith("none")

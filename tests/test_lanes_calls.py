@@ -1,4 +1,5 @@
-"""Small dense products over many trials: the calls that are written out and run in lanes give the bits of those before."""
+"""Small dense products over many trials: the calls that are written out and run in lanes give the bits of those
+before."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from irkernels.testing.fingerprint import bits, every_result
 SERVED_FIRST = 2000  # csrc/plan/tier.h: trials of a plan until it is written out
 
 
-@pytest.mark.parametrize("product", [each for each in FAMILIES if each.trials is None and each.elements < 400], ids=lambda each: each.name)
+@pytest.mark.parametrize("product", [each for each in FAMILIES if each.trials is None and each.elements < 400],
+                         ids=lambda each: each.name)
 def test_families(product: Product) -> None:
     for dtype in (torch.float64, torch.float32):
         for trials in (33, 64):

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_lanes import EQUATIONS, OPTIMIZERS, bits, dense, model_of, noted, observed, trained
 
 import irkernels as irk
 from irkernels import _launch
-
-from test_lanes import EQUATIONS, OPTIMIZERS, bits, dense, model_of, noted, observed, trained  # noqa: I001
 
 HERE = Path(__file__).resolve().parent
 pytestmark = pytest.mark.skipif(_launch.LAUNCHES, reason="this kernel target has no native training")
@@ -34,7 +33,8 @@ def digests() -> dict[str, str]:
                 found[f"{kind} {trials} {dtype}"] = trained("lanes", model, observed(model), kind, steps=9)
             for loss in ("half_sse", "l1", "huber"):
                 model = model_of("ij,jk,kl->il", trials, dtype)
-                found[f"{loss} {trials} {dtype}"] = trained("lanes", model, observed(model, weighted=True), steps=9, loss=loss, delta=0.3)
+                found[f"{loss} {trials} {dtype}"] = trained("lanes", model, observed(model, weighted=True), steps=9,
+                                                            loss=loss, delta=0.3)
             for every in (1, 4):
                 found[f"noted {every} {trials} {dtype}"] = noted("lanes", "sgd", every, trials, dtype)
             model = model_of("ij,jk,kl->il", trials, dtype)

@@ -1,6 +1,7 @@
 """Beyond 32 bits: elements of operands and outputs, extents, trials about 65,536, and what passes 2^63.
 
-Small tests place few numbers far apart in memory that is never written. IRKERNELS_LARGE=1 adds those that fill gigabytes.
+Small tests place few numbers far apart in memory that is never written. IRKERNELS_LARGE=1 adds those that fill
+gigabytes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def test_operands_reach_beyond_two_to_the_31_elements(dtype: torch.dtype) -> Non
     for verb in (
         lambda a: irk.einsum("ij,jk->ik", a, B),
         lambda a: irk.entries("ij,jk->ik", a, B, at=torch.tensor([[1, 2], [0, 0], [1, 0]])),
-        lambda a: torch.cat([g.flatten() for g in irk.gradients("ij,jk->ik", a, B, cotangent=torch.ones(2, 3, dtype=dtype))]),
+        lambda a: torch.cat([g.flatten() for g in irk.gradients("ij,jk->ik", a, B,
+                                                                cotangent=torch.ones(2, 3, dtype=dtype))]),
     ):
         assert torch.equal(verb(A), verb(near))
 

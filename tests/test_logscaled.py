@@ -53,7 +53,8 @@ def test_gradients_of_registered_products(product: Product) -> None:
     at = sample_coordinates(product, 5, seed=3)
     for found, value in (
         (irk.log_einsum(product.equation, *operands).logabs, torch.einsum(product.equation, *operands)),
-        (irk.log_entries(product.equation, *operands, at=at).logabs, reference.entries(product.equation, *operands, at=at)),
+        (irk.log_entries(product.equation, *operands, at=at).logabs,
+         reference.entries(product.equation, *operands, at=at)),
     ):
         cotangent = torch.randn(value.shape, dtype=F64, generator=torch.Generator().manual_seed(5))
         wanted = torch.autograd.grad(value.abs().log(), operands, cotangent, materialize_grads=True)
@@ -82,11 +83,15 @@ def test_entries_of_order_784(rank: int, size: float) -> None:
     clear = (expected.logabs > sizes - 5) & (sign != 0)  # signs cancel in few
     assert clear.sum() > 0.85 * DRAWS and torch.equal(sign[clear].double(), expected.sign[clear])
     rounded = 1e-6 * expected.logabs[clear].abs()  # of a logarithm itself, in float32
-    assert ((logabs[clear] - expected.logabs[clear]).abs() <= 1e-5 * (sizes - expected.logabs)[clear].exp() + rounded).all()
+    assert (
+        (logabs[clear] - expected.logabs[clear]).abs() <= 1e-5 * (sizes - expected.logabs)[clear].exp() + rounded
+    ).all()
     gradients = torch.stack(torch.autograd.grad(logabs[clear].sum(), operands))
     assert not gradients.isnan().any()
     # d log|y| / dF = (share of the component) / F, a component being one r
-    share = (rows.sign().prod(0) * expected.sign.unsqueeze(-1)) * (rows.abs().log().sum(0) - expected.logabs.unsqueeze(-1)).exp()
+    share = (rows.sign().prod(0) * expected.sign.unsqueeze(-1)) * (
+        rows.abs().log().sum(0) - expected.logabs.unsqueeze(-1)
+    ).exp()
     whole = (rows != 0).all(0) & clear.unsqueeze(-1)
     slopes = (share / rows)[:, whole]
     error = (gradients.double()[:, whole] - slopes).abs()
@@ -185,7 +190,7 @@ def test_models() -> None:
 
 def test_what_is_refused() -> None:
     A = torch.randn(2, 3)
-    with pytest.raises(TypeError, match="operand 1 is torch.float64, operand 0 is torch.float32"):
+    with pytest.raises(TypeError, match=r"operand 1 is torch.float64, operand 0 is torch.float32"):
         irk.log_einsum("ij,jk->ik", A, torch.randn(3, 2, dtype=F64))
     with pytest.raises(IndexError):
         irk.log_entries("ij,jk->ik", A, A.T, at=[[0, 2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -17,7 +18,7 @@ SIZES = [(3, 4), (2, 3, 4), (2, 1, 3, 2), (2, 3, 2, 3, 2)]
 
 
 def chain(*sizes: int, trials: tuple[int, ...] = ()) -> list[Tensor]:
-    return [normal(*trials, a, b, seed=i) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))]
+    return [normal(*trials, a, b, seed=i) for i, (a, b) in enumerate(itertools.pairwise(sizes))]
 
 
 def rescaled(factors: list[Tensor]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -17,7 +18,7 @@ NETWORKS = [(3, 2), (2, 5, 3), (1, 6, 5, 4), (2, 4, 1, 3, 3)]
 
 
 def network(sizes: tuple[int, ...], biased: bool) -> tuple[list[Tensor], list[Tensor | None] | None]:
-    factors = [normal(a, b, seed=i) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))]
+    factors = [normal(a, b, seed=i) for i, (a, b) in enumerate(itertools.pairwise(sizes))]
     return factors, [normal(len(f), seed=20 + i) / 2 for i, f in enumerate(factors)] if biased else None
 
 

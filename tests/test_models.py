@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import math
 import pickle
 
@@ -197,7 +198,7 @@ def test_balanced_factors_are_balanced(hidden):
     chain = MatrixChain(5, 6, 3, hidden=hidden, trials=2, init="balanced", init_scale=0.5, seed=4, dtype=F64)
     factors = [p.detach() for p in chain.parameters()]
     scale = max(f.square().sum().item() for f in factors)
-    for left, right in zip(factors, factors[1:]):
+    for left, right in itertools.pairwise(factors):
         torch.testing.assert_close(left.mT @ left, right @ right.mT, rtol=0, atol=1e-13 * scale)
     # the product keeps the Gaussian product's size, and its singular values are the factors' cubed
     assert torch.allclose(torch.linalg.svdvals(chain())[:, :3], torch.linalg.svdvals(factors[1])[:, :3] ** 3)

@@ -14,18 +14,21 @@ from irkernels.testing import PRODUCTS, Product, sample_coordinates
 # a plain product; trials, broadcasting and views; an operand without a gradient
 SAMPLES = ("chain_3", "trials_sliced", "sensing")
 OPERATORS = (
-    "completion_loss", "entries", "entries_forward", "entries_gradients", "entries_loss", "entries_pullback", "entries_value",
+    "completion_loss", "entries", "entries_forward", "entries_gradients", "entries_loss", "entries_pullback",
+    "entries_value",
     "forward", "gradients", "product", "pullback", "value",
 )
 
 
 def test_every_operator_is_listed() -> None:
     known = torch._C._dispatch_get_all_op_names()
-    assert sorted(name.removeprefix("irkernels::") for name in known if name.startswith("irkernels::")) == sorted(OPERATORS)
+    assert sorted(name.removeprefix("irkernels::") for name in known
+                  if name.startswith("irkernels::")) == sorted(OPERATORS)
 
 
 def arguments(product: Product, name: str) -> Iterator[tuple]:
-    """Arguments of one operator: operands that want gradients, and where a pullback reads what was kept, ones that do not."""
+    """Arguments of one operator: operands that want gradients, and where a pullback reads what was kept, ones that do
+    not."""
     equation, wanted = product.equation, [p in product.trained for p in range(len(product.shapes))]
     plain = product.operands(seed=1)
     operands = [operand.detach().requires_grad_(w) for operand, w in zip(product.operands(seed=1), wanted)]
@@ -63,7 +66,7 @@ def test_an_operator_called_by_hand_checks_its_arguments() -> None:
     operands = [torch.ones(3, 4), torch.ones(4, 5)]
     with pytest.raises(IndexError, match="column 1 of entry 0 is 5"):
         torch.ops.irkernels.entries_value("ij,jk->ik", operands, torch.tensor([[0, 5]]))
-    with pytest.raises(ValueError, match="operand 1 of shape .* has size 5 for the letter 'j'"):
+    with pytest.raises(ValueError, match=r"operand 1 of shape .* has size 5 for the letter 'j'"):
         torch.ops.irkernels.entries_value("ij,jk->ik", [torch.ones(3, 4), torch.ones(5, 5)], torch.tensor([[0, 1]]))
     three = ("ij,jk,kl->il", [True] * 3, [torch.ones(4, 4)] * 3)
     with pytest.raises(ValueError, match="kept for backward"):

@@ -154,7 +154,7 @@ def test_errors_name_the_argument(options, error, says):
 def test_errors_name_the_parameter():
     with pytest.raises(ValueError, match="parameter 2 has no trial axis, but parameter 0 has 3 trials"):
         GroupRMSprop([*_chain(3).parameters(), *_chain().parameters()])
-    with pytest.raises(TypeError, match="parameter 0 must be real floating-point, got torch.complex64"):
+    with pytest.raises(TypeError, match=r"parameter 0 must be real floating-point, got torch.complex64"):
         GroupRMSprop([torch.nn.Parameter(torch.ones(2, dtype=torch.complex64))])
     optimizer = GroupRMSprop(_chain(3).parameters())
     with pytest.raises(ValueError, match="parameter 0"):

@@ -70,7 +70,7 @@ def tree_cost(tree: Sequence[tuple[set[str], set[str], set[str]]], sizes: dict[s
 def test_gradients_of_every_family_cost_twice_the_value() -> None:
     for product in FAMILIES:
         found = explained_shapes(product.equation, product.shapes)
-        assert 0 < found.value_work
+        assert found.value_work > 0
         assert 0 < found.gradient_work <= 2.0 * found.value_work, product.name
         large = grown(product)
         found = explained_shapes(large.equation, large.shapes)

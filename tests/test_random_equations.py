@@ -91,7 +91,8 @@ def mutated(rng: random.Random, equation: str) -> str:
 
 
 def test_accepts_exactly_what_torch_accepts(verbs) -> None:
-    """But for blanks inside `->` and `...`, which opt_einsum takes, and letters beyond a-z and A-Z (test_grammar.py)."""
+    """But for blanks inside `->` and `...`, which opt_einsum takes, and letters beyond a-z and A-Z
+    (test_grammar.py)."""
     accepted = 0
     for seed in range(600):
         rng = random.Random(seed)

@@ -19,7 +19,8 @@ def letters(order: int = ORDER) -> list[str]:
 
 
 def drawn(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Tensor]]:
-    """Factors [EXTENT, RANK] and vectors [COUNT, EXTENT]. Products of the first half of them are far beyond float32, each
+    """Factors [EXTENT, RANK] and vectors [COUNT, EXTENT]. Products of the first half of them are far beyond float32,
+    each
     measurement's and each component's of its own size; the second half brings them back. One measurement is 0."""
     generator = torch.Generator().manual_seed(1)
     factors = torch.rand(ORDER, EXTENT, RANK, generator=generator, dtype=F64) + 0.5
@@ -77,7 +78,8 @@ def test_training(batch: int | None) -> None:
     y = torch.randn(COUNT, dtype=F64, generator=torch.Generator().manual_seed(2))
     model = irk.nn.Product(f"{','.join(mode + 'r' for mode in letters())}->{''.join(letters())}", *factors)
     data, steps, lr = irk.RankOneSensing(vectors, y), 3, 1e-6
-    run = irk.fit(model, data, torch.optim.SGD(model.parameters(), lr=lr), steps=steps, batch_size=batch, progress=False)
+    run = irk.fit(model, data, torch.optim.SGD(model.parameters(), lr=lr), steps=steps, batch_size=batch,
+                  progress=False)
     assert run.tier.startswith(("core", "grid"))
     F, X = torch.stack(factors), torch.stack(vectors)
     for step in range(steps):

@@ -66,7 +66,7 @@ def test_every_kind_of_number_at_every_step(engine, n):
         Entry(last, 0),
         {"formula": abs(Entry(0, last)) * q / (1 + q) ** 2 - 3},
         Running("min", "determinant"),
-        {"high": Running("max", 1 - Entry(0, 0), where=(q > 0.2) & (0.3 >= Loss()))},
+        {"high": Running("max", 1 - Entry(0, 0), where=(q > 0.2) & (Loss() <= 0.3))},
     ]
     model = square(n)
     run = run_fit(model, data, steps=20, record=record, record_every=EVERY)
@@ -175,7 +175,7 @@ def test_component_norms_of_a_product_and_of_a_model():
     run = run_fit(model, torch.zeros(3, 5, 6, dtype=F64), steps=0, record="component_norms")
     terms = torch.stack([torch.einsum("i,j,k->ijk", *(f[:, r] for f in factors)).norm() for r in range(4)])
     torch.testing.assert_close(run.metrics["component_norms"][0], terms)
-    with pytest.raises(ValueError, match="component_norms is of a product with one contracted letter, but .* has 2"):
+    with pytest.raises(ValueError, match=r"component_norms is of a product with one contracted letter, but .* has 2"):
         run_fit(square(), observed(square()), record="component_norms")
 
     class Family(Product):
@@ -228,7 +228,8 @@ def test_recordings_of_stop_and_go_are_those_of_one_run(tmp_path):
 
 
 def test_a_step_loop_with_records_allocates_nothing_a_step():
-    """One engine call of many steps leaves no more behind than one of few: rows apart, memory does not depend on steps."""
+    """One engine call of many steps leaves no more behind than one of few: rows apart, memory does not depend on
+    steps."""
     import resource
 
     model, data = square(2, trials=16), observed(square())

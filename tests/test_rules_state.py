@@ -225,7 +225,7 @@ def test_a_state_and_a_checkpoint_are_one_too_many(tmp_path):
 def test_a_state_of_another_fit_is_refused():
     model = chain(3)
     state = call(model, made("sgd, all", model.parameters()), lr=RATES).optimizer_state
-    with pytest.raises(ValueError, match="optimizer_state is of another fit: it has .*sgd.* but this one .*adam"):
+    with pytest.raises(ValueError, match=r"optimizer_state is of another fit: it has .*sgd.* but this one .*adam"):
         call(optimizer_state=state)
     larger = chain(4)
     with pytest.raises(ValueError, match="optimizer_state is of another fit"):

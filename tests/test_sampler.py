@@ -27,7 +27,7 @@ def test_an_epoch_repeats_nothing_and_the_next_one_differs(count, size):
     each = count // size
     epochs = [torch.cat([batch_indices(count, size, SEED, e * each + s) for s in range(each)]) for e in range(3)]
     for epoch in epochs:
-        assert len(epoch.unique()) == each * size and 0 <= epoch.min() and epoch.max() < count
+        assert len(epoch.unique()) == each * size and epoch.min() >= 0 and epoch.max() < count
     assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(epochs[1], epochs[2])
 
 

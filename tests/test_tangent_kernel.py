@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -28,9 +30,9 @@ def chain_on_data(depth: int, trials: tuple[int, ...] = ()) -> tuple[str, list[T
     """`ij,jk,xk->xi` of this depth: rows 3, inputs 2, five samples."""
     letters = "abcdefgh"[: depth + 1]
     dots = "..." if trials else ""
-    terms = [dots + a + b for a, b in zip(letters, letters[1:])] + ["x" + letters[-1]]
+    terms = [dots + a + b for a, b in itertools.pairwise(letters)] + ["x" + letters[-1]]
     sizes = [3, *[4, 2, 5, 3, 4][: depth - 1], 2]
-    factors = [normal(*trials, a, b, seed=i) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))]
+    factors = [normal(*trials, a, b, seed=i) for i, (a, b) in enumerate(itertools.pairwise(sizes))]
     return f"{','.join(terms)}->{dots}xa", [*factors, normal(5, 2, seed=20)]
 
 
@@ -69,7 +71,7 @@ def test_kernel_of_balanced_factors_follows_from_the_product(depth: int, spectru
     factors = [bases[i] @ root @ bases[i + 1].T for i in range(depth)]
     X = normal(4, 3, seed=9)
     letters = "abcdefg"[: depth + 1]
-    equation = ",".join(a + b for a, b in zip(letters, letters[1:])) + f",x{letters[-1]}->xa"
+    equation = ",".join(a + b for a, b in itertools.pairwise(letters)) + f",x{letters[-1]}->xa"
     found = curvature.tangent_kernel(equation, *factors, X, wrt=range(depth))
     W = bases[0] @ torch.diag(torch.tensor(spectrum, dtype=torch.float64)) @ bases[-1].T
     expected = reference.balanced_tangent_kernel(W, X, depth)

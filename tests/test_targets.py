@@ -116,9 +116,9 @@ print("_target_cuda" in open("/proc/self/maps").read())
 def test_operands_on_two_devices_are_refused() -> None:
     here, there = torch.ones(2, 3), torch.ones(3, 2, device="meta")
     observed = irk.Observed([[0, 0]], torch.ones(1), (2, 2))
-    with pytest.raises(ValueError, match="cotangent is on meta.*operands are on cpu"):
+    with pytest.raises(ValueError, match=r"cotangent is on meta.*operands are on cpu"):
         irk.gradients("ij,jk->ik", here, here.t(), cotangent=torch.ones(2, 2, device="meta"))
-    with pytest.raises(ValueError, match="observed is on cpu.*operand 0 is on meta"):
+    with pytest.raises(ValueError, match=r"observed is on cpu.*operand 0 is on meta"):
         irk.completion_loss("ij,jk->ik", there.t(), there, observed=observed)
     with pytest.raises(ValueError, match="operand 1 is on meta, operand 0 is on cpu"):
         irk.einsum("ij,jk->ik", here, there)
@@ -183,7 +183,8 @@ def test_nvcc_compiles_the_kernels(setup: ModuleType, tmp_path: Path) -> None:
     if tool is None:
         pytest.skip("nvcc is neither in CUDA_HOME nor on the PATH nor in /usr/local/cuda")
     target = setup.cuda(tool, ["90a"])
-    command = [tool, *target.flags, "-Xptxas=-v", "-c", str(ROOT / "csrc" / target.sources[0]), "-o", str(tmp_path / "cuda.o")]
+    command = [tool, *target.flags, "-Xptxas=-v", "-c", str(ROOT / "csrc" / target.sources[0]), "-o",
+               str(tmp_path / "cuda.o")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     kernels = done.stderr.count("Compiling entry function")

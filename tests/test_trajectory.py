@@ -97,7 +97,7 @@ def test_a_stopped_trial_repeats_its_last_metrics():
 
 def test_defaults_record_about_a_thousand_times_and_nothing_unasked():
     run, _ = run_fit(chain(), 2500, record="loss")
-    assert run.steps.tolist() == list(range(0, 2500, 2)) + [2500]
+    assert run.steps.tolist() == [*list(range(0, 2500, 2)), 2500]
     run, _ = run_fit(chain(), 10)
     assert len(run.steps) == 0 and run.metrics == {}
     run, _ = run_fit(chain(), 0, record="loss")
@@ -114,7 +114,7 @@ def test_effective_rank_of_known_spectra():
     assert singular_values(W.to(torch.bfloat16)).dtype == torch.float32
     with pytest.raises(ValueError, match=r"W must be \[\.\.\., rows, cols\], got \[5\]"):
         singular_values(torch.ones(5))
-    with pytest.raises(TypeError, match="must be real floating-point, got torch.int64"):
+    with pytest.raises(TypeError, match=r"must be real floating-point, got torch.int64"):
         effective_rank(torch.ones(2, 2, dtype=torch.int64))
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
 import irkernels as irk
 from irkernels.dynamics import (
-    balanced_hadamard_velocity, balanced_velocity, balancedness, conserved_quantities, end_to_end_velocity,
-    hadamard_velocity, singular_value_velocity,
+    balanced_hadamard_velocity,
+    balanced_velocity,
+    balancedness,
+    conserved_quantities,
+    end_to_end_velocity,
+    hadamard_velocity,
+    singular_value_velocity,
 )
 from irkernels.reference import velocities as reference
 from irkernels.testing import normal
@@ -43,7 +50,7 @@ def balanced_chain(rows: int, cols: int, values: list[float], depth: int, seed: 
         frame(cols, k, seed + 1, values),
     ]
     roots = torch.tensor(values[:k], dtype=F64) ** (1 / depth)
-    return [left * roots @ right.T for left, right in zip(frames, frames[1:])]
+    return [left * roots @ right.T for left, right in itertools.pairwise(frames)]
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
@@ -53,7 +60,7 @@ def close(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
 @pytest.mark.parametrize("depth", range(1, 7))
 def test_chain_velocity_equals_the_reference_for_any_factors(depth: int) -> None:
     sizes = [3, 5, 2, 4, 1, 3, 6][: depth + 1]
-    factors = [normal(2, 3, *pair, seed=j) for j, pair in enumerate(zip(sizes, sizes[1:]))]
+    factors = [normal(2, 3, *pair, seed=j) for j, pair in enumerate(itertools.pairwise(sizes))]
     G = normal(2, 3, sizes[0], sizes[-1], seed=9)
     found = end_to_end_velocity(factors, G)
     for trial in ((0, 0), (1, 2)):

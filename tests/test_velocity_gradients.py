@@ -10,8 +10,13 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import irkernels as irk
 from irkernels.dynamics import (
-    balanced_velocity, component_velocity, end_to_end_velocity, hadamard_velocity, local_component_velocity,
-    singular_value_velocity, slice_velocity,
+    balanced_velocity,
+    component_velocity,
+    end_to_end_velocity,
+    hadamard_velocity,
+    local_component_velocity,
+    singular_value_velocity,
+    slice_velocity,
 )
 from irkernels.reference import velocities as reference
 from irkernels.spectrum import effective_rank, nuclear_norm, nuclear_to_frobenius, schatten, stable_rank, svd

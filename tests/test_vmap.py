@@ -47,7 +47,7 @@ def test_copies_are_one_native_call(native_calls: list[None]) -> None:
     observed = irk.Observed(at, normal(3, seed=1), (4, 2))
     G = normal(4, 2, seed=2)
     equation = CHAIN.equation
-    for name, f, expected in (
+    for name, verb, expected in (
         ("einsum", lambda *f: irk.einsum(equation, *f), 1),
         ("multi_dot", lambda *f: irk.multi_dot(f), 1),
         ("entries", lambda *f: irk.entries(equation, *f, at=at), 1),
@@ -59,10 +59,10 @@ def test_copies_are_one_native_call(native_calls: list[None]) -> None:
         ("vmap in vmap", lambda a, b, c: vmap(lambda row: irk.einsum("j,jk,kl->l", row, b, c))(a), 1),
     ):
         native_calls.clear()
-        vmap(f)(*batched)
+        vmap(verb)(*batched)
         assert len(native_calls) == expected, f"{name}: {len(native_calls)} native calls"
         native_calls.clear()
-        vmap(f, chunk_size=4)(*batched)
+        vmap(verb, chunk_size=4)(*batched)
         assert len(native_calls) == 3 * expected, f"{name}: {len(native_calls)} native calls for 3 chunks"
 
 
@@ -106,5 +106,5 @@ def test_errors_speak_of_one_copy() -> None:
         ("ij", ("1 operands", "2 were given")),
     ):
         with pytest.raises(ValueError) as error:
-            vmap(lambda a, b: irk.einsum(equation, a, b))(A, B)  # noqa: B023
+            vmap(lambda a, b: irk.einsum(equation, a, b))(A, B)
         assert all(part in str(error.value) for part in parts), str(error.value)

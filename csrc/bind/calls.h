@@ -153,11 +153,13 @@ class FitArguments {
   std::vector<Tie> ties_;
 };
 
-inline void fit(const Plan& plan, const py::args& arguments) {
+// Returns how many steps of the plan were machine code.
+inline int32_t fit(const Plan& plan, const py::args& arguments) {
   const FitArguments given(plan, arguments);
   const TargetTable& target = targets.at(given.place);
+  if (!target.fit) throw std::runtime_error(std::string("the kernel target ") + target.name + " has no native training");
   const py::gil_scoped_release release;
-  target.fit(plan.program(), given.call);
+  return target.fit(plan.program(), given.call);
 }
 
 // The workspace of such a call where threads come by the launch; the one among the arguments is not looked at.
@@ -167,8 +169,8 @@ inline int64_t fit_bytes(const Plan& plan, const py::args& arguments) {
 }
 
 // Who takes the trials there.
-inline std::string launched_tier(const Plan& plan, int64_t trials, int sharing, bool cuda) {
-  const TargetTable& target = targets.at({cuda ? DeviceKind::cuda : DeviceKind::cpu, 0});
+inline std::string launched_tier(const Plan& plan, int64_t trials, int sharing) {
+  const TargetTable& target = targets.at({});
   switch (target.tier(plan.program(), trials, Sharing(sharing))) {
     case Sharing::lanes: return "lanes: a trial a thread";
     case Sharing::trials: return "core: a trial a block";

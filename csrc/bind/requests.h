@@ -32,8 +32,8 @@ inline std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& d
   std::vector<TensorView> views;
   views.reserve(operands.size());
   for (size_t i = 0; i < operands.size(); ++i) {
-    views.push_back(framework.read(operands[i]));
     const std::string what = "operand " + std::to_string(i);
+    views.push_back(framework.read(operands[i], what.c_str()));
     if (views[i].place != views[0].place) throw py::value_error(what + " is on " + device(operands[i]) + ", operand 0 is on " + device(operands[0]) + " (devices must be equal)");
     if (!targets.serve(views[i].place)) throw py::value_error(what + " is on " + device(operands[i]) + ", and this build has kernels " + targets.served());
     const Dtype own = dtype_of(views[i], operands[i], what);
@@ -97,7 +97,7 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
   if (PyLong_Check(wanted.ptr())) flags.bits = wanted.cast<uint64_t>();
   else flags.wide = wanted.cast<std::vector<bool>>();
   if (cotangent.is_none()) return find_plan(equation, Stage(stage), flags, views, dtype, nnz, nullptr);
-  const TensorView g = framework.read(cotangent);
+  const TensorView g = framework.read(cotangent, "the cotangent");
   if (g.place != views[0].place)
     throw py::value_error("the cotangent is on " + device(cotangent) + ", the operands are on " + device(operands[0]) + 
                           " (devices must be equal)");

@@ -54,6 +54,15 @@ struct TensorView {
   int ndim = 0;
   const int64_t *shape = nullptr, *strides = nullptr;
   std::vector<int64_t> held;  // shape and strides when no table lends them
+
+  // Elements without memory: the storage was given back, as sharding wrappers do between steps. The address is then the
+  // tensor's offset alone, and no system maps the first 64 KiB.
+  bool freed() const {
+    if (reinterpret_cast<uintptr_t>(data) >> 16 || place.kind == DeviceKind::other || scalar == Scalar::other) return false;
+    for (int i = 0; i < ndim; ++i)
+      if (shape[i] == 0) return false;
+    return true;
+  }
 };
 
 class Framework {
@@ -77,7 +86,12 @@ class Framework {
     return negative.ptr() == Py_False;
   }
 
-  TensorView read(py::handle tensor) const { return table_ ? by_table(tensor) : by_attributes(tensor); }
+  // what: as the error names it.
+  TensorView read(py::handle tensor, const char* what = "a tensor") const {
+    TensorView v = table_ ? by_table(tensor) : by_attributes(tensor);
+    if (v.freed()) throw py::value_error(std::string(what) + " has elements, but no memory (its storage was resized to nothing)");
+    return v;
+  }
 
   // A contiguous tensor and its address; an empty object where the table can't give one.
   py::object allocate(const int64_t* shape, size_t ndim, Scalar scalar, const Place& place, void*& data) const {

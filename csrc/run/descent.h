@@ -44,6 +44,13 @@ IRK_FN IRK_APART inline void begin_paces(const FitCall& fit, const Notes& notes,
   for (int g = 0; g < fit.rule.groups; ++g) notes.paces[g].begin(fit.rule, g, trial, trials);
 }
 
+// A member's share of a tie's sum.
+template <class T>
+IRK_FN void add_along(const Tie& tie, T* scratch, const Team& team) {
+  T *const to = scratch + tie.to, *const from = scratch + tie.from;
+  for (int64_t i = team.begin(tie.elements); i < team.end(tie.elements); ++i) to[i] += from[i];
+}
+
 // A member's look at one factor's gradient: false where it is not finite; squares: of its blocks, or null.
 template <class T>
 IRK_FN IRK_APART bool look_at(const Factor& factor, const T* g, double bound, double* squares, const Team& team) {
@@ -66,6 +73,20 @@ IRK_FN IRK_APART void move_along(const Factor& factor, RuleKind kind, const Coef
   update(kind, pace, static_cast<T*>(factor.data) + at, moments, g, factor.elements, team);
 }
 
+// A member's look at the loss and at all gradients.
+template <class T>
+IRK_FN bool looks_finite(const FitCall& fit, const Notes& notes, int64_t trial, const T* scratch, const Team& team) {
+  bool finite = team.rank || all_finite(static_cast<const T*>(fit.call.target->loss) + trial, 1);
+  int64_t before = 0;  // blocks
+  for (int f = 0; f < fit.n_factors; ++f) {
+    const Factor& factor = fit.factors[f];
+    double* squares = wants_norm(fit.rule) ? notes.squares + before : nullptr;
+    finite &= look_at(factor, scratch + factor.gradient_offset, notes.paces[factor.group].now.bound, squares, team);
+    before += blocks_of(factor);
+  }
+  return finite;
+}
+
 // Crew: a Team whose members can sync() and raise(a flag).
 template <class T, class Crew>
 class Descent {
@@ -79,19 +100,14 @@ class Descent {
     begin_paces(fit_, notes_, trial, trials_);
   }
 
-  // False, and nothing moved, where the loss or a gradient is not finite. first(): what the first member does while the
-  // others wait.
-  template <class First>
-  IRK_FN bool update(int64_t trial, T* scratch, First&& first) const {
-    for (int t = 0; t < fit_.n_ties; ++t) add(fit_.ties[t], scratch);
+  // False, and nothing moved, where the loss or a gradient is not finite.
+  IRK_FN bool update(int64_t trial, T* scratch) const {
+    for (int t = 0; t < fit_.n_ties; ++t) add_along(fit_.ties[t], scratch, crew_);
     if (fit_.n_ties) crew_.sync();
-    look(trial, scratch);
+    if (!looks_finite(fit_, notes_, trial, scratch, crew_)) crew_.raise(notes_.broken);
     crew_.sync();
     const bool broken = *notes_.broken;
-    if (crew_.rank == 0 && !broken) {
-      set_paces(fit_, notes_, trial);
-      first();
-    }
+    if (crew_.rank == 0 && !broken) set_paces(fit_, notes_, trial);
     crew_.sync();
     if (broken) return false;
     for (int f = 0; f < fit_.n_factors; ++f) {
@@ -103,24 +119,6 @@ class Descent {
   }
 
  private:
-  IRK_FN void add(const Tie& tie, T* scratch) const {
-    T *const to = scratch + tie.to, *const from = scratch + tie.from;
-    for (int64_t i = crew_.begin(tie.elements); i < crew_.end(tie.elements); ++i) to[i] += from[i];
-  }
-
-  // Are the loss and all gradients finite; the squared norm of their blocks where the rule asks for it.
-  IRK_FN void look(int64_t trial, const T* scratch) const {
-    bool finite = crew_.rank || all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1);
-    int64_t before = 0;  // blocks
-    for (int f = 0; f < fit_.n_factors; ++f) {
-      const Factor& factor = fit_.factors[f];
-      double* squares = wants_norm(fit_.rule) ? notes_.squares + before : nullptr;
-      finite &= look_at(factor, scratch + factor.gradient_offset, notes_.paces[factor.group].now.bound, squares, crew_);
-      before += blocks_of(factor);
-    }
-    if (!finite) crew_.raise(notes_.broken);
-  }
-
   const FitCall& fit_;
   const Crew& crew_;
   const int64_t trials_;

@@ -92,7 +92,7 @@ IRK_FN void train(const Training& x, const Crew& crew, char* room, int64_t trial
     if (fit.batches) frame.take_batch(*fit.call.target, step - fit.first);
     evaluate(frame, crew);
     if (!watch.look(step)) return;
-    if (!descent.update(trial, scratch, [] {})) return watch.leave(step, Verdict::diverged);
+    if (!descent.update(trial, scratch)) return watch.leave(step, Verdict::diverged);
   }
   if (fit.look_back) {
     if (fit.batches) frame.take_batch(*fit.call.target, fit.steps);

@@ -24,27 +24,29 @@ void run(const Program& program, const Call& call) {
 Rest rest;  // of all calls of the process
 
 template <class T>
-void fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
+void fit_trials(const Program& program, const FitCall& fit, const StepCode& code, const Shares& shares) {
   const int64_t trials = trial_count(program);
   TeamNotes common(fit);
   parallel(shares.threads, [&](const Team& team) {
-    std::vector<char*> base(size_t(kOperands + 2 * program.n_operands));
+    std::vector<char*> base(size_t(code.places.count));
     const Team alone{0, 1, nullptr, fit.stop};
     const Team together{team.rank, team.size, team.barrier, fit.stop};
     TeamNotes own(fit);
     const int part = shares.by_trial ? team.rank : 0;
     char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
-    Fit<T> loop(program, fit, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
+    Fit<T> loop(program, fit, code, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
     const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
     for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
   });
   if (!shares.by_trial && shares.threads > 1) rest.after(common.alone);
 }
 
-void fit(const Program& program, const FitCall& fit) {
+int32_t fit(const Program& program, const FitCall& fit) {
   Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
   if (!shares.by_trial && !rest.over()) shares.threads = 1;
-  with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, shares); });
+  const StepCode code(program, fit, shares.by_trial || shares.threads == 1);
+  with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, code, shares); });
+  return code.steps();
 }
 
 int64_t arenas(const Program& program, int64_t trials, int32_t threads, Sharing asked) {

@@ -1,5 +1,5 @@
-// The kernels of targets/cuda.cu on the host, in an order drawn for each launch, on which nothing that comes out may depend.
-// The threads of a step never wait for one another and run one after the other; those of training wait (targets/fibers.h).
+// The kernels of launches on the host, in an order drawn for each launch, on which nothing that comes out may depend. The
+// threads of a step never wait for one another and run one after the other; those of training wait (targets/fibers.h).
 #include <cstring>
 #include <numeric>
 #include <random>
@@ -99,10 +99,18 @@ struct Simt {
 thread_local Shared Simt::block_;
 
 void run(const Program& program, const Call& call) { Device<Simt>(program, call).run(); }
-void fit(const Program& program, const FitCall& fit) { DeviceFit<Simt>(program, fit).run(); }
+int32_t fit(const Program& program, const FitCall& fit) {
+  DeviceFit<Simt>(program, fit).run();
+  return 0;  // steps written as machine code
+}
 int64_t fit_bytes(const Program& program, const FitCall& fit) { return DeviceFit<Simt>(program, fit).bytes(); }
 
-const TargetTable kTable{"simt", run, fit, nullptr, Device<Simt>::arenas, launched_tier, fit_bytes};
+#if defined(IRK_SEVERE)
+constexpr const char* kName = "severe";
+#else
+constexpr const char* kName = "simt";
+#endif
+const TargetTable kTable{kName, run, fit, nullptr, Device<Simt>::arenas, launched_tier, fit_bytes};
 
 }  // namespace
 }  // namespace irk

@@ -26,7 +26,8 @@ struct LanesTable {
 struct TargetTable {
   const char* name;
   void (*run)(const Program& program, const Call& call);
-  void (*fit)(const Program& program, const FitCall& fit);  // null where there is no native training
+  // How many steps of the list were machine code; null where there is no native training (the CUDA target, so far).
+  int32_t (*fit)(const Program& program, const FitCall& fit);
   const LanesTable* lanes;  // null where there are none
   int64_t (*arenas)(const Program& program, int64_t trials, int32_t threads, Sharing asked);  // scratches in use at the same time
   // Where threads come by the launch, else null: who would take the trials, and the bytes of the workspace of a call.

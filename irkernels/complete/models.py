@@ -36,7 +36,8 @@ def build(name: str, shape: Shape, ranks: Ranks | None, depth: int, **drawing: A
 
 
 def check(name: str, order: int, ranks: Ranks | None, depth: int) -> None:
-    """Raises DataError, before anything is fitted, where the family refuses these ranks or this depth for `order` axes."""
+    """Raises DataError, before anything is fitted, where the family refuses these ranks or this depth for `order`
+    axes."""
     try:
         build(name, (1,) * order, ranks, depth)
     except (TypeError, ValueError) as error:

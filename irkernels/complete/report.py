@@ -26,7 +26,8 @@ def table(done: Completed) -> str:
     for fit in done.fits:
         mark = "  <- chosen by validation" if fit is done.best else ""
         lines.append(
-            _line(f"{done.model}, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done, fit.matrix) + mark
+            _line(f"{done.model}, depth {fit.depth} (step {fit.step}, init {fit.init_scale:g})", done,
+                  fit.matrix) + mark
         )
     ours = parts.heldout.rmse(done.best.matrix)
     rival = done.best_baseline

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from irkernels import functional
+from irkernels._arguments import flag, real
 from irkernels.curvature.problem import moving
 from irkernels.grammar import fresh_letters
 from irkernels.reference.equation import ELLIPSIS, Equation, Term, read_equation
@@ -41,7 +42,7 @@ def tangent_kernel(
         raise ValueError(f"the output of {equation!r} must begin with its `...`: a kernel is of one trial")
     wanted = moving(wrt, len(operands))
     layers = [_layer(read, operands, position) for position, moves in enumerate(wanted) if moves]
-    return torch.stack(layers) if per_layer else sum(layers[1:], start=layers[0])
+    return torch.stack(layers) if flag("per_layer", per_layer) else sum(layers[1:], start=layers[0])
 
 
 def alignment(kernel: Tensor, targets: Tensor, centred: bool = True) -> Tensor:
@@ -51,9 +52,8 @@ def alignment(kernel: Tensor, targets: Tensor, centred: bool = True) -> Tensor:
     over the samples is taken off the targets and off both sides of the kernel, as in the paper's code.  0 where either
     vanishes.  Differentiable.  Raises TypeError (dtypes) and ValueError (shapes, devices).
     """
-    if not isinstance(targets, Tensor) or targets.dtype != kernel.dtype:
-        given = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise TypeError(f"alignment: targets are {given}, but the kernel is {kernel.dtype}")
+    if real("alignment: targets", targets).dtype != real("alignment: kernel", kernel).dtype:
+        raise TypeError(f"alignment: targets are {targets.dtype}, but the kernel is {kernel.dtype}")
     axes, shape = targets.dim(), tuple(targets.shape)
     if axes == 0 or tuple(kernel.shape[-2 * axes :]) != shape * 2:
         raise ValueError(
@@ -62,7 +62,7 @@ def alignment(kernel: Tensor, targets: Tensor, centred: bool = True) -> Tensor:
         )
     if targets.device != kernel.device:
         raise ValueError(f"alignment: targets are on {targets.device}, but the kernel is on {kernel.device}")
-    if centred:
+    if flag("centred", centred):
         targets = targets - targets.mean(0)
         kernel = kernel - kernel.mean(-axes, keepdim=True)
         kernel = kernel - kernel.mean(-2 * axes, keepdim=True)
@@ -77,7 +77,7 @@ def _layer(read: Equation, operands: Sequence[Tensor], position: int) -> Tensor:
     term, operand = read.terms[position], operands[position]
     others = [place for place in range(len(operands)) if place != position]
     used = "".join(letter for each in read.terms for letter in each)
-    letters = [letter for letter in read.extents]
+    letters = list(read.extents)
     twin = dict(zip(letters, fresh_letters(used, len(letters))))
     tied = [letter for letter in dict.fromkeys(term) if letter != ELLIPSIS and _is_whole(read, term, operand, letter)]
     inner = [letter for letter in tied if letter not in read.output]

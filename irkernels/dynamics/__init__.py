@@ -7,7 +7,9 @@ from irkernels.dynamics.conserved import balancedness, conserved_quantities
 from irkernels.dynamics.flow import end_to_end_flow, factor_flow, integrate
 from irkernels.dynamics.hadamard import balanced_hadamard_velocity, hadamard_velocity
 from irkernels.dynamics.laws import (
-    balanced_component_velocity, balanced_slice_velocity, balanced_vector_norm_velocity,
+    balanced_component_velocity,
+    balanced_slice_velocity,
+    balanced_vector_norm_velocity,
 )
 from irkernels.dynamics.local import local_component_alignment, local_component_velocity
 from irkernels.dynamics.singular import singular_value_velocity

@@ -87,7 +87,7 @@ class _SlopeInW(Function):
 
     @staticmethod
     def backward(ctx, Y):
-        W, G, Z, U, s, V = ctx.saved_tensors
+        W, G, Z, U, s, _ = ctx.saved_tensors
         with torch.enable_grad():
             inputs = [roots.variable(tensor) for tensor in (W, G, Z)]
             velocity = roots.velocity(inputs[0], inputs[1], U, s, ctx.depth)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from irkernels.dynamics.widths import widened, widened_gradient
+from irkernels.dynamics.widths import checked_factors, widened_gradient
 from irkernels.functional import chain_equation, einsum, gradients
 
 
@@ -25,7 +25,9 @@ def end_to_end_velocity(factors: Sequence[Tensor], gradient: Any, equation: str 
     gradient: G = dL/dW of W's shape, or an Observed, or a pair (at, values), as irk.gradients takes its cotangent.
     Differentiable in factors and G to any order.  Raises what irk.gradients raises.
     """
-    factors, gradient = widened(list(factors)), widened_gradient(gradient)
+    factors, gradient = checked_factors("end_to_end_velocity", factors), widened_gradient(gradient)
+    if equation is not None and not isinstance(equation, str):
+        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     if not factors:
         raise ValueError("end_to_end_velocity needs at least one factor")
     slopes = gradients(equation or chain_equation(len(factors), False, False), *factors, cotangent=gradient)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from irkernels.dynamics.widths import widened
+from irkernels.dynamics.widths import checked_factors
 from irkernels.families.balance import differences
 from irkernels.families.bonds import bonds
 from irkernels.families.structure import Structure
@@ -21,13 +22,21 @@ def conserved_quantities(factors: Sequence[Tensor], equation: str | None = None)
     letter that two share and no other has; differences of squared slice norms, [..., extents of the letters], at those
     that more share, as ||F_n[:, r]||^2 - ||F_m[:, r]||^2 for CP (Razin, Maman, Cohen 2021); and of whole squared norms.
     factors: [..., n_k, n_{k+1}], or as the equation ("ar,br->ab", no `...`) names them after equal trial axes.
-    Differentiable.  Raises ValueError (equation, number of factors, axes).
+    Differentiable.  Raises TypeError and ValueError (equation, number of factors, axes).
     """
-    factors = widened(list(factors))
+    factors = checked_factors("conserved_quantities", factors)
     if equation is None:
         if any(factor.dim() < 2 for factor in factors):
             raise ValueError("a factor of a chain has at least 2 dimensions")
-        return [left.mT @ left - right @ right.mT for left, right in zip(factors, factors[1:])]
+        for position, (left, right) in enumerate(itertools.pairwise(factors), 1):
+            if left.shape[-1] != right.shape[-2] or left.dtype != right.dtype or left.device != right.device:
+                raise ValueError(
+                    f"factor {position} of shape {list(right.shape)} is {right.dtype} on {right.device}, factor"
+                    f" {position - 1} of shape {list(left.shape)} is {left.dtype} on {left.device} (they must multiply)"
+                )
+        return [left.mT @ left - right @ right.mT for left, right in itertools.pairwise(factors)]
+    if not isinstance(equation, str):
+        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     structure = _structure(equation, factors)
     return [each for bond in bonds(structure) for each in differences(structure, factors, bond)]
 
@@ -38,12 +47,13 @@ def balancedness(factors: Sequence[Tensor], equation: str | None = None) -> Tens
     delta of "delta-balanced" (Arora, Cohen, Golowich, Hu 2019).  0 for a single factor.  Arguments and errors as of
     conserved_quantities.
     """
-    factors = widened(list(factors))
+    factors = checked_factors("balancedness", factors)
     if not factors:
         raise ValueError("balancedness needs at least one factor")
+    kept = conserved_quantities(factors, equation)
     axes = 2 if equation is None else len(equation.split(",")[0].split("->")[0])
     lead = factors[0].dim() - axes
-    norms = [_norm(each, lead) for each in conserved_quantities(factors, equation)]
+    norms = [_norm(each, lead) for each in kept]
     return torch.stack(norms).amax(0) if norms else factors[0].new_zeros(factors[0].shape[:lead])
 
 
@@ -62,5 +72,10 @@ def _structure(equation: str, factors: list[Tensor]) -> Structure:
     for position, (term, factor) in enumerate(zip(structure.terms, factors)):
         if factor.dim() < len(term):
             raise ValueError(f"operand {position} has {factor.dim()} dimensions, its letters {term!r} name {len(term)}")
-        structure.extents |= dict(zip(term, factor.shape[factor.dim() - len(term) :]))
+        for letter, extent in zip(term, factor.shape[factor.dim() - len(term) :]):
+            if structure.extents.setdefault(letter, extent) != extent:
+                raise ValueError(
+                    f"operand {position} has size {extent} for the letter {letter!r}, an operand before it"
+                    f" {structure.extents[letter]} (must be equal)"
+                )
     return structure

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -15,9 +16,7 @@ def complete_symmetric(x: Tensor, y: Tensor, degree: int) -> Tensor:
     """h_degree(x_a, y_b) = sum_{p+q=degree} x_a^p y_b^q: [..., a, b] of x [..., a] and y [..., b]; 0 below degree 0."""
     if degree < 0:
         return torch.zeros_like(x[..., :, None] * y[..., None, :])
-    for total in rising_degrees(x, y, degree):
-        pass
-    return total
+    return deque(rising_degrees(x, y, degree), maxlen=1).pop()
 
 
 def rising_degrees(x: Tensor, y: Tensor, degree: int) -> Iterator[Tensor]:

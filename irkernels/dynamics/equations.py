@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from irkernels.families.mode_tree import Node
 from irkernels.grammar import symbol
 
@@ -22,7 +24,7 @@ def tucker_equation(order: int) -> str:
 def column_chains_equation(count: int) -> str:
     """P_1 [R, d, h], P_2 [R, h, h], .., and w [h, R] to [d, R]: column r is P_1[r] P_2[r] .. w[:, r]."""
     column, inner = symbol(0), [symbol(1 + i) for i in range(count)]
-    matrices = ["..." + column + left + right for left, right in zip(inner, inner[1:])]
+    matrices = ["..." + column + left + right for left, right in itertools.pairwise(inner)]
     return ",".join([*matrices, "..." + inner[-1] + column]) + f"->...{inner[0]}{column}"
 
 

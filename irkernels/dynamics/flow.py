@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number, real
 from irkernels.dynamics.balanced import balanced_velocity
 
 
@@ -61,15 +62,21 @@ def integrate(
     velocity: of a float64 tensor of start's shape on its device; start is the value at times[0], times rise.
     rtol, atol, method: scipy.integrate.solve_ivp's ("LSODA", "BDF" or "Radau" where the flow is stiff).  All trials
     take the same steps, so that one may differ by the tolerance from what it is alone.
-    Raises ImportError without SciPy (pip install "irkernels[dynamics]"), ValueError (times) and RuntimeError (the
+    Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times,
+    tolerances) and RuntimeError (the
     solver stopped early, with its reason).
     """
     try:
         from scipy.integrate import solve_ivp
     except ImportError as error:
         raise ImportError('the flow is integrated by SciPy: pip install "irkernels[dynamics]"') from error
-    times = [float(time) for time in times]
-    if not times or any(later <= earlier for earlier, later in zip(times, times[1:])):
+    times = [number(f"times[{i}]", time) for i, time in enumerate(times)]
+    rtol, atol = number("rtol", rtol, 0.0), number("atol", atol, 0.0)  # of a NaN the solver would never make an end
+    if not isinstance(method, str):
+        raise TypeError(f"method must be the name of a solver, got {type(method).__name__}")
+    if not real("start", start).isfinite().all():
+        raise ValueError("start must be finite")
+    if not times or any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise ValueError(f"times must rise and have at least one entry, got {times[:5]}")
     initial = start.detach().to(torch.float64)
     if len(times) == 1:

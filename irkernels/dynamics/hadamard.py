@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, real
 from irkernels.dynamics.pairs import alike
-from irkernels.dynamics.widths import widened
+from irkernels.dynamics.widths import checked_factors, widened
 from irkernels.functional import gradients
 
 
@@ -20,7 +20,7 @@ def hadamard_velocity(factors: Sequence[Tensor], gradient: Tensor) -> Tensor:
     [..., n]; gradient: g = dL/dbeta [..., n] of their dtype; float16 and bfloat16 are computed in float32, the result's
     dtype then.  Differentiable.  Raises what irk.gradients raises.
     """
-    factors, gradient = widened(list(factors)), widened(gradient)
+    factors, gradient = checked_factors("hadamard_velocity", factors), widened(real("gradient", gradient))
     if not factors:
         raise ValueError("hadamard_velocity needs at least one factor")
     equation = ",".join(["...i"] * len(factors)) + "->...i"

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from irkernels._arguments import real
 from irkernels.spectrum.matrices import as_matrices
 
 
@@ -19,8 +20,7 @@ def matrix_and_gradient(verb: str, W: Any, gradient: Any) -> tuple[Tensor, Tenso
 def alike(verb: str, value: Any, other: Any, name: str, other_name: str = "gradient") -> None:
     """Raises TypeError and ValueError unless both are tensors of one dtype, device and shape."""
     for tensor, called in ((value, name), (other, other_name)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{verb}: {called} must be a torch.Tensor, got {type(tensor).__name__}")
+        real(f"{verb}: {called}", tensor)
     if other.dtype != value.dtype:
         raise TypeError(f"{verb}: {other_name} is {other.dtype}, {name} is {value.dtype} (dtypes must be equal)")
     if other.device != value.device:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels._arguments import real
 from irkernels.observed import Observed
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -18,6 +19,13 @@ def widened(given: Any) -> Any:
     if isinstance(given, (Tensor, Observed)):
         return given.to(torch.float32) if given.dtype in _HALF else given
     return [widened(each) for each in given] if isinstance(given, Sequence) and not isinstance(given, str) else given
+
+
+def checked_factors(who: str, factors: Any) -> list[Tensor]:
+    """A sequence of tensors, widened. Raises TypeError naming the one that is none."""
+    if isinstance(factors, (Tensor, str)) or not isinstance(factors, Sequence):
+        raise TypeError(f"{who}: factors must be a sequence of tensors, got {type(factors).__name__}")
+    return [widened(real(f"{who}: factor {position}", factor)) for position, factor in enumerate(factors)]
 
 
 def widened_gradient(given: Any) -> Any:

@@ -22,5 +22,6 @@ EXPERIMENTS: dict[str, ModuleType] = {
 }
 """Name -> a module with TITLE, PAPER, PARAMETERS (the paper's), QUICK (those that quick scale changes), and
 
-run(session, **parameters) -> Outcome and draw(outcome, path).  A parameter that is a tuple may have any number of values.
+run(session, **parameters) -> Outcome and draw(outcome, path).  A parameter that is a tuple may have any number of
+values.
 """

@@ -6,10 +6,10 @@ import argparse
 import datetime
 import inspect
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,10 +29,13 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
     """
     names = list(EXPERIMENTS) if options.experiment == "all" else [options.experiment]
     if options.experiment == "all" and options.words:
-        raise ValueError(f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all")
+        raise ValueError(
+            f"unexpected {' '.join(options.words)}: an experiment's own parameters go with its name, not with all"
+        )
     given = {name: getattr(options, name) for name in ("trials", "seed", "steps", "dtype")}
     asked = {name: parameters_of(EXPERIMENTS[name], options.scale, given, options.words) for name in names}
     options.out.mkdir(parents=True, exist_ok=True)
+    machine = _machine(options.device)
     summaries, sessions = [], []
     for number, (name, parameters) in enumerate(asked.items(), 1):
         part = f"{number}/{len(asked)} " if len(asked) > 1 else ""
@@ -43,7 +46,7 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
             tag=tag_of(name, parameters, options.device),
         )
         sessions.append(session)
-        summary, outcome = _one(name, EXPERIMENTS[name], parameters, session, options)
+        summary, outcome = _one(name, EXPERIMENTS[name], parameters, session, options, machine)
         summaries.append(summary)
         if not options.json:
             print(_told(name, summary, outcome), flush=True)
@@ -57,7 +60,12 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
 
 
 def _one(
-    name: str, experiment: ModuleType, parameters: Mapping[str, Any], session: Session, options: argparse.Namespace
+    name: str,
+    experiment: ModuleType,
+    parameters: Mapping[str, Any],
+    session: Session,
+    options: argparse.Namespace,
+    machine: str,
 ) -> tuple[dict[str, Any], Outcome]:
     start = time.perf_counter()
     outcome = experiment.run(session, **{**parameters, "dtype": getattr(torch, parameters["dtype"])})
@@ -85,10 +93,17 @@ def _one(
         "beside eager": outcome.beside_eager,
         "command": " ".join(["irkernels reproduce", name, "--scale", options.scale, *options.words]),
         "date": datetime.date.today().isoformat(),
-        "machine": f"{options.device}, {torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}",
+        "machine": machine,
     }
     page.write(summary, inspect.getdoc(experiment) or "", options.out)
     return summary, outcome
+
+
+def _machine(device: str) -> str:
+    """What times are of; the load tells a reader whether the machine was quiet."""
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    load = f", load average {os.getloadavg()[0]:.1f} before it began" if hasattr(os, "getloadavg") else ""
+    return f"{device}, {threads}, {platform.machine()}, torch {torch.__version__}{load}"
 
 
 def _told(name: str, summary: Mapping[str, Any], outcome: Outcome) -> str:

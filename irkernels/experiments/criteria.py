@@ -63,7 +63,8 @@ def table(criteria: list[Criterion]) -> str:
     for criterion in criteria:
         verdict = "pass" if criterion.passed else "FAIL"
         lines.append(
-            f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}  {verdict}"
+            f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}  "
+            f"{verdict}"
         )
     return "\n".join(lines)
 

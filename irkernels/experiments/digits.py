@@ -41,7 +41,9 @@ def _idx(folder: Path, name: str, axes: int) -> np.ndarray:
                 content = file.read()
             break
     else:
-        raise FileNotFoundError(f"{folder / name}: no such file (nor .gz); --data names a folder with MNIST's four files")
+        raise FileNotFoundError(
+            f"{folder / name}: no such file (nor .gz); --data names a folder with MNIST's four files"
+        )
     head = 4 + 4 * axes
     extents = np.frombuffer(content[4:head], ">u4").astype(int)
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) != head + int(np.prod(extents)):

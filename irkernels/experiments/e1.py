@@ -10,12 +10,12 @@ number, which no chain had a part in; depth 2 errs there by 0.0074 from the smal
 three draws that come next by 0.0050, 0.010 and 0.012).
 
 At depth 4 one run in seven or so (5 of 36, of draws 0, 1 and 50; each of them from 1e-4 or smaller) settles on another
-matrix. While W has rank 2 or 3, the entries observed in some row are met ever better, a little, while the others of that
-row grow: of draw 0, trial 3, row 32 comes to a norm of 389, mean squared error 17. It seems that the best approximation
-of that rank lies at infinity there, as in E2, and the flow follows it. float64, a rate of 3e-4 and the published rule
-in eager PyTorch pass through the same singular values, to three digits after 27,000 steps: neither rounding nor the size
-of steps decides it. The criteria are judged on the worst run, and fail then; beside them stand mean and standard
-deviation over the runs of a setting, which is what the paper shows.
+matrix. While W has rank 2 or 3, the entries observed in some row are met ever better, a little, while the others of
+that row grow: of draw 0, trial 3, row 32 comes to a norm of 389, mean squared error 17. It seems that the best
+approximation of that rank lies at infinity there, as in E2, and the flow follows it. float64, a rate of 3e-4 and the
+published rule in eager PyTorch pass through the same singular values, to three digits after 27,000 steps: neither
+rounding nor the size of steps decides it. The criteria are judged on the worst run, and fail then; beside them stand
+mean and standard deviation over the runs of a setting, which is what the paper shows.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -63,7 +63,8 @@ def run(session: Session, depth, init_scale, lr, baseline, trials, seed, steps, 
         runs[layers] = session.fit(
             f"depth {layers}",
             MatrixChain(
-                SIZE, SIZE, layers, trials=len(settings), init_scale=scales, seed=seed, dtype=dtype, device=session.device
+                SIZE, SIZE, layers, trials=len(settings), init_scale=scales, seed=seed, dtype=dtype,
+                device=session.device
             ),
             observed.to(session.device),
             functools.partial(GroupRMSprop, eps=EPS, trials=len(settings)),
@@ -97,7 +98,8 @@ def convex_baseline(observed: Observed, truth: Tensor) -> tuple[dict[str, float]
         "least norm: nuclear norm": float(nuclear_norm(W)),
         "least norm: effective_rank": float(effective_rank(W)),
     }
-    return found, ["nuclear norm minimisation: " + ", ".join(f"{name[12:]} {value:.4g}" for name, value in found.items())]
+    return found, ["nuclear norm minimisation: " + ", ".join(f"{name[12:]} {value:.4g}" for name,
+                                                             value in found.items())]
 
 
 def spread(runs: Mapping[int, Run]) -> list[str]:
@@ -111,13 +113,16 @@ def spread(runs: Mapping[int, Run]) -> list[str]:
     for depth, run in runs.items():
         if depth > 2:
             error = run.final("error")
-            lines.append(f"depth {depth}: {int((error > TEST).sum())} of {len(error)} runs on another matrix than the truth")
+            lines.append(
+                f"depth {depth}: {int((error > TEST).sum())} of {len(error)} runs on another matrix than the truth"
+            )
     return lines
 
 
 def means(run: Run, metric: str) -> Tensor:
     """At the end, over the runs of each initial scale, the smallest scale first."""
-    return torch.stack([run.final(metric, init_scale=scale).mean() for scale in sorted(run.settings.values("init_scale"))])
+    return torch.stack([run.final(metric, init_scale=scale).mean()
+                        for scale in sorted(run.settings.values("init_scale"))])
 
 
 def criteria(runs: Mapping[int, Run], convex: Mapping[str, float] | None = None) -> list[Criterion]:
@@ -143,7 +148,8 @@ def criteria(runs: Mapping[int, Run], convex: Mapping[str, float] | None = None)
 
 
 COLORS = ("#b8336a", "#1b6ca8", "#2a9d5c", "#c77f1a", "#6c4ab6")
-_PANELS = {"error": "mean squared error, all entries", "nuclear norm": "nuclear norm", "effective_rank": "effective rank"}
+_PANELS = {"error": "mean squared error, all entries", "nuclear norm": "nuclear norm",
+           "effective_rank": "effective rank"}
 
 
 def draw(outcome: Outcome, path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Razin, Cohen, *Implicit Regularization in Deep Learning May Not Be Explainable by Norms* (NeurIPS 2020), section 5 and
 `dmf_multiple_experiments_runner.py` of their code: a 2 x 2 matrix with w_12 = w_21 = 1 and w_22 = 0 observed, plain
-gradient descent on half the sum of squares, depth 2, 3 and 4, until the loss is below 1e-4. Where det W stays at or above
-zero, q = sqrt(2 loss) < 1 forces |w_11| >= (1 - q)^2 / q.
+gradient descent on half the sum of squares, depth 2, 3 and 4, until the loss is below 1e-4. Where det W stays at or
+above zero, q = sqrt(2 loss) < 1 forces |w_11| >= (1 - q)^2 / q.
 
 Gradient flow keeps the sign of det W where factors are balanced, so the criteria of every step are for the balanced
 trials. Gaussian factors are not balanced: the determinant of most draws leaves zero sooner or later, and |w_11| stops
@@ -80,14 +80,16 @@ def settings_of(depth: int, init, init_std, lr, trials: int) -> Settings:
         for rate in ([rates.get(std, pairs[0][1])] if lr == "paper" else listed(lr))
     ]
     names = ("init", "init_std", "lr")
-    return Settings([{**dict(zip(names, one, strict=True)), "trial": trial} for one in combinations for trial in range(trials)])
+    return Settings([{**dict(zip(names, one, strict=True)), "trial": trial} for one in combinations
+                     for trial in range(trials)])
 
 
 def initial(depth: int, settings: Settings, seed: int, dtype: torch.dtype, device: str = "cpu") -> Product:
     """Factors drawn anew until det W >= 0, each trial from a stream of its own."""
     streams = trial_generators(len(settings), None, seed)
     drawn = [
-        _one(depth, each["init"], each["init_std"], generator) for each, generator in zip(settings.each, streams, strict=True)
+        _one(depth, each["init"], each["init_std"], generator) for each,
+        generator in zip(settings.each, streams, strict=True)
     ]
     factors = [torch.stack(factor).to(device, dtype) for factor in zip(*drawn, strict=True)]
     return Product(chain_equation(depth), *factors, trials=len(settings))
@@ -96,7 +98,8 @@ def initial(depth: int, settings: Settings, seed: int, dtype: torch.dtype, devic
 def _one(depth: int, init: str, std: float, generator: torch.Generator) -> list[Tensor]:
     while True:
         # init_scale is sqrt(2) times the standard deviation of W's entries
-        model = MatrixChain(2, 2, depth, init=init, init_scale=math.sqrt(2) * std, generator=generator, dtype=torch.float64)
+        model = MatrixChain(2, 2, depth, init=init, init_scale=math.sqrt(2) * std, generator=generator,
+                            dtype=torch.float64)
         if torch.linalg.det(model().detach()) >= 0:
             return [factor.detach() for factor in model.factors]
 
@@ -139,7 +142,8 @@ def criteria(runs: Mapping[int, Run]) -> list[Criterion]:
             worst(f"depth {depth}, balanced: least |w_11| - (1 - q)^2 / q", excess, low=0.0, paper=">= 0"),
             worst(f"depth {depth}, balanced: least |w_11| q, {_window()}", least, 0.9, 1.05, paper="1.0"),
             worst(f"depth {depth}, balanced: greatest |w_11| q, {_window()}", greatest, 0.9, 1.05, paper="1.0"),
-            worst(f"depth {depth}, gaussian, std {smallest:g}: |w_11| q of the best draw", drawn[drawn.argmax(0, True)] if len(drawn) else (), 0.9, 1.05, paper="1.0"),
+            worst(f"depth {depth}, gaussian, std {smallest:g}: |w_11| q of the best draw",
+                  drawn[drawn.argmax(0, True)] if len(drawn) else (), 0.9, 1.05, paper="1.0"),
         ]
     return judged(*found)
 
@@ -158,7 +162,8 @@ def draw(outcome: Outcome, path: Path) -> None:
         seen, smallest = set(), min(run.settings.values("init_std"))
         for trial, setting in enumerate(run.settings.each):
             init, std = setting["init"], setting["init_std"]
-            style = {"color": "#1b6ca8" if init == "gaussian" else "#b8336a", "linestyle": "-" if std == smallest else "--"}
+            style = {"color": "#1b6ca8" if init == "gaussian" else "#b8336a",
+                     "linestyle": "-" if std == smallest else "--"}
             label = f"{init}, std {std:g}"
             loss, corner = run.metrics["loss"][:, trial], run.metrics["w_11"][:, trial].abs()
             axes.loglog(loss, corner, linewidth=1.1, label=None if label in seen else label, **style)

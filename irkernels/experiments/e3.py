@@ -26,7 +26,8 @@ from irkernels.nn import MatrixChain
 TITLE = "singular values are learned one at a time"
 PAPER = "Arora, Cohen, Hu, Luo 2019, Figure 3"
 PARAMETERS = {
-    "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "trials": 2, "seed": 0, "steps": 20_000, "dtype": "float64",
+    "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "trials": 2, "seed": 0, "steps": 20_000,
+    "dtype": "float64",
 }  # fmt: skip
 QUICK: dict = {}
 TIMED = 100  # eager steps
@@ -43,7 +44,8 @@ def run(session: Session, depth, init_scale, lr, trials, seed, steps, dtype) -> 
         runs[layers] = session.fit(
             f"depth {layers}",
             MatrixChain(
-                SIZE, SIZE, layers, trials=len(settings), init="identity", init_scale=scales, dtype=dtype, device=session.device
+                SIZE, SIZE, layers, trials=len(settings), init="identity", init_scale=scales, dtype=dtype,
+                device=session.device
             ),
             observed.to(session.device),
             torch.optim.SGD,
@@ -94,7 +96,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     grid[0, -1].plot([], [], color="0.55", linestyle="--", label="observed (train)")
     grid[0, -1].legend(fontsize=9)
     figure.suptitle(
-        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from {_scales(outcome)} I"
+        f"Rank-{RANK} matrix, {OBSERVED:,} of {SIZE * SIZE:,} entries observed, gradient descent from "
+        f"{_scales(outcome)} I"
     )
     figure.savefig(path, dpi=130)
 

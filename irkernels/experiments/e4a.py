@@ -2,8 +2,9 @@
 
 Razin, Cohen, *Implicit Regularization in Deep Learning May Not Be Explainable by Norms* (NeurIPS 2020), tensor
 completion: 8 x 8 x 8 (and x 8) tensors of rank 1 and norm 1, 64 (and 512) components, Gaussian initial factors of two
-sizes, GroupRMSprop until the mean loss on observed entries is below 1e-6 at three checks. Beside it: the observed entries
-with zero elsewhere. All numbers of observations are trials of one fit: an entry that a trial does not see has weight 0.
+sizes, GroupRMSprop until the mean loss on observed entries is below 1e-6 at three checks. Beside it: the observed
+entries with zero elsewhere. All numbers of observations are trials of one fit: an entry that a trial does not see has
+weight 0.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -109,7 +110,9 @@ def _notes(zeros: Mapping[int, Tensor], ranks: Mapping[int, list[int]], runs: Ma
                 for std in run.settings.values("init_std")
             )
             zero = zeros[order][run.settings.where(observed=count)].mean()
-            lines.append(f"order {order}, {count} observed, mean relative error: {', '.join(ends)}, zero elsewhere {zero:.2g}")
+            lines.append(
+                f"order {order}, {count} observed, mean relative error: {', '.join(ends)}, zero elsewhere {zero:.2g}"
+            )
         if ranks[order]:
             lines.append(f"order {order}, {JUDGED[order]} observed, init 0.001: CP rank {sorted(set(ranks[order]))}")
     return lines
@@ -130,7 +133,8 @@ def criteria(runs: Mapping[int, Run], zeros: Mapping[int, Tensor], ranks: Mappin
         found += [
             worst(f"{where}, init 1e-3: relative error", small, high=1e-4, paper=small_error),
             worst(f"{where}: error from init 1e-2 over that from 1e-3, means", both, low=50, paper=ratio),
-            worst(f"{where}: relative error of zeros elsewhere", zeros[order][run.settings.where(observed=count)], low=0.5, paper=zero),
+            worst(f"{where}: relative error of zeros elsewhere", zeros[order][run.settings.where(observed=count)],
+                  low=0.5, paper=zero),
             worst(f"{where}, init 1e-3: CP rank", ranks[order], 0.5, 1.5, paper="1"),
         ]
     return judged(*found)
@@ -146,10 +150,13 @@ def draw(outcome: Outcome, path: Path) -> None:
         counts = run.settings.values("observed")
         for std, color in zip(run.settings.values("init_std"), ("#b8336a", "#1b6ca8", "#2a9d5c", "#c77f1a")):
             ends = [run.final("relative error", init_std=std, observed=count) for count in counts]
-            axes.semilogy(counts, [each.mean() for each in ends], "o-", color=color, markersize=4, label=f"initial std {std:g}")
-            axes.fill_between(counts, [each.min() for each in ends], [each.max() for each in ends], color=color, alpha=0.2, linewidth=0)
+            axes.semilogy(counts, [each.mean() for each in ends], "o-", color=color, markersize=4,
+                          label=f"initial std {std:g}")
+            axes.fill_between(counts, [each.min() for each in ends], [each.max() for each in ends], color=color,
+                              alpha=0.2, linewidth=0)
         zero = torch.tensor(outcome.goal[f"zero elsewhere, order {order}"])
-        axes.semilogy(counts, [zero[run.settings.where(observed=count)].mean() for count in counts], ":", color="0.3", label="zero elsewhere")
+        axes.semilogy(counts, [zero[run.settings.where(observed=count)].mean() for count in counts], ":", color="0.3",
+                      label="zero elsewhere")
         axes.set_title(f"order {order}, {SIZE} per mode, {SIZE ** (order - 1)} components", fontsize=10)
         axes.set_xlabel(f"observed entries of {SIZE**order:,}")
         axes.set_ylabel("relative reconstruction error")

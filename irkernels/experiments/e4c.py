@@ -5,8 +5,8 @@ images, a mode of size 2 for each pixel (order 784), an entry for each image, 2 
 factorization by Adam in batches of 5,000 from factors of mean 1. Beside the original: labels shuffled, and images of
 random pixels. Errors are over the square of the two values' distance, 4, so that the labels' variance is 0.09.
 
-`--data FOLDER` names your own copy of MNIST or Fashion-MNIST, its four files as they are distributed. Quick scale stands
-in scikit-learn's 1,797 digits of 8 x 8 pixels, a tensor of order 64, and is no MNIST.
+`--data FOLDER` names your own copy of MNIST or Fashion-MNIST, its four files as they are distributed. Quick scale
+stands in scikit-learn's 1,797 digits of 8 x 8 pixels, a tensor of order 64, and is no MNIST.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -32,7 +32,8 @@ from irkernels.observed import Observed
 TITLE = "natural images are near rank 1, randomised ones are not"
 PAPER = "Razin, Maman, Cohen 2021, natural data"
 PARAMETERS = {
-    "rank": (1, 5, 15), "variant": ("original", "random labels", "random images"), "lr": (5e-4,), "data": "MNIST", "label": 6,
+    "rank": (1, 5, 15), "variant": ("original", "random labels", "random images"), "lr": (5e-4,), "data": "MNIST",
+    "label": 6,
     "batch": 5000, "trials": 1, "seed": 0, "steps": 120_000, "dtype": "float32",
 }  # fmt: skip
 QUICK = {"rank": (1,), "data": "digits", "steps": 6000}
@@ -75,9 +76,11 @@ def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, s
                 TIMED,
                 eager=gathered,
                 lr=settings.column("lr"),
-                batch_size=min(batch, len(at)),
+                # all at once need no drawing, and no sorting, at each step
+                batch_size=batch if batch < len(at) else None,
                 steps=steps,
-                record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device), values=wanted)}],
+                record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device),
+                                                                 values=wanted)}],
                 record_every=max(1, steps // 30),
             )  # fmt: skip
     return Outcome(runs, criteria(runs), notes=_notes(runs))
@@ -90,7 +93,8 @@ def gathered(factors: list[Tensor], at: Tensor) -> Tensor:
 
 
 def test_error(model: CP, at: Tensor, values: Tensor) -> Tensor:
-    """Mean squared error on other images, each clipped at the square of the values' distance, as the paper does: [trials]."""
+    """Mean squared error on other images, each clipped at the square of the values' distance, as the paper does:
+    [trials]."""
     with torch.no_grad():
         return (model.entries(at) - values).square().clamp(max=HIGH**2).mean(-1)
 
@@ -110,7 +114,8 @@ def criteria(runs: Mapping[tuple[int, str], Run]) -> list[Criterion]:
     original = runs[1, "original"].final("loss")
     return judged(
         *(
-            worst(f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"), high=0.5, paper="0.26")
+            worst(f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"),
+                  high=0.5, paper="0.26")
             for kind in ("random labels", "random images")
             if (1, kind) in runs
         )
@@ -124,16 +129,21 @@ def draw(outcome: Outcome, path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, title in zip(panels, ("loss", "test error"), ("images trained on", "other images"), strict=True):
-        for kind, color in zip(dict.fromkeys(kind for _, kind in outcome.runs), ("#1b6ca8", "#b8336a", "#c77f1a"), strict=False):
+        for kind, color in zip(dict.fromkeys(kind for _, kind in outcome.runs), ("#1b6ca8", "#b8336a", "#c77f1a"),
+                               strict=False):
             ranks = [rank for rank, each in outcome.runs if each == kind]
             ends = [outcome.runs[rank, kind].final(metric).mean() / HIGH**2 for rank in ranks]
             axes.plot(ranks, ends, "o-", color=color, label=kind)
         axes.axhline(0.09, color="0.5", linestyle=":", linewidth=1, label="variance of labels")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("rank")
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(sorted({rank for rank, _ in outcome.runs}))
+        axes.margins(x=0.2)
+    panels[0].set_ylim(bottom=0)  # once both have their points: they share the axis
     panels[0].set_ylabel("mean squared error / 4")
     panels[0].legend(fontsize=9)
     order = next(iter(outcome.runs.values())).model.shape
-    figure.suptitle(f"One digit against the others, binarised images as entries of a tensor of order {len(order)}, CP, Adam")
+    figure.suptitle(
+        f"One digit against the others, binarised images as entries of a tensor of order {len(order)}, CP, Adam"
+    )
     figure.savefig(path, dpi=110)

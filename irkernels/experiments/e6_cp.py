@@ -20,7 +20,8 @@ from irkernels.experiments.grid import trials_of
 from irkernels.experiments.incremental import counted
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
-from irkernels.experiments.side_by_side import PARAMETERS as COMMON, RANK, draw_side, train
+from irkernels.experiments.side_by_side import PARAMETERS as COMMON
+from irkernels.experiments.side_by_side import RANK, draw_side, train
 from irkernels.nn import CP
 
 TITLE = "components of an order-3 CP completion are learned one after another"
@@ -35,7 +36,8 @@ def run(session: Session, rank, init_std, lr, trials, seed, steps, dtype) -> Out
     """All sizes and repeats at once; repeat t has truth t."""
     settings = trials_of(trials, init_std=init_std, lr=lr)
     model = CP(
-        SHAPE, rank, trials=len(settings), init_std=settings.column("init_std"), seed=seed, dtype=dtype, device=session.device
+        SHAPE, rank, trials=len(settings), init_std=settings.column("init_std"), seed=seed, dtype=dtype,
+        device=session.device
     )
     found = train(session, "CP", model, _low_rank, settings, ["component_norms"], TIMED, trials, seed, steps)
     return Outcome({"CP": found}, criteria({"CP": found}))

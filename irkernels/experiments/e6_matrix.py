@@ -2,7 +2,8 @@
 
 Razin, Maman, Cohen, *Implicit Regularization in Hierarchical Tensor Factorization and Deep Convolutional Neural
 Networks* (ICML 2022), first of three models side by side: a 64 x 64 matrix of rank 5 and norm 64, 2,048 of its 4,096
-entries observed, initial std 1e-3, GroupRMSprop until the mean loss on observed entries has been below 5e-5 at 100 checks.
+entries observed, initial std 1e-3, GroupRMSprop until the mean loss on observed entries has been below 5e-5 at 100
+checks.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -19,7 +20,8 @@ from irkernels.experiments.grid import listed, trials_of
 from irkernels.experiments.incremental import counted
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
-from irkernels.experiments.side_by_side import NORM, PARAMETERS as COMMON, RANK, draw_side, train
+from irkernels.experiments.side_by_side import NORM, RANK, draw_side, train
+from irkernels.experiments.side_by_side import PARAMETERS as COMMON
 from irkernels.nn import MatrixChain
 
 TITLE = "singular values of a depth-3 matrix completion are learned one after another"

@@ -76,7 +76,8 @@ def run(session: Session, ratio, trials, seed, steps, dtype) -> Outcome:
     """All learning rates at once; nothing is random, so trials and seed change nothing."""
     settings, critical = trials_of(trials, ratio=ratio), 2 / flow_sharpness()
     model = HadamardChain(
-        len(X), 2, shared=True, init="constant", init_scale=START**2, trials=len(settings), dtype=dtype, device=session.device
+        len(X), 2, shared=True, init="constant", init_scale=START**2, trials=len(settings), dtype=dtype,
+        device=session.device
     )
     x = torch.tensor([X], dtype=dtype, device=session.device)
     found = session.fit(
@@ -124,10 +125,12 @@ def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
     listed = torch.tensor(sorted({ratio for ratio in rate.tolist() if ratio <= REPRODUCIBLE}), dtype=torch.float64)
     norms = torch.stack([last[1][rate == ratio].mean() for ratio in listed]) if len(listed) else torch.empty(0)
     return judged(
-        worst("loss at the end, rates up to 1.4 eta_c", run.final("loss")[rate <= REPRODUCIBLE], high=LOSS, paper="1e-8"),
+        worst("loss at the end, rates up to 1.4 eta_c", run.final("loss")[rate <= REPRODUCIBLE], high=LOSS,
+              paper="1e-8"),
         worst("sharpness and norms against the table, relative", apart, high=1e-3),
         worst("sharpness / that of gradient flow, rates up to 0.9 eta_c", last[0][below] / flow, 0.98, 1.02, paper="1"),
-        worst("sharpness x eta / 2, rates 1.1 to 1.4 eta_c", (last[0] * rate / flow)[above], 0.95, 1.0 + 1e-9, paper="1"),
+        worst("sharpness x eta / 2, rates 1.1 to 1.4 eta_c", (last[0] * rate / flow)[above], 0.95, 1.0 + 1e-9,
+              paper="1"),
         worst("rise of the squared norm from rate to rate", norms.diff(), low=0.0, paper="> 0"),
     )
 
@@ -141,13 +144,15 @@ def draw(outcome: Outcome, path: Path) -> None:
     ended = run.final("loss") < LOSS
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(rate[ended], run.final("sharpness")[ended], "o", color="#1b6ca8", markersize=5, label="gradient descent, at the end")
+    left.plot(rate[ended], run.final("sharpness")[ended], "o", color="#1b6ca8", markersize=5,
+              label="gradient descent, at the end")
     dense = torch.linspace(0.6, 2.0, 100)
     left.plot(dense, flow / dense, color="0.3", linestyle="--", linewidth=1, label="2 / learning rate")
     left.axhline(flow, color="#b8336a", linestyle=":", linewidth=1.2, label="gradient flow")
     left.set_ylim(0, 1.45 * flow)
     left.set_ylabel("sharpness, largest eigenvalue of the Hessian")
-    for name, label, color in (("square norm", "squared l2 norm of w", "#1b6ca8"), ("l1 norm", "l1 norm of w", "#2a9d5c")):
+    for name, label, color in (("square norm", "squared l2 norm of w", "#1b6ca8"),
+                               ("l1 norm", "l1 norm of w", "#2a9d5c")):
         right.plot(rate[ended], run.final(name)[ended], "o-", color=color, markersize=4, linewidth=1, label=label)
     right.set_ylabel("norm at the end")
     right.set_ylim(bottom=0)

@@ -97,7 +97,13 @@ def _measured(model: Product, data: Measurements, loss: str, delta: float) -> Ca
 
     def value(factors: list[Tensor]) -> Tensor:
         W = _product(model, factors)
-        return dense_loss(torch.tensordot(W, operators, dims=(tuple(range(1, W.dim())), tuple(range(1, operators.dim())))), data.target, loss, delta, True)
+        return dense_loss(
+            torch.tensordot(W, operators, dims=(tuple(range(1, W.dim())), tuple(range(1, operators.dim())))),
+            data.target,
+            loss,
+            delta,
+            True,
+        )
 
     return value
 

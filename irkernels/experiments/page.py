@@ -34,16 +34,35 @@ def gather(folder: Path) -> Path:
     ]
     parts = [
         "# Published experiments, repeated",
-        "Made by `irkernels reproduce NAME --scale quick|paper --out DIR`; a page for each has its figure and its numbers.",
-        _table(("experiment", "what it shows", "scale", "criteria met", "training, s", "steps a second", "eager PyTorch, s", "times as long"), rows),
-        "Steps a second are of one trial, all trials together. Eager PyTorch's time is extrapolated from the number of steps"
-        " that each page states, all trials of a fit at once.",
+        "Made by `irkernels reproduce NAME --scale quick|paper --out DIR`; a page for each"
+        " has its figure and its numbers.",
+        _table(
+            (
+                "experiment",
+                "what it shows",
+                "scale",
+                "criteria met",
+                "training, s",
+                "steps a second",
+                "eager PyTorch, s",
+                "times as long",
+            ),
+            rows,
+        ),
+        "Steps a second are of one trial, all trials together. Eager PyTorch's time is extrapolated from the number"
+        " of steps"
+        " that each page states, all trials of a fit at once. A page names the machine and, where it was"
+        " measured, its load"
+        " before the command began: at a load above the number of cores times are of a busy machine, too long.",
     ]
     if missed:
         parts += ["## Criteria not met", _table(("experiment", "criterion", "ours", "bound"), missed)]
     for summary in found:
         name = summary["experiment"]
-        parts.append(f"## {name}: {summary['title']}\n\n{summary['paper']} ([numbers]({name}.md))\n\n![{name}]({summary['picture']})")
+        parts.append(
+            f"## {name}: {summary['title']}\n\n{summary['paper']} ([numbers]({name}.md))\n\n"
+            f"![{name}]({summary['picture']})"
+        )
     path = folder / INDEX
     path.write_text("\n\n".join(parts) + "\n")
     return path
@@ -62,7 +81,13 @@ def _line(summary: dict[str, Any]) -> list[str]:
 def _page(summary: dict[str, Any], text: str) -> str:
     name = summary["experiment"]
     criteria = [
-        [each["name"], each["paper"] or "-", _number(each["value"]), each["bound"], "pass" if each["pass"] else "**fail**"]
+        [
+            each["name"],
+            each["paper"] or "-",
+            _number(each["value"]),
+            each["bound"],
+            "pass" if each["pass"] else "**fail**",
+        ]
         for each in summary["criteria"]
     ]
     parts = [
@@ -71,7 +96,9 @@ def _page(summary: dict[str, Any], text: str) -> str:
         f"![{name}]({summary['picture']})",
         f"`{summary['command']}`, {summary['date']}, {summary['machine']}",
         "## Criteria",
-        _table(("criterion (worst trial)", "paper", "ours", "bound", ""), criteria) if criteria else "None is for these parameters.",
+        _table(("criterion (worst trial)", "paper", "ours", "bound", ""), criteria)
+        if criteria
+        else "None is for these parameters.",
         *(["\n".join(f"- {note}" for note in summary["notes"])] if summary["notes"] else []),
         "## Time",
         summary["beside eager"] + ".",
@@ -87,7 +114,10 @@ def _page(summary: dict[str, Any], text: str) -> str:
 def _settings(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A table for each set of columns."""
     heads = list(dict.fromkeys(tuple(row) for row in rows))
-    return [_table(head, [[_listed(value) for value in row.values()] for row in rows if tuple(row) == head]) for head in heads]
+    return [
+        _table(head, [[_listed(value) for value in row.values()] for row in rows if tuple(row) == head])
+        for head in heads
+    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -96,8 +126,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _listed(value: Any) -> str:
-    return " to ".join(map(_number, value)) if isinstance(value, list) and len(value) == 2 else (
-        ", ".join(map(_number, value)) if isinstance(value, (list, tuple)) else _number(value)
+    return (
+        " to ".join(map(_number, value))
+        if isinstance(value, list) and len(value) == 2
+        else (", ".join(map(_number, value)) if isinstance(value, (list, tuple)) else _number(value))
     )
 
 

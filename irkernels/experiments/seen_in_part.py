@@ -1,4 +1,5 @@
-"""Low-rank tensors to be completed, of Frobenius norm given, as in Razin, Cohen 2020 and Razin, Maman, Cohen 2021, 2022."""
+"""Low-rank tensors to be completed, of Frobenius norm given, as in Razin, Cohen 2020 and Razin, Maman, Cohen 2021,
+2022."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ Truth = Callable[[torch.Generator], Product]
 def seen_in_part(
     truth: Truth, norm: float, observed: int, trials: int, seed: int, dtype: torch.dtype
 ) -> tuple[Tensor, Observed]:
-    """Truths [trials, *shape] of this norm, seen at `observed` positions drawn without replacement, the same for all."""
+    """Truths [trials, *shape] of this norm, seen at `observed` positions drawn without replacement, the same for
+    all."""
     each = [truth(generator)().detach().double() for generator in trial_generators(trials, None, seed)]
     dense = torch.stack([tensor * (norm / torch.linalg.vector_norm(tensor)) for tensor in each])
     shape = dense.shape[1:]

@@ -58,7 +58,8 @@ class Session:
 
         def train(resume: Path | None) -> Any:
             return fit(
-                model, data, optimizer(model.parameters()), checkpoint=path, resume=resume, progress=self._progress(name), **options
+                model, data, optimizer(model.parameters()), checkpoint=path, resume=resume,
+                progress=self._progress(name), **options
             )
 
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from irkernels._arguments import integer
+from torch import Tensor
+
+from irkernels._arguments import integer, real
 
 
 def one_of(name: str, value: Any, known: Collection[str]) -> str:
@@ -29,6 +31,34 @@ def extents(name: str, given: Any, count: int | None = None) -> list[int]:
 def each_or_all(name: str, given: Any, count: int) -> list[int]:
     """`count` positive integers, or one that stands for all."""
     return extents(name, given, count) if isinstance(given, Sequence) else [integer(name, given, 1)] * count
+
+
+def pair(name: str, given: Any) -> tuple[Any, Any]:
+    """The two parts of a factored tensor, (weights or core, factors).  Raises TypeError."""
+    try:
+        first, second = given
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a pair, (weights or core, factors), got {type(given).__name__}") from None
+    return first, second
+
+
+def tensors(name: str, given: Any, dims: int) -> list[Tensor]:
+    """A sequence of one tensor at least, each of so many dimensions, of one dtype and device.  Raises TypeError and
+    ValueError naming the tensor by position."""
+    if isinstance(given, (str, Tensor)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of tensors, got {type(given).__name__}")
+    given = list(given)
+    if not given:
+        raise ValueError(f"{name} must have at least one entry")
+    for position, each in enumerate(given):
+        if real(f"{name}[{position}]", each).dim() != dims:
+            raise ValueError(f"{name}[{position}] must have {dims} dimensions, got shape {list(each.shape)}")
+        if each.dtype != given[0].dtype or each.device != given[0].device:
+            raise TypeError(
+                f"{name}[{position}] is {each.dtype} on {each.device}, {name}[0] is {given[0].dtype} on"
+                f" {given[0].device} (must be equal)"
+            )
+    return given
 
 
 def chained_by(depth: Any, chains: Any, hidden: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ class MatrixChain(Product):
 def chain_equation(depth: int) -> str:
     """`ab,bc,cd->ad` for depth 3; letters beyond a-z and A-Z are those of grammar.symbol."""
     letters = [symbol(j) for j in range(depth + 1)]
-    return ",".join(map("".join, zip(letters, letters[1:]))) + f"->{letters[0]}{letters[-1]}"
+    return ",".join(map("".join, itertools.pairwise(letters))) + f"->{letters[0]}{letters[-1]}"
 
 
 def _sizes(rows: int, cols: int, depth: int, hidden: Any) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
-from irkernels.families.arguments import chained_by, extents
+from irkernels._arguments import integer, real
+from irkernels.families.arguments import chained_by, extents, pair, tensors
 from irkernels.families.drawing import Drawing
 from irkernels.families.family import Family, balanced_gaussian, gaussian
 from irkernels.families.structure import Structure
@@ -67,9 +67,20 @@ class CP(Family):
     @classmethod
     def from_tensorly(cls, cp_tensor: Any) -> CP:
         """The product of TensorLy's (weights, factors), torch tensors; weights (or None) go into the first factor."""
-        weights, (first, *others) = cp_tensor
-        factors = [first if weights is None else first * weights, *others]
+        weights, factors = pair("cp_tensor", cp_tensor)
+        first, *others = factors = tensors("factors", factors, 2)
         shape, rank = [len(factor) for factor in factors], first.shape[1]
+        for position, factor in enumerate(others, 1):
+            if factor.shape[1] != rank:
+                raise ValueError(
+                    f"factors[{position}] has {factor.shape[1]} columns, factors[0] has {rank} (must be equal)"
+                )
+        if weights is not None:
+            if real("weights", weights).shape != (rank,) or weights.device != first.device:
+                raise ValueError(
+                    f"weights must be [{rank}] on {first.device}, got {list(weights.shape)} on {weights.device}"
+                )
+            factors = [first * weights.to(first.dtype), *others]
         return cls(shape, rank, seed=0, dtype=first.dtype, device=first.device)._filled(factors)
 
 

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from irkernels._arguments import integer, per_trial
 from irkernels.families.streams import trial_generators
+from irkernels.reference.operands import DTYPES
 
 _DEFAULT_SCALE = 1e-3
 
@@ -74,11 +75,21 @@ def initial_factors(
     count = 1 if trials is None else integer("trials", trials, 1)
     sizes = _sizes(init_scale, init_std, init_mean, trials)
     generators = trial_generators(trials, generator, seed)
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if dtype not in DTYPES:
+        raise TypeError(f"dtype must be float16, bfloat16, float32 or float64, got {dtype!r}")
+    device = _device(device)
     # trial by trial, so that a trial of many is the single run bit for bit
     drawn = [initialise(sizes[trial], generators[trial]) for trial in range(count)]
     factors = drawn[0] if trials is None else [torch.stack(copies) for copies in zip(*drawn)]
-    dtype = torch.get_default_dtype() if dtype is None else dtype
     return [factor.to(device=device, dtype=dtype) for factor in factors]
+
+
+def _device(given: Any) -> torch.device | None:
+    try:
+        return None if given is None else torch.device(given)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"device must be a torch.device or the name of one, got {given!r:.60}") from None
 
 
 def _sizes(scale: Any, std: Any, mean: Any, trials: int | None) -> list[Size]:

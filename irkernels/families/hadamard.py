@@ -9,7 +9,7 @@ from typing import Unpack
 import torch
 from torch import Generator, Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import flag, integer
 from irkernels.families.drawing import Drawing, Size
 from irkernels.families.family import balanced_gaussian, drawn, gaussian
 from irkernels.families.structure import Structure
@@ -41,11 +41,11 @@ class HadamardChain(Product):
     ) -> None:
         structure = Structure()
         mode = structure.mode(integer("size", size, 1))
-        sign = structure.letter(2) if signed else ""
+        sign = structure.letter(2) if flag("signed", signed) else ""
         for _ in range(integer("depth", depth, 1)):
             structure.factor(sign + mode)
         factors: Sequence[Tensor] = drawn(structure, init, _INITIALISERS, drawing)
-        if shared:
+        if flag("shared", shared):
             factors = [torch.nn.Parameter(factors[0])] * depth
         constants = {}
         if signed:

@@ -5,6 +5,7 @@ Scale alpha belongs to the product: each factor gets alpha^{1/N} (Arora et al. 2
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ def gaussian(sizes: list[int], size: Size, generator: Generator | None) -> list[
     depth = len(sizes) - 1
     return [
         _normal(rows, cols, generator) * (size.std if size.scale is None else size.gain(depth) / math.sqrt(cols))
-        for rows, cols in zip(sizes, sizes[1:])
+        for rows, cols in itertools.pairwise(sizes)
     ]
 
 
@@ -27,7 +28,7 @@ def orthogonal(sizes: list[int], size: Size, generator: Generator | None) -> lis
     """alpha^{1/N} Q_j, Q_j uniform among matrices with orthonormal columns (rows where there are fewer rows)."""
     depth = len(sizes) - 1
     factors = []
-    for rows, cols in zip(sizes, sizes[1:]):
+    for rows, cols in itertools.pairwise(sizes):
         frame = haar_frame(max(rows, cols), min(rows, cols), generator)
         # entries of a frame have mean square 1 / max(rows, cols)
         gain = size.std * math.sqrt(max(rows, cols)) if size.scale is None else size.gain(depth)
@@ -38,7 +39,7 @@ def orthogonal(sizes: list[int], size: Size, generator: Generator | None) -> lis
 def identity(sizes: list[int], size: Size, generator: Generator | None) -> list[Tensor]:
     """alpha^{1/N} I, the leading part of the identity where a factor is not square; draws nothing."""
     depth = len(sizes) - 1
-    return [size.gain(depth) * torch.eye(rows, cols, dtype=torch.float64) for rows, cols in zip(sizes, sizes[1:])]
+    return [size.gain(depth) * torch.eye(rows, cols, dtype=torch.float64) for rows, cols in itertools.pairwise(sizes)]
 
 
 def balanced(sizes: list[int], size: Size, generator: Generator | None) -> list[Tensor]:
@@ -57,7 +58,7 @@ def balanced(sizes: list[int], size: Size, generator: Generator | None) -> list[
     rank = min(sizes)  # the product has no more; what is left of s beyond it is rounding
     root = s[:rank] ** (1 / depth)
     frames = [U[:, :rank], *(haar_frame(hidden, rank, generator) for hidden in sizes[1:-1]), Vh[:rank].T]
-    return [(left * root) @ right.T for left, right in zip(frames, frames[1:])]
+    return [(left * root) @ right.T for left, right in itertools.pairwise(frames)]
 
 
 Initialiser = Callable[[list[int], Size, "Generator | None"], list[Tensor]]

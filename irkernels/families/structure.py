@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from irkernels.grammar import symbol
@@ -66,7 +67,7 @@ class Structure:
         lead = cols if columns else ""
         links = [rows, *inner, cols]
         first = len(self.terms)
-        self.terms += [lead + left + right for left, right in zip(links[:-2], links[1:-1])] + [links[-2] + cols]
+        self.terms += [lead + left + right for left, right in itertools.pairwise(links)] + [links[-2] + cols]
         self.parts.append((tuple(range(first, len(self.terms))), letters))
 
     @property

@@ -8,7 +8,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from irkernels.families.arguments import chained_by, each_or_all, extents, one_of
+from irkernels._arguments import flag
+from irkernels.families.arguments import chained_by, each_or_all, extents, one_of, tensors
 from irkernels.families.drawing import Drawing
 from irkernels.families.family import Family, balanced_gaussian, gaussian
 from irkernels.families.structure import Structure
@@ -45,6 +46,7 @@ class TensorTrain(Family):
         one_of("unfolding", unfolding, ("left", "mode"))
         structure = Structure()
         modes = [structure.mode(extent) for extent in extents("shape", shape)]
+        ring = flag("ring", ring)
         bonds = [structure.letter(rank) for rank in each_or_all("ranks", ranks, len(modes) - (not ring))]
         lefts, rights = ([bonds[-1], *bonds[:-1]], bonds) if ring else (["", *bonds], [*bonds, ""])
         options = chained_by(depth, "factor", hidden)
@@ -82,7 +84,7 @@ class TensorTrain(Family):
     @classmethod
     def from_tensorly(cls, cores: Any, ring: bool = False) -> TensorTrain:
         """The train (or ring) of TensorLy's cores [r_{k-1}, n_k, r_k], tensors of torch."""
-        cores = list(cores)
+        cores, ring = tensors("cores", cores, 3), flag("ring", ring)
         shape, ranks = [core.shape[1] for core in cores], [core.shape[2] for core in cores]
         first = cores[0]
         if not ring:

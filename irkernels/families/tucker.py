@@ -7,7 +7,8 @@ from typing import Any, Unpack
 
 from torch import Generator, Tensor
 
-from irkernels.families.arguments import chained_by, each_or_all, extents
+from irkernels._arguments import real
+from irkernels.families.arguments import chained_by, each_or_all, extents, pair, tensors
 from irkernels.families.drawing import Drawing, Size
 from irkernels.families.family import Family, balanced_gaussian, gaussian
 from irkernels.families.structure import Structure
@@ -62,7 +63,12 @@ class Tucker(Family):
     @classmethod
     def from_tensorly(cls, tucker_tensor: Any) -> Tucker:
         """The product of TensorLy's (core, factors), tensors of torch."""
-        core, factors = tucker_tensor
+        core, factors = pair("tucker_tensor", tucker_tensor)
+        factors = tensors("factors", factors, 2)
+        if real("core", core).dim() != len(factors) or any(f.shape[1] != n for f, n in zip(factors, core.shape)):
+            raise ValueError(
+                f"core of shape {list(core.shape)} does not meet factors of {[f.shape[1] for f in factors]} columns"
+            )
         shape = [len(factor) for factor in factors]
         return cls(shape, tuple(core.shape), seed=0, dtype=core.dtype, device=core.device)._filled([core, *factors])
 

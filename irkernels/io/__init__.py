@@ -1,4 +1,5 @@
-"""Reading incomplete arrays (coordinate lists, dense arrays, images, named real data sets) and writing coordinate lists."""
+"""Reading incomplete arrays (coordinate lists, dense arrays, images, named real data sets) and writing coordinate
+lists."""
 
 from irkernels.io.array import DataError, IncompleteArray
 from irkernels.io.read import read

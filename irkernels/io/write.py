@@ -6,8 +6,6 @@ import gzip
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from irkernels.io.array import IncompleteArray
 
 _LINES = 10_000  # written at once

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from irkernels._arguments import number, real, strided
+
 
 def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: float = 1e-7) -> Tensor:
     """c_1: median over subclasses of the max over neurons of (mu_sub - mu_rest) / (sd_sub + sd_rest + eps): a scalar.
@@ -17,6 +19,7 @@ def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: f
     within one class.  A class of one subclass is left out.  Raises ValueError for shapes and where no class is left.
     """
     _check(activations, classes, subclasses)
+    eps = number("eps", eps, 0.0)
     alive = ~(activations < 0).all(0)
     best = []
     for subclass in subclasses.unique():
@@ -61,6 +64,10 @@ def silhouette(activations: Tensor, classes: Tensor, subclasses: Tensor) -> Tens
 
 
 def _check(activations: Tensor, classes: Tensor, subclasses: Tensor) -> None:
+    real("activations", activations)
+    for name, labels in (("classes", classes), ("subclasses", subclasses)):
+        if strided(name, labels).is_floating_point() or labels.is_complex():
+            raise TypeError(f"{name} must be integers, got {labels.dtype}")
     if activations.dim() != 2 or not classes.shape == subclasses.shape == activations.shape[:1]:
         raise ValueError(
             f"activations must be [n, neurons], classes and subclasses [n], got {list(activations.shape)},"

@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
+from irkernels._arguments import real
+
 
 def checked_chain(who: str, factors: Any) -> tuple[Tensor, ...]:
     """Matrices [..., d_j, d_{j+1}] that multiply, of one floating dtype and device. Raises TypeError and ValueError."""
-    if isinstance(factors, Tensor) or not isinstance(factors, Sequence) and not hasattr(factors, "__iter__"):
+    if isinstance(factors, Tensor) or (not isinstance(factors, Sequence) and not hasattr(factors, "__iter__")):
         raise TypeError(f"{who}: factors must be a sequence of matrices, got {type(factors).__name__}")
     factors = tuple(factors)
     if not factors:
         raise ValueError(f"{who}: factors is empty; a chain has one factor at least")
     first = factors[0]
     for position, factor in enumerate(factors):
-        if not isinstance(factor, Tensor):
-            raise TypeError(f"{who}: factor {position} must be a tensor, got {type(factor).__name__}")
-        if not factor.is_floating_point() or factor.dtype != first.dtype:
+        if real(f"{who}: factor {position}", factor).dtype != first.dtype:
             raise TypeError(
                 f"{who}: factor {position} is {factor.dtype}, factor 0 is {first.dtype} (one floating dtype)"
             )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from irkernels._arguments import number, real
+
 
 def function_norm(logits: Tensor, p: float = 2) -> Tensor:
     """The mean over samples of |f(x)|_p^p / classes: a scalar, of logits [n, classes] (paper 5)."""
     _check("function_norm", logits, 2)
-    if not p > 0:
+    if not number("p", p) > 0:
         raise ValueError(f"p must be positive, got {p}")
     return logits.abs().pow(p).mean()
 
@@ -41,8 +43,7 @@ def invariance_penalty(logits: Tensor) -> Tensor:
 
 
 def _check(who: str, logits: Tensor, axes: int) -> None:
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise TypeError(f"{who}: logits must be a floating-point tensor")
+    real(f"{who}: logits", logits)
     if logits.dim() != axes:
         expected = "[n, classes]" if axes == 2 else "[augmentations, n, classes]"
         raise ValueError(f"{who}: logits must be {expected}, got {list(logits.shape)}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from irkernels import functional
+from irkernels._arguments import real
 from irkernels.grammar import symbol
 from irkernels.measures.factors import checked_chain
 
@@ -69,16 +70,18 @@ def _checked(
     for position, factor in enumerate(factors):
         if factor.dim() != 2:
             raise ValueError(f"relu network: factor {position} must be a matrix, got shape {list(factor.shape)}")
-    if X.dim() != 2 or X.shape[1] != factors[-1].shape[1]:
+    if real("relu network: X", X).dim() != 2 or X.shape[1] != factors[-1].shape[1]:
         raise ValueError(f"relu network: X must be [n, {factors[-1].shape[1]}], got {list(X.shape)}")
     if X.dtype != factors[0].dtype:
         raise TypeError(f"relu network: X is {X.dtype}, but the factors are {factors[0].dtype}")
+    if X.device != factors[0].device:
+        raise ValueError(f"relu network: X is on {X.device}, but the factors are on {factors[0].device}")
     given = [None] * len(factors) if biases is None else list(biases)
     if len(given) != len(factors):
         raise ValueError(
             f"relu network: biases are {len(given)}, but factors are {len(factors)} (one or None for each)"
         )
     for position, (bias, factor) in enumerate(zip(given, factors)):
-        if bias is not None and bias.shape != factor.shape[:1]:
+        if bias is not None and real(f"relu network: bias {position}", bias).shape != factor.shape[:1]:
             raise ValueError(f"relu network: bias {position} must be [{len(factor)}], got {list(bias.shape)}")
     return factors, given

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number, real
 
 _BISECTIONS = 200  # halve the bracket of a ridge in log scale down to rounding
 
@@ -35,9 +35,13 @@ def early_stopping_penalty(X: Tensor, lr: float, steps: int) -> Tensor:
     """The matrix Lambda_t whose ridge solution is gradient descent's step t from 0 on |X w - y|^2 / (2n): [p, p].
 
     Lambda_t = V diag( s / ((1 - lr s)^{-t} - 1) ) V^T,  X^T X / n = V diag(s) V^T (Rudoler et al. 2026); for s = 0 the
-    limit 1 / (lr t).  w_t minimises the loss + w^T Lambda_t w / 2.  Raises ValueError unless 0 < lr < 1 / max s.
+    limit 1 / (lr t).  w_t minimises the loss + w^T Lambda_t w / 2.  Raises ValueError unless 0 < lr < 1 / max s
+    and X is finite, TypeError for what is no real matrix or number.
     """
     integer("steps", steps, 1)
+    if real("early_stopping_penalty: X", X).dim() < 2 or X.numel() == 0 or not X.isfinite().all():
+        raise ValueError(f"X must be finite [..., n, p], neither of them 0; got {list(X.shape)}")
+    number("lr", lr)
     values, vectors = torch.linalg.eigh(X.mT @ X / X.shape[-2])
     values = values.clamp(min=0)
     if not 0 < lr < 1 / float(values[..., -1].max()):
@@ -53,7 +57,15 @@ def gradient_flow_norm_ratio(X: Tensor, y: Tensor, times: Tensor) -> Tensor:
 
     Gradient flow from 0 on |X w - y|^2 / (2n): w(t) = V diag( (1 - e^{-s t}) / sqrt(s n) ) U^T y.  The least norm at
     a given risk is a ridge solution's, found by bisection.  X: [n, p], y: [n], times: positive.
+    Raises TypeError (kind, dtype) and ValueError (shapes, X not finite).
     """
+    for name, given, axes in (("X", X, "n p"), ("y", y, "n"), ("times", times, "k")):
+        if real(f"gradient_flow_norm_ratio: {name}", given).dim() != len(axes.split()):
+            raise ValueError(f"{name} must be [{', '.join(axes.split())}], got {list(given.shape)}")
+        if given.dtype != X.dtype or given.device != X.device:
+            raise TypeError(f"{name} is {given.dtype} on {given.device}, X {X.dtype} on {X.device} (must be equal)")
+    if len(y) != len(X) or X.numel() == 0 or not X.isfinite().all():
+        raise ValueError(f"X must be finite [n, p] with n of y, neither of them 0; got {list(X.shape)} and {len(y)}")
     n = X.shape[0]
     U, sigma, _ = torch.linalg.svd(X, full_matrices=False)
     kept = sigma > torch.finfo(X.dtype).eps * max(X.shape) * sigma[0]

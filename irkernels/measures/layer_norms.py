@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from irkernels._arguments import flag, number, real, strided
 from irkernels.measures.factors import checked_chain
 from irkernels.measures.path_norm import path_norm
 
@@ -17,17 +18,33 @@ _KINDS = ("frobenius", "l1_path", "l2_path", "spectral")
 
 def group_norm(factor: Tensor, p: float = 2, q: float = 2) -> Tensor:
     """||F||_{p,q}: the q-norm over rows (units) of their p-norms, [...] of F [..., rows, columns]."""
+    real("factor", factor)
+    p, q = _order("p", p), _order("q", q)
     return torch.linalg.vector_norm(torch.linalg.vector_norm(factor, ord=p, dim=-1), ord=q, dim=-1)
 
 
 def schatten_norm(factor: Tensor, p: float = math.inf) -> Tensor:
     """The p-norm of the singular values: spectral (inf), Frobenius (2), trace norm (1); p >= 1."""
-    return torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=p, dim=-1)
+    if real("factor", factor).dim() < 2:
+        raise ValueError(f"factor must be [..., rows, columns], got {list(factor.shape)}")
+    if not factor.isfinite().all():
+        raise ValueError("factor has NaN or infinite entries, of which no singular values can be told")
+    return torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=_order("p", p), dim=-1)
+
+
+def _order(name: str, value: float) -> float:
+    """The order of a norm. Raises TypeError and ValueError."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+    return float(value)
 
 
 def norm_product(factors: Sequence[Tensor], p: float = 2, q: float = 2, schatten: bool = False) -> Tensor:
     """The product over layers of ||F_j||_{p,q}, or of their Schatten-p norms: [...].  Raises for what is no chain."""
     factors = checked_chain("norm_product", factors)
+    schatten = flag("schatten", schatten)
     norms = [schatten_norm(factor, p) if schatten else group_norm(factor, p, q) for factor in factors]
     return reduce(torch.mul, norms)
 
@@ -51,6 +68,10 @@ def spectral_complexity(factors: Sequence[Tensor], kind: str, margin: float | Te
         value = (2**depth * path_norm(factors, 1)) ** 2
     else:
         value = 4**depth * units * path_norm(factors, 2) ** 2
+    if not isinstance(margin, Tensor):
+        margin = number("margin", margin)
+    elif margin.dim() and margin.shape != value.shape:
+        raise ValueError(f"margin must be one number, or {list(value.shape)}, got {list(margin.shape)}")
     return value / margin**2
 
 
@@ -59,13 +80,21 @@ def margin(outputs: Tensor, labels: Tensor, quantile: float = 0.05) -> Tensor:
 
     outputs: [n, classes].  labels: int64 [n].  Raises ValueError for shapes, fewer than two classes, and the quantile.
     """
+    real("margin: outputs", outputs)
+    if strided("margin: labels", labels).dtype != torch.int64:
+        raise TypeError(f"margin: labels must be int64, got {labels.dtype}")
     if outputs.dim() != 2 or outputs.shape[1] < 2 or labels.shape != outputs.shape[:1]:
         raise ValueError(
             f"margin: outputs must be [n, classes] with two classes at least and labels [n], got"
             f" {list(outputs.shape)} and {list(labels.shape)}"
         )
-    if not 0 <= quantile <= 1:
+    if len(labels) == 0 or not ((labels >= 0) & (labels < outputs.shape[1])).all():
+        raise ValueError(f"margin: labels must be in [0, {outputs.shape[1]}), one at least")
+    if not 0 <= number("quantile", quantile) <= 1:
         raise ValueError(f"quantile must be between 0 and 1, got {quantile}")
+    if labels.device != outputs.device:
+        raise ValueError(f"margin: labels are on {labels.device}, outputs on {outputs.device}")
     right = outputs.gather(1, labels[:, None])
     others = outputs.scatter(1, labels[:, None], -math.inf).amax(1)
-    return torch.quantile(right[:, 0] - others, quantile)
+    margins = right[:, 0] - others
+    return torch.quantile(margins if margins.dtype == torch.float64 else margins.float(), quantile).to(outputs.dtype)

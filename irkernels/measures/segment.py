@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from irkernels._arguments import real
 from irkernels.measures.geometric import input_jacobian, relu_masks
 
 
@@ -50,6 +51,16 @@ def segment_slopes(
     Layer by layer: between the breakpoints so far pre-activations are linear in t, so their zeros follow from the ends.
     Raises what input_jacobian raises.
     """
+    if (
+        real("start", start).shape != real("end", end).shape
+        or start.dim() != 1
+        or start.dtype != end.dtype
+        or start.device != end.device
+    ):
+        raise ValueError(
+            f"start and end must be two inputs [d] of one dtype, got {list(start.shape)} {start.dtype}"
+            f" and {list(end.shape)} {end.dtype}"
+        )
     ends = torch.stack([start, end])
     relu_masks(factors, ends, biases)  # checks
     factors = tuple(factors)

@@ -15,6 +15,7 @@ from irkernels.logscaled import log_entries
 from irkernels.observed import Observed
 from irkernels.reference.equation import ELLIPSIS, read_equation
 from irkernels.reference.logscaled import LogScaled
+from irkernels.reference.operands import check_kind
 
 
 class Product(nn.Module):
@@ -140,6 +141,7 @@ def _explicit(equation: str, operands: tuple[Tensor, ...], constants: dict[int, 
         for position, operand in enumerate(operands):
             if position in constants or not isinstance(operand, Tensor):
                 continue
+            check_kind(position, operand)
             if operand.dim() == 0 or operand.shape[0] != trials:
                 raise ValueError(
                     f"operand {position} must be [{trials}, ...], one copy for each trial, got {list(operand.shape)}"

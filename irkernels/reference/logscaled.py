@@ -1,6 +1,7 @@
 """Products too large or too small for their dtype: sign and logarithm, computed from the logarithms of the factors.
 
-    sum_k a_k b_k = sign * exp(logabs),  logabs = m + log |sum_k s_k exp(log|a_k| + log|b_k| - m)|,  m the largest of the k
+    sum_k a_k b_k = sign * exp(logabs),  logabs = m + log |sum_k s_k exp(log|a_k| + log|b_k| - m)|,  m the largest of
+    the k
 """
 
 from __future__ import annotations

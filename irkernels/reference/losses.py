@@ -94,9 +94,13 @@ def check_loss(dense: tuple[int, ...], operand: Tensor, observed: Any, loss: str
     """Raises what completion_loss says of its observed, loss and delta; dense: the extents of the output's `...`."""
     if not isinstance(observed, Observed):
         raise TypeError(f"observed must be an irkernels.Observed, got {type(observed).__name__}")
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
-    if not delta > 0:
+    try:
+        positive = float(delta) > 0
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"delta must be a number, got {type(delta).__name__}") from None
+    if not positive:
         raise ValueError(f"delta must be positive, got {delta}")
     if observed.dtype != operand.dtype:
         raise TypeError(

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels.observed import was_freed
+
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -28,7 +30,7 @@ def check_operands(operands: tuple[Any, ...]) -> None:
 
 
 def check_kind(position: int, operand: Any) -> None:
-    """Raises TypeError for what is not a strided tensor."""
+    """Raises TypeError for what is not a strided tensor, ValueError for one whose memory was given back."""
     if not isinstance(operand, Tensor):
         name = type(operand).__name__
         advice = {"ndarray": "torch.from_numpy", "list": "torch.tensor", "tuple": "torch.tensor"}.get(name)
@@ -38,3 +40,5 @@ def check_kind(position: int, operand: Any) -> None:
         raise TypeError(
             f"operand {position} is {operand.layout}; supported is torch.strided (convert it with .to_dense())"
         )
+    if was_freed(operand):
+        raise ValueError(f"operand {position} has elements, but no memory (its storage was resized to nothing)")

@@ -4,10 +4,17 @@ from irkernels.spectrum.cp_rank import cp_rank
 from irkernels.spectrum.decomposition import svd
 from irkernels.spectrum.norms import nuclear_norm, schatten
 from irkernels.spectrum.ratio import (
-    nuclear_to_frobenius, nuclear_to_frobenius_slope, nuclear_to_frobenius_velocity, penalised_gradients,
+    nuclear_to_frobenius,
+    nuclear_to_frobenius_slope,
+    nuclear_to_frobenius_velocity,
+    penalised_gradients,
 )
 from irkernels.spectrum.unfoldings import (
-    hierarchical_rank, matricisation, matricisation_rank, matricisation_singular_values, multilinear_effective_rank,
+    hierarchical_rank,
+    matricisation,
+    matricisation_rank,
+    matricisation_singular_values,
+    multilinear_effective_rank,
     unfolding_singular_values,
 )
 from irkernels.spectrum.values import effective_rank, effective_rank_of, singular_values, stable_rank

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number, real
 
 
 def cp_rank(
@@ -19,8 +19,9 @@ def cp_rank(
     Raises ImportError without TensorLy, TypeError (no real floating-point tensor), ValueError (order, a rank above
     `most`: the smallest error is named).
     """
-    if not isinstance(T, Tensor) or not T.is_floating_point():
-        raise TypeError(f"cp_rank: T must be a real floating-point torch.Tensor, got {getattr(T, 'dtype', type(T))}")
+    if not real("cp_rank: T", T).isfinite().all():
+        raise ValueError("cp_rank: T must be finite")
+    tolerance, seed = number("tolerance", tolerance), integer("seed", seed, 0)
     if T.dim() < 2:
         raise ValueError(f"cp_rank: T must have two axes or more, got {list(T.shape)}")
     most, sweeps, restarts = integer("most", most, 1), integer("sweeps", sweeps, 1), integer("restarts", restarts, 1)

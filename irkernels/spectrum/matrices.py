@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels._arguments import real
+
 
 def as_matrices(verb: str, W: Any, name: str = "W") -> Tensor:
     """W [..., rows, cols]; float16 and bfloat16 as float32.  Raises TypeError (kind, dtype) and ValueError (axes)."""
-    if not isinstance(W, Tensor):
-        raise TypeError(f"{verb}: {name} must be a torch.Tensor, got {type(W).__name__}")
-    if not W.is_floating_point():
-        raise TypeError(f"{verb}: {name} must be real floating-point, got {W.dtype}")
+    real(f"{verb}: {name}", W)
     if W.dim() < 2:
         raise ValueError(f"{verb}: {name} must be [..., rows, cols], got {list(W.shape)}")
     return W.float() if W.dtype in (torch.float16, torch.bfloat16) else W

@@ -1,6 +1,6 @@
 """R(W) = ||W||_* / ||W||_F, a penalty that scales do not change (Zhao 2022): value, slope and pull-backs, one SVD each.
 
-    dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
+dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number, real
 from irkernels.functional import chain_equation, gradients, multi_dot
 from irkernels.spectrum.decomposition import thin_svd
 from irkernels.spectrum.matrices import as_matrices
@@ -58,12 +58,27 @@ def penalised_gradients(
     factors: [..., n_k, n_{k+1}]; weight: a number, or [...] one a trial; gradient: G = dL/dW of W's shape (None: 0).
     Without a graph.  Raises what multi_dot and gradients raise.
     """
-    factors = tuple(factor.detach() for factor in factors)
+    if isinstance(factors, Tensor) or not isinstance(factors, Sequence) or not factors:
+        raise TypeError("penalised_gradients: factors must be a sequence of one matrix at least")
+    factors = tuple(
+        as_matrices("penalised_gradients", f, f"factor {i}").detach().to(f.dtype) for i, f in enumerate(factors)
+    )
     W = multi_dot(factors) if len(factors) != 1 else factors[0]
     value, slope = nuclear_to_frobenius_slope(W)
-    weight = torch.as_tensor(weight, dtype=slope.dtype, device=slope.device)
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(number("weight", weight))
+    elif weight.dim() and weight.shape != value.shape:
+        raise ValueError(f"weight must be one number, or {list(value.shape)}, got {list(weight.shape)}")
+    weight = real("weight", weight).to(slope)
     cotangent = (weight[..., None, None] * slope).to(W.dtype)
-    cotangent = cotangent if gradient is None else cotangent + gradient
+    if gradient is not None:
+        as_matrices("penalised_gradients", gradient, "gradient")
+        if gradient.shape != W.shape or gradient.dtype != W.dtype or gradient.device != W.device:
+            raise ValueError(
+                f"gradient is {list(gradient.shape)}, {gradient.dtype} on {gradient.device}; W is {list(W.shape)},"
+                f" {W.dtype} on {W.device} (they must be alike)"
+            )
+        cotangent = cotangent + gradient
     equation = chain_equation(len(factors), row=False, column=False)
     return value, gradients(equation, *factors, cotangent=cotangent)
 

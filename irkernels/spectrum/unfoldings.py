@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, strided
 from irkernels.spectrum.values import effective_rank_of, singular_values
 
 
@@ -79,8 +79,7 @@ def hierarchical_rank(
 
 
 def _order(T: Any, order: int | None) -> int:
-    if not isinstance(T, Tensor):
-        raise TypeError(f"T must be a torch.Tensor, got {type(T).__name__}")
+    strided("T", T)
     order = T.dim() if order is None else integer("order", order, 1)
     if not 1 <= order <= T.dim():
         raise ValueError(f"order is {order}, but T has {T.dim()} axes")

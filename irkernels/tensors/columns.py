@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from irkernels.grammar import symbol
@@ -27,7 +28,7 @@ def cp_to_tensor(cp_tensor: Any, mask: Tensor | None = None) -> Tensor:
     weights, factors = cp_tensor
     operands = _with_weights(_matrices(factors), weights)
     full = contraction(_outer(len(factors), weights is not None, keep=False), operands)
-    return full if mask is None else full * _tensor("mask", mask)
+    return full if mask is None else full * _mask(mask, full)
 
 
 def khatri_rao(
@@ -52,7 +53,7 @@ def khatri_rao(
     if len(factors) > 1 or weights is not None:
         equation = _outer(len(factors), weights is not None, keep=True)
         product = contraction(equation, _with_weights(factors, weights)).reshape(-1, product.shape[1])
-    return product if mask is None else product * _tensor("mask", mask).reshape(-1, 1)
+    return product if mask is None else product * _mask(mask, product, len(product)).reshape(-1, 1)
 
 
 def unfolding_dot_khatri_rao(tensor: Tensor, cp_tensor: Any, mode: int) -> Tensor:
@@ -101,9 +102,22 @@ def _with_weights(operands: list[Tensor], weights: Tensor | None) -> list[Tensor
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        raise TypeError(f"{name} must be a strided torch.Tensor, got {getattr(value, 'layout', type(value).__name__)}")
     return value
+
+
+def _mask(mask: Any, product: Tensor, count: int | None = None) -> Tensor:
+    """What multiplies the product: of so many elements, or of a shape that broadcasts to the product's."""
+    shape = _tensor("mask", mask).shape
+    spread = zip(reversed(shape), reversed(product.shape))
+    fits = (
+        mask.dim() <= product.dim() and all(n in (1, m) for n, m in spread) if count is None else mask.numel() == count
+    )
+    if not fits or mask.device != product.device:
+        expected = f"broadcast to {list(product.shape)}" if count is None else f"have {count} elements"
+        raise ValueError(f"mask must {expected} on {product.device}, got {list(shape)} on {mask.device}")
+    return mask
 
 
 @lru_cache(maxsize=256)

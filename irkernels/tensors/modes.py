@@ -58,6 +58,8 @@ def multi_mode_dot(
             )
     if not placed:
         return tensor
+    if not isinstance(transpose, (bool, int)):
+        raise TypeError(f"transpose must be True or False, got {type(transpose).__name__}")
     equation = _along_modes(order, tuple((mode, factor.dim()) for mode, factor in placed), bool(transpose))
     return contraction(equation, [tensor, *(factor for _, factor in placed)])
 

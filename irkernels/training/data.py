@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from irkernels import functional
+from irkernels._arguments import number, strided
 from irkernels._problem import with_trials
 from irkernels.measurements import Measurements
 from irkernels.nn.product import Product
@@ -44,9 +45,9 @@ def added_positions(model: Product, data: Measurements) -> tuple[int, ...]:
 
 
 def checked_loss(loss: Any, delta: Any) -> None:
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
-    if not delta > 0:
+    if not number("delta", delta) > 0:
         raise ValueError(f"delta must be positive, got {delta}")
 
 
@@ -63,7 +64,7 @@ def checked_data(name: str, data: Any, model: Product) -> Data:
     elif isinstance(data, Measurements):
         given, said = data.target, " and ".join(data.names)
     else:
-        given, said = data, "target"
+        given, said = strided(name, data), "target"
     if given.dtype != factor.dtype:
         raise TypeError(f"{name}: the {said} are {given.dtype}, but the factors are {factor.dtype}; convert with .to()")
     if given.device != factor.device:

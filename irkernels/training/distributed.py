@@ -107,7 +107,8 @@ class Ranks:
 
 
 def read_ranks(distributed: Any) -> Ranks:
-    """distributed: None, "trials" or "observations". Raises ValueError (unknown) and RuntimeError (no process group)."""
+    """distributed: None, "trials" or "observations". Raises ValueError (unknown) and RuntimeError (no process
+    group)."""
     if distributed is None:
         return Ranks()
     if distributed not in MODES:

@@ -85,20 +85,19 @@ class NativeSteps:
         return _engine if self.why_in_torch() is None else fit_steps
 
     def why_in_torch(self) -> str | None:
-        """What makes these steps plain torch's: native code knows float32 and float64 on CPU and GPU, and no Python."""
+        """What makes these steps plain torch's: native code knows float32 and float64 on the CPU, and no Python."""
         factor = self.problem.factors[0]
         if self.problem.penalty is not None:
             return "penalty= is a Python function"
-        if factor.device.type not in ("cpu", "cuda") or factor.dtype not in (torch.float32, torch.float64):
+        if factor.device.type != "cpu" or factor.dtype not in (torch.float32, torch.float64):
             return f"the factors are {factor.dtype} on {factor.device}"
-        if factor.is_cuda and self.problem.batch_size is not None:
-            return f"mini-batches are drawn on the CPU, and the factors are on {factor.device}"
         if not trains_natively(self.problem):
             return "rows of so many operands are gathered in torch where kernels are launched"
         return None
 
     def limit_memory(self, limit: int, watching: Watching) -> None:
-        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them."""
+        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace,
+        ValueError where nobody counts them."""
         reason = self.why_in_torch()
         if reason is not None:
             raise ValueError(f"memory_limit= needs native steps, but {reason}")
@@ -150,7 +149,8 @@ class NativeSteps:
         options["optimizer groups"], options["optimizer moments"] = rule.group, [len(each) for each in rule.moments]
         return {
             "steps taken": "natively", "optimizer kind": type(self._optimizer).__name__, **options,
-            "frozen factors": digest(list(self.problem.frozen.values())), "tied factors": list(self.problem.tied.items()),
+            "frozen factors": digest(list(self.problem.frozen.values())),
+            "tied factors": list(self.problem.tied.items()),
             **{name: (v[0] if len(v) == 1 else v).tolist() for name, v in hyper.items()}, **self._overrides.settings(),
         }  # fmt: skip
 

@@ -72,7 +72,8 @@ def why_per_trial(rule: Rule, overrides: Overrides) -> str | None:
 def hand_back(
     rule: Rule, optimizer: Optimizer, trained: list[Parameter], overrides: Overrides
 ) -> dict[str, Any] | None:
-    """The rule's state into the optimizer, as its own steps would have left it: None; or the state, where it cannot be."""
+    """The rule's state into the optimizer, as its own steps would have left it: None; or the state, where it cannot
+    be."""
     mark, why = withheld(optimizer), why_per_trial(rule, overrides)
     if mark is not None:
         mark.handle.remove()

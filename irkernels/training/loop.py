@@ -85,10 +85,10 @@ def fit(
     record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
     steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
     component_norms; error (mean squared error against `truth`, over all its entries, or over what it
-    lists or measures if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and formulas of them,
-    and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.  These, and loss,
-    are noted in the step loop at every step if record_every=1; all else ends a chunk of steps.  A trial that has stopped
-    repeats its last.
+    lists or measures if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j),
+    irk.Determinant() and formulas of them, and irk.Running("min" or "max", quantity, where=condition), their extreme
+    over all steps so far.  These, and loss, are noted in the step loop at every step if record_every=1; all else ends a
+    chunk of steps.  A trial that has stopped repeats its last.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
     after the present chunk (about 0.1 s) and returns what was reached; a native step that takes longer is given up and
@@ -107,13 +107,14 @@ def fit(
     memory_limit: bytes that native steps may take as workspace; MemoryError, naming the bytes, before the first step
     where they need more.
     distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials": each
-    rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of all
-    of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in `data`,
-    and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each rank.
+    rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of
+    all of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in
+    `data`, and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each
+    rank.
 
-    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out once),
-    "core" (a trial on each core) or "grid" (each step of a trial on all cores); default by cost. A ValueError says why
-    one cannot.
+    tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out
+    once), "core" (a trial on each core) or "grid" (each step of a trial on all cores); default by cost. A ValueError
+    says why one cannot.
 
     Raises TypeError and ValueError naming the argument; CheckpointError (a ValueError) for a damaged file.
     """
@@ -386,7 +387,9 @@ def _engine_for(
             raise ValueError(f"{name} for each trial needs native steps, but {reason}")
     if ranks.shares_observations:
         if objective.batch_size is not None:
-            raise ValueError('batch_size= is of one process: with distributed="observations" each has a part of the data')
+            raise ValueError(
+                'batch_size= is of one process: with distributed="observations" each has a part of the data'
+            )
         return SharedSteps(model, objective, optimizer, overrides, ranks)
     engine = OrdinarySteps(model, objective, optimizer, overrides)
     warnings.warn(f"irk.fit takes its steps in an ordinary Python loop: {reason}", UserWarning, stacklevel=3)

@@ -12,8 +12,10 @@ import torch
 from irkernels._arguments import integer
 from irkernels._watching import DETERMINANT_ORDER, MOST_NUMBERS, Number, Records
 
+
 class Quantity:
-    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of them.
+    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of
+    them.
 
     A comparison is 1 where it holds and 0 elsewhere; `a & b` is their product.  Give it to `fit(record=...)` itself for
     its value at the recorded steps, or in a `Running` for its extreme over all steps.
@@ -118,9 +120,10 @@ class Running:
         if self.kind not in _EXTREMES:
             raise ValueError(f"Running: the first argument must be min or max, got {self.kind!r}")
         for name, given in (("quantity", self.quantity), ("where", self.where)):
-            if not isinstance(given, Quantity) and not (name == "where" and given is None):
-                if name == "where" or not isinstance(given, str) or given not in NAMED:
-                    raise TypeError(f"Running: {name} must be a Quantity, got {given!r}")
+            named = name == "quantity" and isinstance(given, str) and given in NAMED
+            absent = name == "where" and given is None
+            if not (isinstance(given, Quantity) or named or absent):
+                raise TypeError(f"Running: {name} must be a Quantity, got {given!r}")
 
     def __repr__(self) -> str:
         return f"{self.kind} {self.quantity}" + ("" if self.where is None else f" where {self.where}")

@@ -92,7 +92,8 @@ METRICS = {
     "sharpness": "the largest Hessian eigenvalue of the loss over all trained factors, with penalties, by Lanczos",
     "singular_values": "of W, a matrix, the largest first",
     "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
-    "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one contracted letter, for each index of that letter the"
+    "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one "
+        "contracted letter, for each index of that letter the"
     " product of the norms of the factors' slices there",
     "product": "the whole W",
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from irkernels._arguments import flag
 from irkernels._problem import HYPERS, Rule
 from irkernels.nn.product import Product
 from irkernels.optim import GroupRMSprop
@@ -54,6 +55,8 @@ def why_not_native(optimizer: Optimizer, model: Product) -> str | None:
             return f"the optimizer's parameter groups differ in {name}"
     return None
 
+_FLAGS = ("nesterov", "maximize", "amsgrad", "decoupled_weight_decay")
+
 
 def trained(model: Product) -> list[Parameter]:
     """The factors that move, each once, in operand order."""
@@ -61,7 +64,8 @@ def trained(model: Product) -> list[Parameter]:
 
 
 def standing(model: Product) -> tuple[dict[int, Parameter], dict[int, int]]:
-    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met before."""
+    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met
+    before."""
     index = {id(p): number for number, p in enumerate(trained(model))}
     frozen, tied, met = {}, {}, set()
     for position, operand in enumerate(model.operands()):
@@ -82,6 +86,10 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
     keys = [(owner[id(factor)], steps_made(kind, optimizer, factor)) for factor in trained(model)]
     distinct = list(dict.fromkeys(keys))
     options = [optimizer.param_groups[number] for number, _ in distinct]
+    for group in options:
+        for name in _FLAGS:
+            if group.get(name) is not None:
+                flag(f"the optimizer's {name}", group[name])
     hyper = torch.stack([torch.stack([_numbers(each, n, overrides, trials) for n in HYPERS]) for each in options])
     rule = Rule(
         kind,

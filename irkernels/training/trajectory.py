@@ -21,8 +21,8 @@ class Trajectory:
     steps: int64 [records], the recorded step numbers.  metrics: name -> [records, trials, ...], [records, ...] without
     trials, on the CPU.  reason: "steps" (all were taken), "converged", "diverged" or "interrupted", a list with trials.
     stopped_at: updates made, int64 [trials], or an int.  lr: float64 [trials] or a scalar, the learning rates in use.
-    optimizer_state: None where the optimizer itself has it; else (trials with their own hyper-parameters, or Adam's after
-    different numbers of updates) each trial's, for the next fit's optimizer_state=.
+    optimizer_state: None where the optimizer itself has it; else (trials with their own hyper-parameters, or Adam's
+    after different numbers of updates) each trial's, for the next fit's optimizer_state=.
     tier: which tier of native code took the steps, and why.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bad_calls import A, B, C, CHAIN, Row
+from bad_calls import CHAIN, A, B, C, Row
 
 SIZES = "must be equal or 1"
 
@@ -98,6 +98,7 @@ EQUATIONS: tuple[Row, ...] = (
     ("no arrow shaft", lambda v: v.einsum("ij,jk-ik", A, B), ValueError, ("operand 1", "ij,jk-ik", "-")),
     ("two arrows", lambda v: v.einsum("ij->i->j", A), ValueError, ("output", "ij->i->j", "-")),
     ("control character", lambda v: v.einsum("i\x07->i", A), ValueError, ("operand 0", "control character 7")),
+    ("the character 0", lambda v: v.einsum("i\0->i", A), ValueError, (r"\\x00->i", "control character 0")),
     ("half a character", lambda v: v.einsum("\ud800i->i", A), ValueError, (r"\\ud800", "lone surrogate", "character")),
     ("two dots", lambda v: v.einsum("..ij->ij", A), ValueError, ("operand 0", r"\.", r"\.\.ij->ij")),
     ("two `...` in a term", lambda v: v.einsum("...i...->i", A), ValueError, ("operand 0", r"\.", r"\.\.\.i\.\.\.->i")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bad_calls import A, AT, B, C, CHAIN, VALUES, Row, observed
+from bad_calls import AT, CHAIN, VALUES, A, B, C, Row, observed
 from irkernels.observed import Coordinates
 
 COORDINATES: tuple[Row, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bad_calls import A, B, CHAIN, Row
+from bad_calls import CHAIN, A, B, Row
 
 SUPPORTED = "supported are float16, bfloat16, float32 and float64"
 

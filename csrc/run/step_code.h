@@ -1,0 +1,125 @@
+// The small steps of a training program as machine code, a function for each run of them, and what becomes of the
+// gradients: made once for a fit, shared by its trials. What is not written is interpreted; the bits are the same.
+#pragma once
+#include "fast/contract_code.h"
+#include "fast/dots_code.h"
+#include "fast/executable.h"
+#include "fast/loss_code.h"
+#include "fast/numbers_code.h"
+#include "fast/rows_code.h"
+#include "fast/transpose_code.h"
+#include "fast/update_code.h"
+#include "run/buffers.h"
+
+namespace irk {
+
+// What a trial's list of addresses holds behind those of the buffers: of its target values, of its loss, of kRoom
+// numbers, of each group's coefficients, and of the numbers and the moments of each factor.
+struct CodePlaces {
+  int32_t values, loss, room, coefficients, factors, count;
+
+  CodePlaces(const Program& program, const FitCall& fit)
+      : values(kOperands + 2 * program.n_operands),
+        loss(values + 1),
+        room(loss + 1),
+        coefficients(room + 1),
+        factors(coefficients + fit.rule.groups),
+        count(factors + fit.n_factors * (1 + kMoments)) {}
+};
+
+class StepCode {
+ public:
+  static constexpr int64_t kFewest = 200;  // steps of a fit that make up for the writing
+
+  // Without any function where machine code is not to be had, or not worth the while, or where members share a step:
+  // how they do is not written.  alone: each trial has one member
+  StepCode(const Program& program, const FitCall& fit, bool alone)
+      : places(program, fit), program_(program), fit_(fit), out_(program.dtype == Dtype::f64) {
+    const bool computed = program.dtype == Dtype::f32 || program.dtype == Dtype::f64;
+    if (!computed || !alone || fit.steps < kFewest || !Executable::possible()) return;
+    for (int32_t s = 0; s < program.n_steps; s = std::max(write_run(s), s + 1));
+    broken = function([&] { return written(FiniteCode(out_, fit)); });
+    update = function([&] { return written(UpdateCode(out_, fit, places.factors, places.coefficients)); });
+    if (out_.sound()) code_ = Executable(out_.finished());
+    if (!code_) runs.clear(), broken = update = kNone;
+  }
+
+  using Entry = int64_t;  // where a function begins
+  static constexpr Entry kNone = -1;
+  struct Run {
+    int32_t first, last;
+    Entry code;
+  };
+  // How many steps of the list are written.
+  int32_t steps() const {
+    int32_t n = 0;
+    for (const Run& run : runs) n += run.last - run.first;
+    return n;
+  }
+
+  const CodePlaces places;
+  std::vector<Run> runs;  // of steps of the list that are written, in order
+  Entry broken = kNone;   // not 0 where some gradient is not finite
+  Entry update = kNone;   // of all factors
+
+  // Of a trial, on its list of addresses.
+  int64_t operator()(Entry function, char** addresses) const { return code_.at<int64_t(char**)>(function)(addresses); }
+
+ private:
+  // What `write` adds to the code as a function, unless it adds nothing.
+  template <class Write>
+  Entry function(Write write) {
+    out_.align();
+    const Entry begin = Entry(out_.size());
+    if (!write()) return kNone;
+    out_.leave();
+    return begin;
+  }
+
+  // The run of written steps that begins at `first`; where it ends.
+  int32_t write_run(int32_t first) {
+    int32_t last = first;
+    const Entry code = function([&] {
+      while (last < program_.n_steps && written(program_.steps[last])) ++last;
+      return last > first;
+    });
+    if (code != kNone) runs.push_back({first, last, code});
+    return last;
+  }
+
+  template <class Code>
+  static bool written(Code code) {
+    if (!code.fits()) return false;
+    code.write();
+    return true;
+  }
+  bool written(const Step& step) {
+    const Loop* pool = program_.loops;
+    switch (step.op) {
+      case Op::contract:
+        return written(TransposeCode(out_, step, pool)) || written(ContractCode(out_, step, pool, places.room));
+      case Op::fill: return written(FillCode(out_, step, pool));
+      case Op::loss: return written(LossCode(out_, step, *fit_.call.target, places.values, places.loss));
+      case Op::sampled_dot:
+      case Op::sampled_axpy:
+        if (fit_.batches && fit_.batches->entries) return false;  // other places in every step
+        return fit_.call.entries->wide ? sampled<int64_t>(step) : sampled<int32_t>(step);
+      default: return false;
+    }
+  }
+  template <class Index>
+  bool sampled(const Step& step) {
+    const Loop* pool = program_.loops;
+    const Entries& entries = *fit_.call.entries;
+    if (step.op == Op::sampled_axpy) return written(SampledRowsCode<Index>(out_, step, pool, entries));
+    if (step.k.count) return written(SampledDotsCode<Index>(out_, step, pool, entries));
+    return written(SampledNumbersCode<Index>(out_, step, pool, entries));
+  }
+
+  const Program& program_;
+  const FitCall& fit_;
+  Assembler out_;
+  Executable code_;
+};
+
+}  // namespace irk
