@@ -67,7 +67,7 @@ class Structure:
         lead = cols if columns else ""
         links = [rows, *inner, cols]
         first = len(self.terms)
-        self.terms += [lead + left + right for left, right in itertools.pairwise(links)] + [links[-2] + cols]
+        self.terms += [lead + left + right for left, right in itertools.pairwise(links[:-1])] + [links[-2] + cols]
         self.parts.append((tuple(range(first, len(self.terms))), letters))
 
     @property
