@@ -16,7 +16,16 @@ from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
 from irkernels._folding import fold
 from irkernels._launch import (
-    DTYPES, LOSSES, TRAIN, VALUE, coordinates, deterministic, launched, own_threads, stream_of, value,
+    DTYPES,
+    LOSSES,
+    TRAIN,
+    VALUE,
+    coordinates,
+    deterministic,
+    launched,
+    own_threads,
+    stream_of,
+    value,
 )  # fmt: skip
 from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem

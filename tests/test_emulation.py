@@ -1,4 +1,5 @@
-"""Training by launches, emulated: the CPU's bits whoever takes a trial, and a severe emulation that finds planted faults.
+"""Training by launches, emulated: the CPU's bits whoever takes a trial, and a severe emulation that finds planted
+faults.
 
 The severe one is the emulation's own source compiled so that every load and store is heard (csrc/targets/races.h).
 """
@@ -34,7 +35,8 @@ def observed(shape: tuple[int, ...], dtype: torch.dtype, weights: bool = False) 
     every = torch.ones(shape).nonzero()
     at = every[torch.randperm(len(every), generator=generator)[: max(1, len(every) // 2)]]
     values = torch.randn(len(at), generator=generator, dtype=dtype)
-    return irk.Observed(at, values, shape, weights=torch.rand(len(at), generator=generator, dtype=dtype) if weights else None)
+    return irk.Observed(at, values, shape,
+        weights=torch.rand(len(at), generator=generator, dtype=dtype) if weights else None)
 
 
 def sgd(parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -138,17 +140,19 @@ def test_training_is_sound_under_severe_emulation(expected: dict[str, list[Tenso
 
 FAULTS = {
     "a missing barrier": (
-        "run/train.h", "    if (frame.program.steps[s].fence) crew.sync();\n", "", "core", "another writes|two threads write",
+        "run/train.h", "    if (frame.program.steps[s].fence) crew.sync();\n", "", "core",
+        "another writes|two threads write",
     ),
     "two threads at one place": (
-        "run/trial_frame.h", "f(Team{int(i), int(members)})", "f(Team{int(i) / 2, int(members)})", "core", "two threads write",
+        "run/trial_frame.h", "f(Team{int(i), int(members)})", "f(Team{int(i) / 2, int(members)})", "core",
+        "two threads write",
     ),
     "an address beside shared memory": (
-        "run/train.h", "room.watched = rounded(program.scratch * number_bytes)",
-        "room.watched = rounded(program.scratch * number_bytes); room.bytes = 0", "core", "beside the shared memory",
+        "run/train.h", "room.bytes = room.broken + 16;", "room.bytes = room.broken;", "core", "beside the shared memory",
     ),
     "a thread that leaves a barrier out": (
-        "run/descent.h", "    if (broken) return false;\n", "    if (broken || crew_.rank == 1) return false;\n", "core",
+        "run/descent.h", "    if (broken) return false;\n", "    if (broken || crew_.rank == 1) return false;\n",
+        "core",
         "wait for others that have ended|wait at different places|another writes",
     ),
 }  # fmt: skip

@@ -38,9 +38,9 @@ class Fibers {
 
   // Of the thread that runs now: until all threads are here.
   __attribute__((noinline)) void wait() {
+    races::stand_still();
     Fiber& own = fibers_[size_t(now_)];
     own.place = __builtin_return_address(0);
-    races::stand_still();
     swapcontext(&own.context, &home_);
     races::go_on(now_);
   }

@@ -111,6 +111,10 @@ void guard(const char* data, size_t n, size_t margin) {
   state.shared = reinterpret_cast<uintptr_t>(data);
   state.shared_end = state.shared + n;
   state.margin = margin;
+  for (uintptr_t at = state.shared; at < state.shared_end; ++at) {  // another block had it before
+    state.cells.erase(2 * at);
+    state.cells.erase(2 * at + 1);
+  }
 }
 
 }  // namespace irk::races

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
-from irkernels import _launch
 from irkernels.reference.equation import read_equation
 from irkernels.testing.product import Product
 from irkernels.testing.registry import PRODUCTS
