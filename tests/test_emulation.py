@@ -148,7 +148,8 @@ FAULTS = {
         "two threads write",
     ),
     "an address beside shared memory": (
-        "run/train.h", "room.bytes = room.broken + 16;", "room.bytes = room.broken;", "core", "beside the shared memory",
+        "run/train.h", "room.bytes = room.broken + 16;", "room.bytes = room.broken;", "core",
+        "beside the shared memory",
     ),
     "a thread that leaves a barrier out": (
         "run/descent.h", "    if (broken) return false;\n", "    if (broken || crew_.rank == 1) return false;\n",

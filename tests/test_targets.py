@@ -93,16 +93,6 @@ def test_a_gpu_gives_the_bits_of_the_cpu() -> None:
     assert_same(results("cuda"), results("cpu"))
 
 
-def test_native_training_says_that_emulated_threads_have_none() -> None:
-    code = """
-import torch, irkernels as irk
-model = irk.nn.Product("ij,jk->ik", *(torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)))
-irk.fit(model, torch.ones(2, 2), torch.optim.SGD(model.parameters(), lr=0.1), steps=3, progress=False)
-"""
-    done = python("-c", code, IRKERNELS_TARGET="simt")
-    assert done.returncode != 0 and "kernel target simt has no native training" in done.stderr
-
-
 def test_the_cuda_target_is_not_loaded_for_cpu_tensors() -> None:
     code = """
 import torch, irkernels as irk
