@@ -1,6 +1,6 @@
 // Training on a machine that runs threads by the launch: one launch takes all steps of a call. A trial belongs to a crew: one
 // thread, the threads of a block, or those of all blocks. Bits are the same whoever it is.
-// Machine::train<T>(training, crews, stream), Machine::crews(...), Machine::kShared: see targets/cuda.cu, targets/simt.cpp.
+// Machine::crews, send, train: see targets/simt.cpp, the one machine that trains so far.
 #pragma once
 #include <stdexcept>
 
@@ -16,8 +16,7 @@ struct Crews {
   int32_t threads;   // of a block
   int64_t shared;    // bytes of a block's own memory that hold its room; 0: rooms lie in the workspace
   int64_t count;     // crews at work at the same time, each with a room
-  int32_t blocks;    // of a crew, where it has several,
-  bool cluster;      // and whether the hardware schedules these together
+  int32_t blocks;    // of a crew, where it has several
 };
 
 // Chosen by arithmetic alone, not yet measured on a GPU: multiply-adds of a step that one thread takes, those from which
@@ -52,7 +51,7 @@ class DeviceFit {
     training_.room = room_of(program, fit, program.dtype == Dtype::f64 ? 8 : 4);
     training_.trials = trial_count(program);
     const Sharing tier = launched_tier(program, training_.trials, fit.sharing);
-    crews_ = Machine::crews(tier, training_, most_items(program, fit), program.dtype);
+    crews_ = Machine::crews(tier, training_, most_items(program, fit));
     training_.crews = crews_.count;
   }
 

@@ -67,11 +67,11 @@ struct Simt {
     end_launch();
   }
 
-  static Crews crews(Sharing tier, const Training& x, int64_t items, Dtype) {
+  static Crews crews(Sharing tier, const Training& x, int64_t items) {
     const int32_t threads = int32_t(least<int64_t>(items, kThreads));
-    if (tier == Sharing::lanes) return {tier, 1, 0, least(x.trials, kCrews * kThreads), 1, false};
-    if (tier == Sharing::steps) return {tier, threads, 0, 1, kBlocks, false};
-    return {tier, threads, x.room.bytes <= kShared ? x.room.bytes : 0, least(x.trials, kCrews), 1, false};
+    if (tier == Sharing::lanes) return {tier, 1, 0, least(x.trials, kCrews * kThreads), 1};
+    if (tier == Sharing::steps) return {tier, threads, 0, 1, kBlocks};
+    return {tier, threads, x.room.bytes <= kShared ? x.room.bytes : 0, least(x.trials, kCrews), 1};
   }
   static void send(const std::vector<char>& bytes, char* to, void*) { std::memcpy(to, bytes.data(), bytes.size()); }
 
