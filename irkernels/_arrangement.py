@@ -34,6 +34,6 @@ def arranged(
         return (at.nnz, at.columns, tuple(found)), values, weights
     perm = found[0].perm.long()
     place = torch.empty_like(found[0].perm)
-    place[perm] = torch.arange(at.nnz, dtype=place.dtype)
+    place[perm] = torch.arange(at.nnz, dtype=place.dtype, device=place.device)
     entries = (at.nnz, found[0].columns, tuple(each._replace(perm=place[each.perm.long()]) for each in found))
     return entries, values[:, perm], None if weights is None else weights[:, perm]

@@ -22,6 +22,7 @@ from irkernels._launch import (
     VALUE,
     coordinates,
     deterministic,
+    has_kernels,
     launched,
     own_threads,
     stream_of,
@@ -69,7 +70,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     watched = 0 if sights is None else sum(sight[0].work for sight in sights[0])
     in_lanes = not by_launch and _in_lanes(whole, plan, operands, watched)
     if by_launch:
-        whole.served = _native.launched_tier(plan, problem.trials, _SHARING[problem.tier])
+        whole.served = _native.launched_tier(plan, problem.trials, _SHARING[problem.tier], operands[0])
     workspace: list[Tensor] = []  # of whoever takes the steps, once they are taken
 
     def run(
@@ -111,9 +112,16 @@ def _launched_workspace(problem: Problem, plan: _native.Plan, operands: tuple, f
     return operands[0].new_empty(size, dtype=torch.uint8)
 
 
-def trains_natively(problem: Problem) -> bool:
-    """Whether the steps of the problem's plan are among those that its device has."""
-    return not (launched(problem.factors[0]) and _train_plan(problem).gather)
+def why_not_natively(problem: Problem) -> str | None:
+    """What keeps the steps of a problem from native code, or None: of a device, a dtype, a plan."""
+    factor = problem.factors[0]
+    if not has_kernels(factor) or factor.dtype not in (torch.float32, torch.float64):
+        return f"the factors are {factor.dtype} on {factor.device}"
+    if factor.is_cuda and problem.batch_size is not None:
+        return "mini-batches are drawn on the CPU"
+    if launched(factor) and _train_plan(problem).gather:
+        return "rows of so many operands are gathered in torch where kernels are launched"
+    return None
 
 
 def _undo(problem: Problem) -> Undo:

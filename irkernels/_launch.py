@@ -176,7 +176,7 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtyp
              (shape, strides) in zip(ranks, shapes)]
     step, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
     if LAUNCHES:
-        return _native.launched_tier(step, plan.trials, 0)
+        return _native.launched_tier(step, plan.trials, 0, None)
     tier = _native.training_tier(step, plan.trials, threads)
     if tier.startswith("lanes"):
         return tier
@@ -227,6 +227,11 @@ def gathers_natively(operand: Tensor) -> bool:
 def launched(operand: Tensor) -> bool:
     """Whether kernels reach this operand by the launch: those of a GPU, and of the target that emulates one."""
     return LAUNCHES or operand.is_cuda
+
+
+def has_kernels(operand: Tensor) -> bool:
+    """Whether this build has kernels where the operand is."""
+    return operand.device.type == "cpu" or (operand.is_cuda and bool(_native.cuda_architectures()))
 
 
 def stream_of(operand: Tensor) -> int:
@@ -336,7 +341,8 @@ def _run(
         scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > (0 if cuda
                                                                             else _native.STACK_SCRATCH) else None
         finite = _native.run(*arguments, scratch, *rest, -1, 0, -1)
-    if cuda and at is not None and gradients:  # on the CPU the native call has looked
+    # on the CPU the native call has looked; while a graph is captured nobody can
+    if cuda and at is not None and gradients and not torch.cuda.is_current_stream_capturing():
         finite = all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
     return finite
 

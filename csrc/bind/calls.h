@@ -168,9 +168,9 @@ inline int64_t fit_bytes(const Plan& plan, const py::args& arguments) {
   return targets.at(given.place).fit_bytes(plan.program(), given.call);
 }
 
-// Who takes the trials there.
-inline std::string launched_tier(const Plan& plan, int64_t trials, int sharing) {
-  const TargetTable& target = targets.at({});
+// Who takes the trials where this tensor is, or, without one, on the CPU.
+inline std::string launched_tier(const Plan& plan, int64_t trials, int sharing, const py::object& like) {
+  const TargetTable& target = targets.at(like.is_none() ? Place{} : framework.read(like).place);
   switch (target.tier(plan.program(), trials, Sharing(sharing))) {
     case Sharing::lanes: return "lanes: a trial a thread";
     case Sharing::trials: return "core: a trial a block";

@@ -1,7 +1,7 @@
-// The CUDA target: every step a grid of threads on the caller's stream. The generic kernels; tuned ones come beside them.
-#include <cuda_runtime.h>
-
+// The CUDA target: every step of a verb a grid of threads on the caller's stream, all steps of a training call one launch.
+#include "targets/cuda_training.h"
 #include "targets/device.h"
+#include "targets/device_fit.h"
 #include "targets/target.h"
 
 namespace irk {
@@ -15,11 +15,7 @@ __global__ void __launch_bounds__(kThreads) kernel(const __grid_constant__ Launc
   serve<Body>(x, int64_t(blockIdx.x) * kThreads + threadIdx.x, int64_t(gridDim.x) * kThreads);
 }
 
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA, ") + what + ": " + cudaGetErrorString(error));
-}
-
-struct Cuda {
+struct Cuda : CudaTraining {
   template <class Body>
   static void launch(const Launch& x, int64_t threads, void* stream) {
     const int64_t blocks = least((threads + kThreads - 1) / kThreads, kMostBlocks);
@@ -52,7 +48,18 @@ void run(const Program& program, const Call& call) {
   Device<Cuda>(program, call).run();
 }
 
-const TargetTable kTable{"cuda", run, nullptr, nullptr, Device<Cuda>::arenas, nullptr, nullptr};
+int32_t fit(const Program& program, const FitCall& fit) {
+  const Current device(fit.call.device);
+  DeviceFit<Cuda>(program, fit).run();
+  return 0;  // steps written as machine code
+}
+
+int64_t fit_bytes(const Program& program, const FitCall& fit) {
+  const Current device(fit.call.device);
+  return DeviceFit<Cuda>(program, fit).bytes();
+}
+
+const TargetTable kTable{"cuda", run, fit, nullptr, Device<Cuda>::arenas, launched_tier, fit_bytes};
 
 }  // namespace
 }  // namespace irk

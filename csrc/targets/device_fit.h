@@ -1,6 +1,6 @@
 // Training on a machine that runs threads by the launch: one launch takes all steps of a call. A trial belongs to a crew: one
 // thread, the threads of a block, or those of all blocks. Bits are the same whoever it is.
-// Machine::crews, send, train: see targets/simt.cpp, the one machine that trains so far.
+// Machine::crews, send, train: see targets/simt.cpp and targets/cuda_training.h.
 #pragma once
 #include <stdexcept>
 
@@ -17,6 +17,7 @@ struct Crews {
   int64_t shared;    // bytes of a block's own memory that hold its room; 0: rooms lie in the workspace
   int64_t count;     // crews at work at the same time, each with a room
   int32_t blocks;    // of a crew, where it has several
+  bool near = false;  // these lie side by side and share a barrier of their own: a cluster
 };
 
 // Chosen by arithmetic alone, not yet measured on a GPU: multiply-adds of a step that one thread takes, those from which
@@ -51,7 +52,9 @@ class DeviceFit {
     training_.room = room_of(program, fit, program.dtype == Dtype::f64 ? 8 : 4);
     training_.trials = trial_count(program);
     const Sharing tier = launched_tier(program, training_.trials, fit.sharing);
-    crews_ = Machine::crews(tier, training_, most_items(program, fit));
+    with_compute_type(program.dtype, [&](auto zero) {
+      crews_ = Machine::template crews<decltype(zero)>(tier, training_, most_items(program, fit));
+    });
     training_.crews = crews_.count;
   }
 

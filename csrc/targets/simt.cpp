@@ -67,6 +67,7 @@ struct Simt {
     end_launch();
   }
 
+  template <class T>
   static Crews crews(Sharing tier, const Training& x, int64_t items) {
     const int32_t threads = int32_t(least<int64_t>(items, kThreads));
     if (tier == Sharing::lanes) return {tier, 1, 0, least(x.trials, kCrews * kThreads), 1};

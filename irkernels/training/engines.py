@@ -11,7 +11,7 @@ from torch import Tensor, optim
 from torch.optim import Optimizer
 
 from irkernels._fit import fit_steps as _engine
-from irkernels._fit import fit_workspace, streams, trains_natively
+from irkernels._fit import fit_workspace, streams, why_not_natively
 from irkernels._problem import HYPERS, Problem
 from irkernels._watching import Watching
 from irkernels.measurements import Measurements
@@ -85,15 +85,10 @@ class NativeSteps:
         return _engine if self.why_in_torch() is None else fit_steps
 
     def why_in_torch(self) -> str | None:
-        """What makes these steps plain torch's: native code knows float32 and float64 on the CPU, and no Python."""
-        factor = self.problem.factors[0]
+        """What makes these steps plain torch's, or None."""
         if self.problem.penalty is not None:
             return "penalty= is a Python function"
-        if factor.device.type != "cpu" or factor.dtype not in (torch.float32, torch.float64):
-            return f"the factors are {factor.dtype} on {factor.device}"
-        if not trains_natively(self.problem):
-            return "rows of so many operands are gathered in torch where kernels are launched"
-        return None
+        return why_not_natively(self.problem)
 
     def limit_memory(self, limit: int, watching: Watching) -> None:
         """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace,
