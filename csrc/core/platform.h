@@ -17,6 +17,13 @@
 #endif
 #endif
 
+// IRK_UNROLL: before a loop whose numbers are to lie in registers.
+#if defined(__CUDA_ARCH__)
+#define IRK_UNROLL _Pragma("unroll")
+#else
+#define IRK_UNROLL
+#endif
+
 #if defined(__CUDA_ARCH__)
 #define IRK_FMA(a, b, c) __fma_rn(a, b, c)
 #define IRK_FMAF(a, b, c) __fmaf_rn(a, b, c)

@@ -10,7 +10,7 @@
 namespace irk {
 
 class TileCost {
-  static constexpr double kLanes = 16, kRows = 12, kBatchRows = 4, kDepth = 256;
+  static constexpr double kLanes = 16, kRows = 12, kBatchRows = 4, kDepth = 128;
   static constexpr double kLatency = 4;                          // of an fma: a thin tile waits for its own sums
   static constexpr double kTile = 19, kOuter = 105;              // beginning a tile, and a round of the outer loops
   static constexpr double kStore = 2.5, kPartLine = 4;           // a pack side by side; a row that fills part of a line

@@ -65,10 +65,11 @@ struct Seat {
 template <class Body>
 IRK_FN void serve(const Launch& x, int64_t thread, int64_t threads) {
   for (int64_t i = thread; i < x.trials * x.members; i += threads) {
-    const int64_t trial = x.first_trial + i / x.members;
+    const Divided of_trials = divide(i, x.members);
+    const int64_t trial = x.first_trial + of_trials.quotient;
     const Offsets at(x.loops, x.trial_axes, trial);
     const Seat seat{x, trial, x.step.a.offset + at.a, x.step.b.offset + at.b, x.step.c.offset + at.c};
-    Body::run(x, seat, Team{int(i % x.members), int(x.members)});
+    Body::run(x, seat, Team{int(of_trials.rest), int(x.members)});
   }
 }
 

@@ -23,8 +23,9 @@ struct TrialFrame {
     if (ref.buffer == kOutput && output) return output + ref.offset;
     int64_t offset = ref.offset, t = trial;
     for (int i = 0; i < program.n_trials; ++i) {
-      offset += t % program.trials[i].extent * program.trials[i].strides[ref.buffer];
-      t /= program.trials[i].extent;
+      const Divided at = divide(t, program.trials[i].extent);
+      offset += at.rest * program.trials[i].strides[ref.buffer];
+      t = at.quotient;
     }
     for (int r = 0; batches && r < batches->n_rows; ++r)
       if (batches->rows[r].buffer == ref.buffer) offset += batch * batches->rows[r].step;

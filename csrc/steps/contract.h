@@ -14,8 +14,9 @@ IRK_FN void contract_step(const Step& step, const Loop* pool, const T* a, const 
   const int64_t lanes = step.lane.extent, tile = step.row.extent * lanes, depth = k.size();
   const int64_t total = extent_of(pool, step.outer) * tile;
   for (int64_t i = team.begin(total); i < team.end(total); ++i) {
-    const int64_t lane = i % lanes, row = i % tile / lanes;
-    const Offsets outer(pool, step.outer, i / tile);
+    const Divided of_tiles = divide(i, tile), of_rows = divide(of_tiles.rest, lanes);
+    const int64_t lane = of_rows.rest, row = of_rows.quotient;
+    const Offsets outer(pool, step.outer, of_tiles.quotient);
     k.seek(0);
     const T* left = a + outer.a + row * step.row.a + lane * step.lane.a;
     const T* right = b + outer.b + lane * step.lane.b;

@@ -14,15 +14,19 @@ template <class T>
 class TreeSum {
  public:
   IRK_FN void push(T x) {
-    int level = 0;
-    for (int64_t n = count_; n & 1; n >>= 1) x = sums_[level++] + x;
-    sums_[level] = x;
+    bool placed = false;
+    IRK_UNROLL
+    for (int level = 0; level < kLevels && !placed; ++level) {
+      placed = !(count_ >> level & 1);
+      x = sums_[level] = placed ? x : sums_[level] + x;
+    }
     ++count_;
   }
   IRK_FN T total() const {
     T sum = T(0);
     bool any = false;
-    for (int level = 0; level < 63; ++level) {
+    IRK_UNROLL
+    for (int level = 0; level < kLevels; ++level) {
       if (!(count_ >> level & 1)) continue;
       sum = any ? sums_[level] + sum : sums_[level];
       any = true;
@@ -31,8 +35,9 @@ class TreeSum {
   }
 
  private:
+  static constexpr int kLevels = 31;  // of blocks of terms: more than any memory holds
   int64_t count_ = 0;
-  T sums_[63];
+  T sums_[kLevels] = {};
 };
 
 // The partial sums of one block; its terms come in order, kPartials at a time until the last.
@@ -48,11 +53,33 @@ struct Partials {
     for (int p = 0; p < P; ++p) sums[p] = fma(Pack<T>::load(a + p * W), Pack<T>::load(b + p * W), sums[p]);
   }
   IRK_FN void add(const T* a, const T* b, int n) {
-    for (int p = 0; p < P && p * W < n; ++p) {
+    IRK_UNROLL
+    for (int p = 0; p < P; ++p) {
+      if (p * W >= n) break;
       const int lanes = least(W, n - p * W);
       sums[p] = fma(Pack<T>::load(a + p * W, lanes), Pack<T>::load(b + p * W, lanes), sums[p]);
     }
   }
+  // n terms, wherever a walk finds them.
+  IRK_FN void add_gathered(const T* a, const T* b, Walk& walk, int n) {
+    if constexpr (W == 1) {
+      IRK_UNROLL
+      for (int j = 0; j < kPartials; ++j) {
+        if (j >= n) break;
+        add_at(j, a[walk.a], b[walk.b]);
+        walk.next();
+      }
+    } else {
+      T left[kPartials], right[kPartials];
+      for (int j = 0; j < n; ++j, walk.next()) {
+        left[j] = a[walk.a];
+        right[j] = b[walk.b];
+      }
+      add(left, right, n);
+    }
+  }
+  // Of a pack of one lane: the p-th alone.
+  IRK_FN void add_at(int p, T a, T b) { sums[p].v = fma(a, b, sums[p].v); }
   // Their halving tree, down to one pack.
   IRK_FN Pack<T> halved() {
     for (int half = P / 2; half >= 1; half /= 2)
@@ -103,18 +130,10 @@ IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
   const int64_t n = walk.size();
   if (k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 1) return dot(a, b, n);
   TreeSum<T> sum;
-  T left[kPartials], right[kPartials];
   for (int64_t block = 0; block < n; block += kReduction) {
     const int64_t last = least(n, block + kReduction);
     Partials<T> partials;
-    for (int64_t i = block; i < last; i += kPartials) {
-      const int m = int(least<int64_t>(kPartials, last - i));
-      for (int j = 0; j < m; ++j, walk.next()) {
-        left[j] = a[walk.a];
-        right[j] = b[walk.b];
-      }
-      partials.add(left, right, m);
-    }
+    for (int64_t i = block; i < last; i += kPartials) partials.add_gathered(a, b, walk, int(least<int64_t>(kPartials, last - i)));
     sum.push(halve_lanes(partials.halved()));
   }
   return sum.total();

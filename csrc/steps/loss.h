@@ -47,10 +47,17 @@ struct Residuals {
   T* cotangent;
   T delta;
 
-  // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights. By way
-  // of arrays of its own: prediction and cotangent may be one array, which compilers dare not read in vectors.
+  // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights.
   template <Loss kLoss>
   IRK_FN void add(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
+    if constexpr (Pack<T>::kLanes == 1) add_one_by_one<kLoss>(i, n, sum, weight_sum);
+    else add_in_vectors<kLoss>(i, n, sum, weight_sum);
+  }
+
+ private:
+  // By way of arrays of its own: prediction and cotangent may be one array, which compilers dare not read in vectors.
+  template <Loss kLoss>
+  IRK_FN void add_in_vectors(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
     T r[kPartials], terms[kPartials], slopes[kPartials], weights[kPartials], ones[kPartials];
     for (int j = 0; j < n; ++j) r[j] = prediction[i + j] - value[i + j];
     for (int j = 0; j < n; ++j) weights[j] = ones[j] = T(1);
@@ -64,6 +71,20 @@ struct Residuals {
     if (n == kPartials) sum.add(terms, weights);
     else sum.add(terms, weights, n);
     if (weight) weight_sum.add(weights, ones, n);
+  }
+
+  // In few registers.
+  template <Loss kLoss>
+  IRK_FN void add_one_by_one(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
+    IRK_UNROLL
+    for (int j = 0; j < kPartials; ++j) {
+      if (j >= n) break;
+      const T own = weight ? weight[i + j] : T(1);
+      const LossTerm<T> term = loss_term(kLoss, prediction[i + j] - value[i + j], delta);
+      cotangent[i + j] = own * counted(own, term.slope);
+      sum.add_at(j, counted(own, term.value), own);
+      if (weight) weight_sum.add_at(j, own, T(1));
+    }
   }
 };
 

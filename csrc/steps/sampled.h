@@ -83,7 +83,7 @@ struct Groups {
 // Whether a repetition adds to c: a '...' letter that c lacks is summed over.
 IRK_FN inline bool adds(const Walk& outer) {
   for (int i = 0; i < outer.n; ++i)
-    if (outer.loops[i].c == 0 && outer.index[i] > 0) return true;
+    if (outer.loops[i].c == 0 && outer.at(i) > 0) return true;
   return false;
 }
 
@@ -95,13 +95,13 @@ IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, co
   const Index* perm = static_cast<const Index*>(order.perm);
   Walk outer(pool, step.outer), k(pool, step.k);
   const int64_t repeats = outer.size(), width = k.size();
-  for (int64_t r = 0; r < repeats; ++r, outer.next())
+  for (int64_t r = 0; r < repeats; ++r, outer.next()) {
+    const bool add = adds(outer);
     for (int64_t group = groups.first; group < groups.last; ++group) {
       const int64_t first = groups.starts[group], last = groups.starts[group + 1];
       if (first == last) continue;
       T* row = c + outer.c + at.template offset<&Loop::c>(first);
       for (int64_t j = 0; j < width; ++j, k.next()) {
-        const bool add = adds(outer);
         T total = add ? row[k.c] : T(0);
         for (int64_t block = first; block < last; block += kBlock) {
           T sum = T(-0.0);
@@ -112,6 +112,7 @@ IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, co
         row[k.c] = total;
       }
     }
+  }
 }
 
 }  // namespace irk

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/platform.h"
+#include "core/divide.h"
 #include "plan/program.h"
 
 namespace irk {
@@ -15,20 +15,71 @@ IRK_FN constexpr N least(N a, N b) {
 
 constexpr int kMaxNest = 64;  // loops of one step that could not be joined
 
+IRK_FN inline int64_t extent_of(const Loop* pool, Span span) {
+  int64_t total = 1;
+  for (int i = span.first; i < span.first + span.count; ++i) total *= pool[i].extent;
+  return total;
+}
+
+// Where a walk from `linear` begins. Past the end it begins anew.
+struct Offsets {
+  int64_t a = 0, b = 0, c = 0;
+
+  IRK_FN Offsets(const Loop* pool, Span span, int64_t linear) {
+    for (int i = span.first + span.count; i-- > span.first;) {
+      const Divided at = divide(linear, pool[i].extent);
+      linear = at.quotient;
+      a += at.rest * pool[i].a;
+      b += at.rest * pool[i].b;
+      c += at.rest * pool[i].c;
+    }
+  }
+};
+
+#if defined(IRK_ONE_LANE)
+// A thread's few registers hold the innermost loop's index; the others are divided out anew where it ends.
+struct Walk {
+  const Loop* loops;
+  int n;
+  int64_t linear = 0, inner = 0, extent = 1;
+  int64_t a = 0, b = 0, c = 0;
+
+  IRK_FN Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) {
+    if (n) extent = loops[n - 1].extent;
+    seek(start);
+  }
+
+  IRK_FN int64_t size() const { return extent_of(loops, {0, n}); }
+  IRK_FN int64_t at(int i) const {  // of the i-th loop
+    Divided at = divide(linear, loops[n - 1].extent);
+    for (int j = n - 1; j-- > i;) at = divide(at.quotient, loops[j].extent);
+    return at.rest;
+  }
+  IRK_FN void seek(int64_t to) {
+    const Offsets offsets(loops, {0, n}, to);
+    linear = to;
+    inner = divide(to, extent).rest;
+    a = offsets.a, b = offsets.b, c = offsets.c;
+  }
+  IRK_FN void next() {
+    if (inner + 1 == extent) return seek(linear + 1);
+    ++linear, ++inner;
+    const Loop& loop = loops[n - 1];
+    a += loop.a, b += loop.b, c += loop.c;
+  }
+};
+#else
 struct Walk {
   const Loop* loops;
   int n;
   int64_t index[kMaxNest];
   int64_t a = 0, b = 0, c = 0;
 
-  IRK_FN Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) { seek(start); }
+  Walk(const Loop* pool, Span span, int64_t start = 0) : loops(pool + span.first), n(span.count) { seek(start); }
 
-  IRK_FN int64_t size() const {
-    int64_t total = 1;
-    for (int i = 0; i < n; ++i) total *= loops[i].extent;
-    return total;
-  }
-  IRK_FN void seek(int64_t linear) {
+  int64_t size() const { return extent_of(loops, {0, n}); }
+  int64_t at(int i) const { return index[i]; }  // of the i-th loop
+  void seek(int64_t linear) {
     a = b = c = 0;
     for (int i = n; i-- > 0;) {
       index[i] = linear % loops[i].extent;
@@ -38,7 +89,7 @@ struct Walk {
       c += index[i] * loops[i].c;
     }
   }
-  IRK_FN void next() {
+  void next() {
     for (int i = n; i-- > 0;) {
       a += loops[i].a;
       b += loops[i].b;
@@ -51,25 +102,6 @@ struct Walk {
     }
   }
 };
-
-// Where a walk from `linear` would begin, for those who take no further step.
-struct Offsets {
-  int64_t a = 0, b = 0, c = 0;
-
-  IRK_FN Offsets(const Loop* pool, Span span, int64_t linear) {
-    for (int i = span.first + span.count; i-- > span.first; linear /= pool[i].extent) {
-      const int64_t index = linear % pool[i].extent;
-      a += index * pool[i].a;
-      b += index * pool[i].b;
-      c += index * pool[i].c;
-    }
-  }
-};
-
-IRK_FN inline int64_t extent_of(const Loop* pool, Span span) {
-  int64_t total = 1;
-  for (int i = span.first; i < span.first + span.count; ++i) total *= pool[i].extent;
-  return total;
-}
+#endif
 
 }  // namespace irk

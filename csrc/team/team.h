@@ -10,11 +10,11 @@
 #include <chrono>
 #include <cstdint>
 
-#include "core/platform.h"
+#include "core/divide.h"
 
 namespace irk {
 
-constexpr int64_t kBlock = 256;  // contracted indices whose products share one running sum
+constexpr int64_t kBlock = 128;  // contracted indices whose products share one running sum
 
 // Spins for at most 20 us, then yields: a waiting member must not keep a working one off its core. Time spent yielding is
 // summed up: members that are off their cores show there.
@@ -55,8 +55,12 @@ struct Team {
   bool stopped() const { return stop && stop->load(std::memory_order_relaxed); }
   void sync() const { if (size > 1) barrier->wait(); }
   void raise(int* flag) const { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }  // by several members at once
-  IRK_FN int64_t begin(int64_t n) const { return size == 1 ? 0 : n * rank / size; }
-  IRK_FN int64_t end(int64_t n) const { return size == 1 ? n : n * (rank + 1) / size; }
+  IRK_FN int64_t begin(int64_t n) const { return part(n, rank); }
+  IRK_FN int64_t end(int64_t n) const { return part(n, rank + 1); }
+
+ private:
+  // Where the first so many of equal shares end.
+  IRK_FN int64_t part(int64_t n, int64_t shares) const { return size == 1 ? n * shares : n == size ? shares : divide(n * shares, size).quotient; }
 };
 
 }  // namespace irk

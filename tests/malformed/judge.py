@@ -11,7 +11,7 @@ PACKAGE = str(Path(irk.__file__).parent)
 ALLOWED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, NotImplementedError, OSError)
 _LONGEST = 3000  # characters of a message
 _CLEAR = ("alloc", "not enough memory", "Storage size calculation overflowed", "device type", "device string",
-    "accelerator device", "Device string", "unpacking string")
+    "accelerator device", "Found no NVIDIA driver", "Device string", "unpacking string")
 _UNCLEAR = ("incompatible function arguments", "incompatible constructor", "INTERNAL ASSERT", "Unable to cast", "(): ")
 
 
