@@ -17,11 +17,13 @@
 #endif
 #endif
 
-// IRK_UNROLL: before a loop whose numbers are to lie in registers.
+// IRK_UNROLL: before a loop whose numbers are to lie in registers; IRK_ROLLED: before one that is not to be written out.
 #if defined(__CUDA_ARCH__)
 #define IRK_UNROLL _Pragma("unroll")
+#define IRK_ROLLED _Pragma("unroll 1")
 #else
 #define IRK_UNROLL
+#define IRK_ROLLED
 #endif
 
 #if defined(__CUDA_ARCH__)

@@ -62,12 +62,13 @@ struct Partials {
   }
   // n terms, wherever a walk finds them.
   IRK_FN void add_gathered(const T* a, const T* b, Walk& walk, int n) {
-    if constexpr (W == 1) {
-      IRK_UNROLL
-      for (int j = 0; j < kPartials; ++j) {
-        if (j >= n) break;
-        add_at(j, a[walk.a], b[walk.b]);
-        walk.next();
+    if constexpr (W == 1) {  // each term is offered to all sums: what is chosen by a number would not lie in registers
+      IRK_ROLLED
+      for (int j = 0; j < n; ++j, walk.next()) {
+        const T x = a[walk.a], y = b[walk.b];
+        IRK_UNROLL
+        for (int p = 0; p < kPartials; ++p)
+          if (p == j) add_at(p, x, y);
       }
     } else {
       T left[kPartials], right[kPartials];
