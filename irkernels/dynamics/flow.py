@@ -82,7 +82,7 @@ def integrate(
     if len(times) == 1:
         return initial[None].clone()
 
-    def slope(_: float, flat) -> Any:
+    def slope(_: float, flat: Any) -> Any:
         now = torch.as_tensor(flat, dtype=torch.float64).to(start.device).reshape(start.shape)
         return velocity(now).detach().cpu().reshape(-1).numpy()
 

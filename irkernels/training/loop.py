@@ -48,13 +48,13 @@ def fit(
     clip: float | Sequence[float] | Tensor | None = None,
     clip_value: float | Sequence[float] | Tensor | None = None,
     optimizer_state: Mapping[str, Any] | None = None,
-    record: str | Iterable[str | Mapping[str, Callable]] | Mapping[str, Callable] = (),
+    record: str | Iterable[str | Mapping[str, Callable[..., Any]]] | Mapping[str, Callable[..., Any]] = (),
     record_every: int | None = None,
     stop: Stop | None = None,
     progress: bool | Callable[[Progress], Any] = True,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
-    resume: str | os.PathLike | None = None,
+    resume: str | os.PathLike[str] | None = None,
     truth: Data | None = None,
     batch_size: int | None = None,
     sampler_seed: int = 0,
@@ -182,7 +182,7 @@ def fit(
     )
     if memory_limit is not None:
         engine.limit_memory(integer("memory_limit", memory_limit, 0), run.watching)
-    if saved is not None:
+    if saved is not None and resume is not None:
         files.same_settings(resume, saved["settings"], settings)
         run.load(resume, saved)
     run.loop(report, checkpoint, checkpoint_every)

@@ -146,7 +146,7 @@ def compile_records(
     items, listed = list(quantities.values()), _List()
     extremes = {n: listed.add(_counted(item)) for n, item in enumerate(items) if isinstance(item, Running)}
     each_step = len(listed.numbers)
-    places = [extremes[n] if n in extremes else listed.add(item) for n, item in enumerate(items)]
+    places = [extremes[n] if isinstance(item, Running) else listed.add(item) for n, item in enumerate(items)]
     keeps = [_EXTREMES[item.kind] if isinstance(item, Running) else ("value", math.nan) for item in items]
     if len(listed.numbers) > MOST_NUMBERS:
         wanted = len(listed.numbers)
@@ -179,7 +179,8 @@ class _List:
         elif word == "power":
             number = Number(word, operands[0], detail)
         else:
-            number = Number(word, *operands, *[0] * (2 - len(operands)), 0.0 if detail is None else detail)
+            a, b = (*operands, 0, 0)[:2]
+            number = Number(word, a, b, 0.0 if detail is None else detail)
         if number not in self._places:
             self._places[number] = len(self.numbers)
             self.numbers.append(number)
