@@ -1,5 +1,4 @@
-"""torch.autocast: the dtype that torch.einsum's product would have, and operands cast to it before anything is
-computed.
+"""torch.autocast: the dtype that torch.einsum's product would have, to which operands are cast first of all.
 
 On the CPU torch autocasts the pairwise matrix products that torch.einsum is made of, not torch.einsum itself. So its
 product is in autocast's dtype if the last two operands of its path share a summed axis longer than one; a product that

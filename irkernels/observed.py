@@ -74,9 +74,10 @@ class Coordinates:
 
     @property
     def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
-        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for
-        columns:
-        a transform in force must not be the one that makes them."""
+        """What a native call reads: (columns, shape, the orders sorted so far).
+
+        None until somebody has asked for columns: a transform in force must not be the one that makes them.
+        """
         return self._parts
 
     def sorted_by(self, columns: tuple[int, ...]) -> Sorted:

@@ -63,8 +63,7 @@ def integrate(
     rtol, atol, method: scipy.integrate.solve_ivp's ("LSODA", "BDF" or "Radau" where the flow is stiff).  All trials
     take the same steps, so that one may differ by the tolerance from what it is alone.
     Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times,
-    tolerances) and RuntimeError (the
-    solver stopped early, with its reason).
+    tolerances) and RuntimeError (the solver stopped early, with its reason).
     """
     try:
         from scipy.integrate import solve_ivp

@@ -14,8 +14,7 @@ from irkernels._watching import DETERMINANT_ORDER, MOST_NUMBERS, Number, Records
 
 
 class Quantity:
-    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of
-    them.
+    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of it.
 
     A comparison is 1 where it holds and 0 elsewhere; `a & b` is their product.  Give it to `fit(record=...)` itself for
     its value at the recorded steps, or in a `Running` for its extreme over all steps.
@@ -138,8 +137,8 @@ def compile_records(
 ) -> Records | None:
     """The quantities as probes, in their order; like: a factor, for dtype and device.
 
-    Raises ValueError: coordinates that W does not have, a determinant of what is not square or too large, too many
-    numbers.
+    Raises ValueError for coordinates that W does not have, a determinant of what is not square or too large, and too
+    many numbers.
     """
     if not quantities:
         return None

@@ -64,8 +64,7 @@ def trained(model: Product) -> list[Parameter]:
 
 
 def standing(model: Product) -> tuple[dict[int, Tensor], dict[int, int]]:
-    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met before.
-    """
+    """Where the other operands come from: position -> frozen factor; position -> index into trained(), met before."""
     index = {id(p): number for number, p in enumerate(trained(model))}
     frozen: dict[int, Tensor] = {}
     tied: dict[int, int] = {}
