@@ -211,9 +211,9 @@ def _add_complete(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         type=_count,
         nargs="+",
         metavar="R",
-        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each "
-             "bond, "
-        "ht for each level, leaves first (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
+        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each"
+        " bond, ht for each level, leaves first"
+        " (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
     )
     add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
     add(

@@ -19,6 +19,10 @@ from irkernels.observed import Coordinates, Observed
 
 _compiling = torch.compiler.is_compiling
 
+# what a recording Function is given: the call, and what the native lane has made of it
+_MadeProduct = tuple[str, Coordinates | None, tuple[int, Tensor, Tensor | None]]
+_MadeLoss = tuple[str, Observed, str, float, tuple[int, Tensor, Tensor, Tensor | None]]
+
 
 def product(equation: str, operands: tuple[Tensor, ...], at: Any = None, broadcasts: bool = True) -> Tensor | None:
     """The product, or its entries at coordinates that were checked before; None where the call is not ordinary.
@@ -70,11 +74,11 @@ class _Product(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, made: tuple[Any, ...], *operands: Tensor) -> Tensor:
+    def forward(ctx: Any, made: _MadeProduct, *operands: Tensor) -> Tensor:
         equation, at, (wanted, output, kept) = made
         ctx.call = equation, wanted, at
         ctx.save_for_backward(kept, *operands)
-        return output  # type: ignore[no-any-return]
+        return output
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
@@ -86,11 +90,11 @@ class _CompletionLoss(Function):
     """Records a loss that is computed already."""
 
     @staticmethod
-    def forward(ctx: Any, made: tuple[Any, ...], *operands: Tensor) -> Tensor:
+    def forward(ctx: Any, made: _MadeLoss, *operands: Tensor) -> Tensor:
         equation, observed, kind, delta, (wanted, losses, slope, kept) = made
         ctx.call = equation, wanted, observed, kind, delta
         ctx.save_for_backward(slope, kept, *operands)
-        return losses  # type: ignore[no-any-return]
+        return losses
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:

@@ -63,10 +63,8 @@ def table(criteria: list[Criterion]) -> str:
     lines = [f"{'criterion (worst trial)':{width}}  {'paper' if paper else '':>{paper}}  {'ours':>12}  {'bound':>16}"]
     for criterion in criteria:
         verdict = "pass" if criterion.passed else "FAIL"
-        lines.append(
-            f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}  "
-            f"{verdict}"
-        )
+        line = f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}"
+        lines.append(f"{line}  {verdict}")
     return "\n".join(lines)
 
 

@@ -132,12 +132,12 @@ def criteria(runs: Mapping[int, Run], zeros: Mapping[int, Tensor], ranks: Mappin
         small = run.final("relative error", init_std=1e-3, observed=count)
         large = run.final("relative error", init_std=1e-2, observed=count)
         where = f"order {order}, {count} observed"
+        elsewhere = zeros[order][run.settings.where(observed=count)]
         both = [large.mean() / small.mean()] if len(small) and len(large) else ()
         found += [
             worst(f"{where}, init 1e-3: relative error", small, high=1e-4, paper=small_error),
             worst(f"{where}: error from init 1e-2 over that from 1e-3, means", both, low=50, paper=ratio),
-            worst(f"{where}: relative error of zeros elsewhere", zeros[order][run.settings.where(observed=count)],
-                  low=0.5, paper=zero),
+            worst(f"{where}: relative error of zeros elsewhere", elsewhere, low=0.5, paper=zero),
             worst(f"{where}, init 1e-3: CP rank", ranks[order], 0.5, 1.5, paper="1"),
         ]
     return judged(*found)

@@ -137,8 +137,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     first.locator_params(axis="x", nbins=5)
     first.set_ylabel("relative reconstruction error")
     first.legend(fontsize=9, loc="lower left")
+    components = run.model.factors[0].shape[-1]
     figure.suptitle(
-        f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {run.model.factors[0].shape[-1]:,} components, {RANK} largest"
-        " coloured"
+        f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {components:,} components, {RANK} largest coloured"
     )
     figure.savefig(path, dpi=110)

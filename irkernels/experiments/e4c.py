@@ -66,7 +66,7 @@ def run(
             at, values = problem(data, kind, label, seed, "train")
             shape = (2,) * at.shape[1]
             unseen, wanted = problem(data, kind, label, seed, "test")
-            wanted = wanted.to(session.device, dtype)
+            elsewhere, wanted = unseen.to(session.device), wanted.to(session.device, dtype)
             runs[components, kind] = session.fit(
                 f"{kind}, rank {components}",
                 CP(
@@ -82,8 +82,7 @@ def run(
                 # all at once need no drawing, and no sorting, at each step
                 batch_size=batch if batch < len(at) else None,
                 steps=steps,
-                record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device),
-                                                                 values=wanted)}],
+                record=["loss", {"test error": functools.partial(test_error, at=elsewhere, values=wanted)}],
                 record_every=max(1, steps // 30),
             )  # fmt: skip
     return Outcome(runs, criteria(runs), notes=_notes(runs))
@@ -117,8 +116,10 @@ def criteria(runs: Mapping[tuple[int, str], Run]) -> list[Criterion]:
     original = runs[1, "original"].final("loss")
     return judged(
         *(
-            worst(f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"),
-                  high=0.5, paper="0.26")
+            worst(
+                f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"),
+                high=0.5, paper="0.26",
+            )
             for kind in ("random labels", "random images")
             if (1, kind) in runs
         )

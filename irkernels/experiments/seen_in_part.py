@@ -1,5 +1,4 @@
-"""Low-rank tensors to be completed, of Frobenius norm given, as in Razin, Cohen 2020 and Razin, Maman, Cohen 2021,
-2022."""
+"""Low-rank tensors to be completed, of given Frobenius norm: Razin, Cohen 2020; Razin, Maman, Cohen 2021, 2022."""
 
 from __future__ import annotations
 
