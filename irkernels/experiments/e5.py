@@ -17,9 +17,9 @@ a share e of the largest grows there by some e^(2K-1) of itself a step. A slice 
 that five of 25 above 1 % need e < 0.01 at the start: 10^6 steps and more at depth 2, 10^10 at depth 3. From s0 = 5e-4
 slices begin at 1.6 % (depth 2) and 3.6 % (depth 3) of the largest at the end, above the share that counts. Measured at
 depth 2, s0 = 2e-4, lr 1e-3: the plateau at a loss of 0.84 is reached after 7,000 steps, and the second slice of the
-first mode goes from 2.94 % to 3.02 % of the largest between 8,000 and 10,000. Of a 10 x 10 x 10 tensor of rank (3, 3,
-3) depth 1 finds the truth within 20,000 steps at 1e-3, all ten slices of a mode within a factor of two; depth 2 has a
-loss of 0.649 from step 16,000 to 40,000 at 3e-4, all slices but one of a mode below 1 % of the largest.
+first mode goes from 2.94 % to 3.02 % of the largest between 8,000 and 10,000. Of a 10 x 10 x 10 tensor of rank
+(3, 3, 3) depth 1 finds the truth within 20,000 steps at 1e-3, all ten slices of a mode within a factor of two; depth 2
+has a loss of 0.649 from step 16,000 to 40,000 at 3e-4, all slices but one of a mode below 1 % of the largest.
 
 The law, that square norms of slices and columns keep their differences, is broken in proportion to lr, most at the
 start, where norms are least: at 1e-3 by 3.4e-3, 5.6e-3 and 6.7e-3 of the largest square at depths 1, 2 and 3, at 1e-4

@@ -1,10 +1,10 @@
 """E7: with Adam, a penalty on the ratio of norms lets depth 1 find the low rank; with gradient descent it does not.
 
-Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x
-100 matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100), alpha =
-1e-3, mean squared error plus lambda times nuclear norm over Frobenius norm. The paper's values of lambda were not seen;
-here are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step, so that the
-steps are taken in plain torch.
+Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a
+100 x 100 matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100),
+alpha = 1e-3, mean squared error plus lambda times nuclear norm over Frobenius norm. The paper's values of lambda were
+not seen; here are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step,
+so that the steps are taken in plain torch.
 
 The learning rate decides. Adam moves every entry by about its rate whatever lambda is, and R(W) has no minimum: it
 falls to 1 as any entry not observed goes to infinity. At the published script's default rate, 0.01, the matrix is

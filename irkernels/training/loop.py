@@ -82,8 +82,8 @@ def fit(
 
     stop: irk.Stop.  A trial whose loss or gradient is not finite stops by itself with its last finite parameters.
 
-    record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default steps
-    / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
+    record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
+    steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
     component_norms; error (mean squared error against `truth`, over all its entries, or over what it lists or measures
     if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and
     formulas of them, and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.
