@@ -18,14 +18,14 @@ def integer(name: str, value: Any, least: int) -> int:
     """value as an int (NumPy's integers too). Raises TypeError (not an integer) and ValueError (below `least`)."""
     if isinstance(value, (bool, Tensor)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    value = operator.index(value)
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    if value >= 2**63:
+    found = operator.index(value)
+    if found < least:
+        raise ValueError(f"{name} must be at least {least}, got {found}")
+    if found >= 2**63:
         raise ValueError(
-            f"{name} must be below 2^63, got {value:.3e}" if value < 10**300 else f"{name} must be below 2^63"
+            f"{name} must be below 2^63, got {found:.3e}" if found < 10**300 else f"{name} must be below 2^63"
         )
-    return value
+    return found
 
 
 def flag(name: str, value: Any) -> bool:
@@ -48,9 +48,10 @@ def strided(name: str, value: Any) -> Tensor:
 
 def real(name: str, value: Any) -> Tensor:
     """The value, a strided tensor of a supported floating-point dtype. Raises TypeError, and ValueError as strided."""
-    if strided(name, value).dtype not in DTYPES:
-        raise TypeError(f"{name} must be real floating-point, got {value.dtype}; float16 to float64 are supported")
-    return value
+    tensor = strided(name, value)
+    if tensor.dtype not in DTYPES:
+        raise TypeError(f"{name} must be real floating-point, got {tensor.dtype}; float16 to float64 are supported")
+    return tensor
 
 
 def number(name: str, value: Any, least: float = -math.inf) -> float:

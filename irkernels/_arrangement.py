@@ -1,5 +1,4 @@
-"""Observed entries in the order in which a training plan visits them, so that most of a step reads memory in
-sequence."""
+"""Observed entries in the order in which a training plan visits them: most of a step then reads memory in sequence."""
 
 from __future__ import annotations
 

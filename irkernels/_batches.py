@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,12 @@ def strided(rows: Tensor | None) -> tuple[Tensor | None, int]:
 
 
 def in_batches(
-    batches: Batches, operands: tuple[Tensor, ...], watching: Watching, steps: int, active: Tensor,
-    run: Callable[..., None]
+    batches: Batches,
+    operands: tuple[Tensor, ...],
+    watching: Watching,
+    steps: int,
+    active: Tensor,
+    run: Callable[..., None],
 ) -> Tensor:
     """`steps` steps from watching.first on, in native calls of as many as there is room for: updates of each trial [T].
 
@@ -46,24 +51,15 @@ def in_batches(
     """
     # what follows takes no memory: as many native calls as one may have to be made
     active, going, some = active.clone(), torch.empty_like(active), torch.empty((), dtype=torch.bool)
-    done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64)
+    done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64).unbind()
     # to look back takes a batch too
     begins = [*range(0, steps, batches.steps), *([steps] if watching.look_back else [])]
     for begin in begins:
         now = min(batches.steps, steps - begin)
         made.zero_()
         target, rows, drawn = batches.draw(watching.first + begin, max(now, 1))
-        run(
-            tuple(rows.get(p, operand) for p, operand in enumerate(operands)),
-            (-1, None, ()),
-            target,
-            begin,
-            now,
-            active,
-            made,
-            drawn,
-            now == 0,
-        )
+        chosen = tuple(rows.get(p, operand) for p, operand in enumerate(operands))
+        run(chosen, (-1, None, ()), target, begin, now, active, made, drawn, now == 0)
         done += made
         active &= torch.eq(made, all_made.fill_(now), out=going)  # the others have stopped
         if not torch.any(active, 0, out=some).item():
@@ -72,27 +68,26 @@ def in_batches(
 
 
 class Batches:
-    """Room for the batches of a problem, of as many steps at once as `steps` says.
+    """Room for batches of `size` observations of a problem, of as many steps at once as `steps` says.
 
     orders: the columns of each sorted order of the entries that the plan reads.  limit: bytes, or None.
     Raises MemoryError where the limit has no room for the batch of one step.
     """
 
-    def __init__(self, problem: Problem, orders: Sequence[Sequence[int]], limit: int | None) -> None:
-        values, weights = observations(problem)
-        size = self._size = problem.batch_size
+    def __init__(self, problem: Problem, size: int, orders: Sequence[Sequence[int]], limit: int | None) -> None:
+        data, (values, weights) = problem.data, observations(problem)
+        self._size = size
         self._seed, self._count = problem.sampler_seed, values.shape[1]
         self._values = _Gathered(values, size)
         self._weights = None if weights is None else _Gathered(weights, size)
         self._constants = {
             position: _Gathered(problem.constants[position].unsqueeze(0), size) for position in problem.rows
         }
-        listed = isinstance(problem.data, Observed)
-        self._entries = _Entries(problem.data.coordinates, orders, size) if listed else None
-        gathered = [self._values, *self._constants.values()] + ([] if weights is None else [self._weights])
-        parts = [*gathered, self._entries] if listed else gathered
+        self._entries = _Entries(data.coordinates, orders, size) if isinstance(data, Observed) else None
+        parts: list[_Gathered | _Entries] = [self._values, *self._constants.values()]
+        parts += [part for part in (self._weights, self._entries) if part is not None]
         step_bytes = size * torch.int64.itemsize + sum(part.step_bytes for part in parts)
-        fixed_bytes = self._entries.fixed_bytes if listed else 0
+        fixed_bytes = 0 if self._entries is None else self._entries.fixed_bytes
         if limit is not None and fixed_bytes + step_bytes > limit:
             raise MemoryError(
                 f"memory_limit leaves {max(limit, 0)} bytes for mini-batches,"
@@ -105,7 +100,7 @@ class Batches:
         for part in parts:
             part.allocate(self.steps)
 
-    def draw(self, first: int, steps: int) -> tuple[tuple, dict[int, Tensor], tuple]:
+    def draw(self, first: int, steps: int) -> tuple[tuple[Any, ...], dict[int, Tensor], tuple[Any, ...]]:
         """The batches of `steps` steps from step `first` on.
 
         Returns values and weights with their strides between trials; the gathered constants by position; and what
@@ -119,11 +114,8 @@ class Batches:
         entries = None if self._entries is None else self._entries.listed(self._indices, steps, self._count)
         rows = tuple((position, step) for position, (_, _, step) in taken.items())
         constants = {position: tensor[0, : self._size] for position, (tensor, _, _) in taken.items()}
-        return (
-            (values, values_trial, weights, weights_trial),
-            constants,
-            (self._size, entries, values_step, weights_step, rows),
-        )
+        target = (values, values_trial, weights, weights_trial)
+        return target, constants, (self._size, entries, values_step, weights_step, rows)
 
 
 class _Gathered:
@@ -170,16 +162,9 @@ class _Entries:
         perm = self._at.sorted_by(order).perm
         return torch.empty_like(perm).scatter_(0, perm.long(), torch.arange(len(perm), dtype=perm.dtype))
 
-    def listed(self, indices: Tensor, steps: int, count: int) -> tuple:
+    def listed(self, indices: Tensor, steps: int, count: int) -> tuple[Tensor, tuple[Any, ...]]:
         _native.list_batches(
-            indices,
-            steps,
-            self._size,
-            count,
-            self._columns,
-            self._at.columns,
-            self._drawn,
-            tuple(self._sorted),
+            indices, steps, self._size, count, self._columns, self._at.columns, self._drawn, tuple(self._sorted),
             self._work,
-        )
+        )  # fmt: skip
         return self._drawn, tuple(each[2:] for each in self._sorted)

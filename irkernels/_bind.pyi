@@ -72,7 +72,7 @@ def launches() -> bool: ...
 def plan(
     equation: str,
     stage: int,
-    wanted: Sequence[bool],
+    wanted: int | Sequence[bool],
     operands: tuple[Tensor, ...],
     nnz: int,
     cotangent: Tensor | None,
@@ -141,7 +141,7 @@ def lanes_trace(plan: Plan, /, *arguments: Any) -> LanesStep: ...
 def lanes_fit(step: LanesStep, plan: Plan, /, *arguments: Any) -> None: ...
 def lane_product(
     equation: str, operands: tuple[Tensor, ...], broadcasts: bool, parts: tuple[Any, ...] | None, /
-) -> Tensor | tuple[Any, ...] | None: ...
+) -> Tensor | tuple[int, Tensor, Tensor | None] | None: ...
 def lane_loss(
     equation: str,
     operands: tuple[Tensor, ...],
@@ -151,7 +151,7 @@ def lane_loss(
     weights: Tensor | None,
     parts: tuple[Any, ...],
     /,
-) -> tuple[Any, ...] | None: ...
+) -> tuple[int, Tensor, Tensor, Tensor | None] | None: ...
 def lane_backward(
     equation: str,
     saved_and_operands: tuple[Tensor | None, ...],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from irkernels._launch import (
     LOSSES,
     TRAIN,
     VALUE,
+    Entries,
     coordinates,
     deterministic,
     has_kernels,
@@ -30,11 +32,13 @@ from irkernels._launch import (
 )  # fmt: skip
 from irkernels._long_steps import Undo, is_long, undo_bytes
 from irkernels._problem import Problem
-from irkernels._watching import Watching
+from irkernels._watching import Records, Watching
 from irkernels.observed import Observed
 
 RULES = {"sgd": 0, "adam": 1, "group_rmsprop": 2}  # csrc/plan/fit_program.h, RuleKind
 _SHARING = {None: 0, "core": 1, "grid": 2, "lanes": 3}  # csrc/plan/fit_program.h, Sharing
+_Plain = tuple[Any, ...]  # arguments of a native call: numbers, tensors, and tuples of these
+_Sights = tuple[_Plain, Tensor, int]  # the plans of watched entries, their workspace, its elements a thread
 _FEW = 32  # operands up to which intermediates are no matter: csrc/plan/gather.cpp, outgrows
 
 
@@ -51,22 +55,14 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     factors = tuple(zip(problem.factors, map(tuple, rule.moments), rule.group, problem.places))
     threads = own_threads()
     native_rule = (
-        RULES[rule.kind],
-        len(rule.hyper),
-        int(rule.nesterov),
-        int(rule.maximize),
-        int(rule.decoupled),
-        rule.hyper.contiguous(),
-        rule.clip,
-        rule.clip_value,
-        rule.step,
-        rule.v,
-    )
+        RULES[rule.kind], len(rule.hyper), int(rule.nesterov), int(rule.maximize), int(rule.decoupled),
+        rule.hyper.contiguous(), rule.clip, rule.clip_value, rule.step, rule.v,
+    )  # fmt: skip
     ridge = None if problem.ridge is None else (2 * problem.ridge).to(losses.dtype)
     batches = _batches_of(problem, plan, threads)
     watching = problem.watching
     watching.prepare(steps, losses.device)
-    sights = None if watching.records is None else _sights(whole, 0 if by_launch else threads)
+    sights = None if watching.records is None else _sights(whole, watching.records, 0 if by_launch else threads)
     watched = 0 if sights is None else sum(sight[0].work for sight in sights[0])
     in_lanes = not by_launch and _in_lanes(whole, plan, operands, watched)
     if by_launch:
@@ -74,8 +70,8 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     workspace: list[Tensor] = []  # of whoever takes the steps, once they are taken
 
     def run(
-        operands: tuple, entries: tuple, target: tuple, begin: int, steps: int, active: Tensor, done: Tensor,
-        drawn: tuple | None, look_back: bool,
+        operands: tuple[Tensor, ...], entries: Entries, target: _Plain, begin: int, steps: int, active: Tensor,
+        done: Tensor, drawn: _Plain | None, look_back: bool,
     ) -> None:  # fmt: skip
         target = (LOSSES[problem.loss], problem.delta, *target, losses)
         watched = _watched(watching, watching.first + begin, look_back, sights)
@@ -104,7 +100,9 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
     return losses, done
 
 
-def _launched_workspace(problem: Problem, plan: _native.Plan, operands: tuple, factors: tuple, rest: tuple) -> Tensor:
+def _launched_workspace(
+    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: _Plain, rest: _Plain
+) -> Tensor:
     """What a call by the launch takes, the call itself as plain data among it."""
     size, limit = _native.fit_bytes(plan, operands, factors, None, *rest), problem.memory_limit
     if limit is not None and size > limit:
@@ -132,13 +130,14 @@ def _undo(problem: Problem) -> Undo:
     return undo
 
 
-def _observed(problem: Problem, plan: _native.Plan) -> tuple[tuple, Tensor, Tensor | None]:
+def _observed(problem: Problem, plan: _native.Plan) -> tuple[Entries, Tensor, Tensor | None]:
     """Entries as a native call reads them, their values and their weights, arranged once for a problem."""
     if not isinstance(problem.data, Observed):
         return (coordinates(plan, None), *observations(problem))
     if "arranged" not in problem.kept:
         problem.kept["arranged"] = arranged(problem.data.coordinates, plan.orders, *observations(problem))
-    return problem.kept["arranged"]
+    found: tuple[Entries, Tensor, Tensor | None] = problem.kept["arranged"]
+    return found
 
 
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], watched: int) -> bool:
@@ -161,11 +160,10 @@ def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...]
 
 
 def _lanes(
-    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: tuple, workspace: list[Tensor],
-    rest: tuple, threads: int,
+    problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], factors: _Plain, workspace: list[Tensor],
+    rest: _Plain, threads: int,
 ) -> bool:  # fmt: skip
-    """The steps of a call with a trial in each lane, written out once for a problem; False: there is no memory for
-    it."""
+    """The steps of a call with a trial in each lane, written out once for a problem; False: no memory for it."""
     kept, watched = problem.kept, _written_out(problem.watching)
     if kept.get("written out") != watched or "lanes" not in kept:
         kept["lanes"] = step = _native.lanes_trace(plan, operands, factors, None, *rest)
@@ -188,32 +186,33 @@ def _lanes(
     return True
 
 
-def _written_out(watching: Watching) -> tuple:
+def _written_out(watching: Watching) -> _Plain:
     """What a step that is written out does for the records and the limits."""
     records, limits = watching.records, watching.limits
     return records and (records.plain(), records.entries), limits and (limits.below, limits.above)
 
 
-def _watched(watching: Watching, first: int, look_back: bool, sights: tuple | None) -> tuple:
+def _watched(watching: Watching, first: int, look_back: bool, sights: _Sights | None) -> _Plain:
     """As csrc/bind/watching.h reads it, from step `first` on."""
     records, limits = watching.records, watching.limits
-    if records is not None:
+    noted = None
+    if records is not None and sights is not None:
         plans, *workspace = sights
         rows = watching.rows[..., watching.row(first) :]
-        records = (*records.plain(), plans, rows, watching.rows.shape[-1], records.now, *workspace)
-    return first, int(look_back), watching.verdicts, records, limits and tuple(vars(limits).values())
+        noted = (*records.plain(), plans, rows, watching.rows.shape[-1], records.now, *workspace)
+    return first, int(look_back), watching.verdicts, noted, limits and tuple(vars(limits).values())
 
 
-def _sights(problem: Problem, threads: int) -> tuple:
+def _sights(problem: Problem, records: Records, threads: int) -> _Sights:
     """The plans that make the watched entries of W, and workspace for so many threads."""
     count = len(problem.product.partition("->")[0].split(","))  # W's operands come first
     operands = tuple(problem.operands)[:count]
     has_trials = [position not in problem.constants for position in range(count)]
-    sliced = problem.watching.records.sliced(problem.product, operands, has_trials)
+    sliced = records.sliced(problem.product, operands, has_trials)
     unmoved = [False] * count
     plans = [
-        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "") for equation,
-        views in sliced
+        _native.train_plan(equation, VALUE, unmoved, has_trials, views, problem.trials, -1, "")
+        for equation, views in sliced
     ]
     sizes = [math.prod(plan.output_shape) for plan in plans]
     inner = -(-sum(sizes) // 16) * 16  # where the intermediates begin, behind the entries
@@ -238,9 +237,10 @@ def _bytes_taken(problem: Problem, plan: _native.Plan, threads: int) -> int:
 
 def _bytes_beside(problem: Problem, plan: _native.Plan) -> int:
     """The copy that undoes a step, folded constants, arranged observations."""
-    listed = isinstance(problem.data, Observed) and problem.batch_size is None
-    observed = arrangement_bytes(problem.data.coordinates, plan.orders, *observations(problem)) if listed else 0
-    return problem.kept["folded bytes"] + undo_bytes(problem, plan.work) + observed
+    data, folded, observed = problem.data, int(problem.kept["folded bytes"]), 0
+    if isinstance(data, Observed) and problem.batch_size is None:
+        observed = arrangement_bytes(data.coordinates, plan.orders, *observations(problem))
+    return folded + undo_bytes(problem, plan.work) + observed
 
 
 def _core_bytes(problem: Problem, plan: _native.Plan, threads: int) -> int:
@@ -255,19 +255,17 @@ def _train_plan(problem: Problem) -> _native.Plan:
     if "plan" not in kept:
         kept["folded"], kept["folded bytes"] = {}, 0
         kept["plan"] = _new_plan(problem)
-        groups = (
-            kept["plan"].constant_groups if problem.ridge is None else ()
-        )  # W's operands must come first
+        groups = kept["plan"].constant_groups if problem.ridge is None else ()  # W's operands must come first
         if groups:
             with deterministic():
                 found = fold(problem, groups, value)
             before = {id(operand) for operand in problem.operands}
-            kept["folded"] = {
-                name: getattr(found, name) for name in ("equation", "constants", "frozen", "tied", "rows")
-            }
+            changed = ("equation", "constants", "frozen", "tied", "rows")
+            kept["folded"] = {name: getattr(found, name) for name in changed}
             kept["folded bytes"] = sum(o.numel() * o.itemsize for o in found.operands if id(o) not in before)
             kept["plan"] = _new_plan(found)
-    return kept["plan"]
+    plan: _native.Plan = kept["plan"]
+    return plan
 
 
 def streams(problem: Problem, count: int) -> bool:
@@ -298,5 +296,7 @@ def _batches_of(problem: Problem, plan: _native.Plan, threads: int) -> Batches |
     if problem.batch_size is None:
         return None
     if "batches" not in problem.kept:
-        problem.kept["batches"] = Batches(problem, plan.orders, None if limit is None else limit - scratch)
-    return problem.kept["batches"]
+        room = None if limit is None else limit - scratch
+        problem.kept["batches"] = Batches(problem, problem.batch_size, plan.orders, room)
+    batches: Batches = problem.kept["batches"]
+    return batches

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from irkernels import _native, openmp, reference
+from irkernels._native import Plan
 from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
@@ -27,6 +29,13 @@ _ALONE = openmp.only_one_thread()
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
 
 Wanted = Sequence[bool]
+View = tuple[tuple[int, ...], tuple[int, ...]]  # shape and strides
+Entries = tuple[int, Tensor | None, tuple[Any, ...]]  # nnz (-1: the whole product), columns, sorted orders
+
+_Each = tuple[Tensor | None, ...]  # gradients, None where none is wanted
+# what _native.run takes before the workspace (plan, operands, output, saved, cotangent, gradients), and after it
+_Arguments = tuple[Plan, tuple[Tensor, ...], Tensor | None, Tensor | None, Tensor | None, _Each | None]
+_Rest = tuple[int, Tensor | None, tuple[Any, ...], tuple[Any, ...] | None, int, int]  # entries, target, threads, stream
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -49,9 +58,10 @@ def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = 
 
 
 def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
-    """In place of each number of the product its exponent, that of its largest neighbour along letters that not all
-    operands
-    have: whole numbers in compute dtype, hugely negative for zeros."""
+    """In place of each number of the product the exponent of its largest neighbour, whole numbers in compute dtype.
+
+    Neighbours lie along letters that not all operands have; a zero's exponent is hugely negative.
+    """
     operands = _resolved(operands)
     plan = _plan(equation, _EXPONENT, (), operands, at)
     output = _output(plan, operands[0], at)
@@ -72,15 +82,15 @@ def forward(
 
 def backward(
     equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
-    at: Coordinates | None = None
-) -> tuple[Tensor | None, ...]:
+    at: Coordinates | None = None,
+) -> _Each:  # fmt: skip
     """The wanted gradients from a cotangent and what `forward` kept."""
     return _pull(_BACKWARD, equation, wanted, operands, saved, cotangent, at)
 
 
 def gradients(
     equation: str, wanted: Wanted, operands: tuple[Tensor, ...], cotangent: Tensor, at: Coordinates | None = None
-) -> tuple[Tensor | None, ...]:
+) -> _Each:
     """The wanted gradients from a cotangent alone."""
     return _pull(_GRADIENTS, equation, wanted, operands, None, cotangent, at)
 
@@ -99,9 +109,8 @@ def loss(
     return losses.to(first.dtype), output, saved
 
 
-# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, nothing in force that watches them, one
-# native call.
-# None: not for the lane; operands that want a gradient come as bits.
+# The lane of ordinary calls (csrc/bind/lane.h): plain tensors of the CPU, nothing in force that watches them.
+# One native call; None: not for the lane. Operands that want a gradient come as bits.
 #   lane_product(equation, operands, broadcasts, at.parts or None) -> output, or (wanted, output, kept)
 #   lane_loss(equation, operands, kind, delta, values, weights, at.parts) -> (wanted, losses, slope, kept)
 #   lane_backward(equation, (kept, *operands), wanted, cotangent, at.parts or None) -> gradients
@@ -144,12 +153,8 @@ class Explanation:
 _STAGES = {"value": VALUE, "forward": _FORWARD, "backward": _BACKWARD, "gradients": _GRADIENTS, "loss": _LOSS}
 
 
-def explain(
-    equation: str, wanted: Wanted, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dtype: torch.dtype,
-    nnz: int
-) -> Explanation:
-    """The plans that `forward` and `backward` would run for operands of these (shape, strides), and the workspaces of
-    all."""
+def explain(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torch.dtype, nnz: int) -> Explanation:
+    """The plans that `forward` and `backward` would run for operands of these views, and the workspaces of all."""
     plans = {
         name: _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(dtype), nnz)
         for name, stage in _STAGES.items()
@@ -158,32 +163,31 @@ def explain(
     up, down = plans["forward"], plans["backward"]
     return Explanation(
         up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials,
-        tuple(up.output_shape),
-        up.saved * compute_dtype(dtype).itemsize, {name: _workspace(plan, dtype) for name, plan in plans.items()},
+        tuple(up.output_shape), up.saved * compute_dtype(dtype).itemsize,
+        {name: _workspace(plan, dtype) for name, plan in plans.items()},
         0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
         _training(equation, wanted, shapes, dtype, nnz, up),
-    )
+    )  # fmt: skip
 
 
-def _training(equation: str, wanted: Wanted, shapes: Sequence, dtype: torch.dtype, nnz: int, plan: _native.Plan) -> str:
+def _training(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torch.dtype, nnz: int, plan: Plan) -> str:
     """Who would take native training steps of the wanted operands, and in how many bytes; `...` axes are trials."""
     empty = nnz == 0 or any(0 in shape for shape, _ in shapes)
     if (plan.gather and LAUNCHES) or empty or not any(wanted) or dtype not in (torch.float32, torch.float64):
         return "in plain torch"
     single = "".join(without_path(equation).replace("...", "").split())
     ranks = [len(term) for term in single.split("->")[0].split(",")]
-    views = [(shape[len(shape) - rank :], strides[len(strides) - rank :]) for rank,
-             (shape, strides) in zip(ranks, shapes)]
-    step, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
+    views = [(shape[len(shape) - rank :], step[len(step) - rank :]) for rank, (shape, step) in zip(ranks, shapes)]
+    train, threads = _native.plan_of_shapes(single, TRAIN, wanted, views, DTYPES.index(dtype), nnz), own_threads()
     if LAUNCHES:
-        return _native.launched_tier(step, plan.trials, 0, None)
-    tier = _native.training_tier(step, plan.trials, threads)
+        return _native.launched_tier(train, plan.trials, 0, None)
+    tier = _native.training_tier(train, plan.trials, threads)
     if tier.startswith("lanes"):
         return tier
-    return f"{tier}; workspace {step.training_bytes(threads, trials=plan.trials):,} bytes"
+    return f"{tier}; workspace {train.training_bytes(threads, trials=plan.trials):,} bytes"
 
 
-def _workspace(plan: _native.Plan, dtype: torch.dtype) -> int:
+def _workspace(plan: Plan, dtype: torch.dtype) -> int:
     """Bytes that `_run` allocates: nothing where the stack has room."""
     if plan.has_blas and not own_kernels_only():
         return plan.scratch * compute_dtype(dtype).itemsize
@@ -202,9 +206,7 @@ def build_facts() -> dict[str, object]:
 
 
 def prefers_gather(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> bool:
-    """Whether torch must gather the rows of every operand: cheaper than any tensor of the contraction tree, and this
-    machine
-    has no steps for it."""
+    """Whether torch must gather the rows of every operand: the cheapest way, and this machine has no steps for it."""
     return not gathers_natively(operands[0]) and _plan(equation, VALUE, (True,) * len(operands), operands, at).gather
 
 
@@ -215,8 +217,8 @@ def gathers(equation: str, operands: tuple[Tensor, ...], at: Coordinates) -> boo
 
 def would_gather(equation: str, operands: Sequence[Tensor], nnz: int) -> bool:
     """`prefers_gather` from extents and strides alone: the operands may be without memory."""
-    return not gathers_natively(operands[0]) and _plan_without_memory(equation, VALUE, (True,) * len(operands),
-                                                                      operands, nnz).gather
+    wanted = (True,) * len(operands)
+    return not gathers_natively(operands[0]) and _plan_without_memory(equation, VALUE, wanted, operands, nnz).gather
 
 
 def gathers_natively(operand: Tensor) -> bool:
@@ -239,8 +241,7 @@ def stream_of(operand: Tensor) -> int:
     return torch.cuda.current_stream(operand.device).cuda_stream if operand.is_cuda else 0
 
 
-def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int = -1,
-                  of_loss: bool = False) -> int:
+def kept_elements(equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int, of_loss: bool) -> int:
     """Elements of what `forward` (or `loss`) keeps, from extents and strides alone."""
     return _plan_without_memory(equation, _LOSS if of_loss else _FORWARD, wanted, operands, nnz).saved
 
@@ -250,8 +251,7 @@ def tree(equation: str, operands: Sequence[Tensor], nnz: int = -1) -> list[tuple
     return _plan_without_memory(equation, _GRADIENTS, (True,) * len(operands), operands, nnz).tree
 
 
-def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor],
-                         nnz: int) -> _native.Plan:
+def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)
 
@@ -269,22 +269,23 @@ def _mask(wanted: Wanted) -> int | tuple[bool, ...]:
 
 def _plan(
     equation: str, stage: int, wanted: Wanted, operands: tuple[Tensor, ...], at: Coordinates | None,
-    cotangent: Tensor | None = None
-) -> _native.Plan:
+    cotangent: Tensor | None = None,
+) -> Plan:  # fmt: skip
     mask = 0 if not wanted and len(operands) <= _MOST_BITS else _mask(wanted or (False,) * len(operands))
     return _native.plan(equation, stage, mask, operands, -1 if at is None else at.nnz, cotangent)
 
 
-def _output(plan: _native.Plan, like: Tensor, at: Coordinates | None) -> Tensor:
+def _output(plan: Plan, like: Tensor, at: Coordinates | None) -> Tensor:
     return like.new_empty(plan.output_shape, dtype=like.dtype if at is None else compute_dtype(like.dtype))
 
 
-def _saved(plan: _native.Plan, like: Tensor) -> Tensor | None:
+def _saved(plan: Plan, like: Tensor) -> Tensor | None:
     return like.new_empty(plan.saved, dtype=compute_dtype(like.dtype)) if plan.saved else None
 
 
-def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float,
-              losses: Tensor) -> tuple:
+def target_of(
+    values: Tensor, weights: Tensor | None, shape: Sequence[int], kind: str, delta: float, losses: Tensor
+) -> tuple[Any, ...]:
     """Values and weights as [trials or 1, n] in compute dtype, with their strides between trials."""
     leading = list(shape[:-1])
 
@@ -300,7 +301,7 @@ def target_of(values: Tensor, weights: Tensor | None, shape: Sequence[int], kind
     return LOSSES[kind], delta, value_rows, value_stride, weight_rows, weight_stride, losses
 
 
-def coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor | None, tuple]:
+def coordinates(plan: Plan, at: Coordinates | None) -> Entries:
     if at is None:
         return -1, None, ()
     orders = (at.sorted_by(tuple(columns)) for columns in plan.orders)
@@ -310,9 +311,9 @@ def coordinates(plan: _native.Plan, at: Coordinates | None) -> tuple[int, Tensor
 def _pull(
     stage: int, equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
     at: Coordinates | None,
-) -> tuple[Tensor | None, ...]:
-    *operands, cotangent = _resolved((*operands, cotangent))
-    operands = tuple(operands)
+) -> _Each:  # fmt: skip
+    *resolved, cotangent = _resolved((*operands, cotangent))
+    operands = tuple(resolved)
     if at is not None:  # listed cotangents are read entry by entry in compute dtype
         cotangent = cotangent.to(compute_dtype(cotangent.dtype)).contiguous()
     plan = _plan(equation, stage, wanted, operands, at, cotangent)
@@ -326,20 +327,18 @@ def _pull(
 
 
 def _run(
-    plan: _native.Plan, operands: tuple[Tensor, ...], at: Coordinates | None, *, output: Tensor | None = None,
-    saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: tuple | None = None,
-    target: tuple | None = None,
-) -> bool:
-    threads = own_threads()
+    plan: Plan, operands: tuple[Tensor, ...], at: Coordinates | None, *, output: Tensor | None = None,
+    saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: _Each | None = None,
+    target: tuple[Any, ...] | None = None,
+) -> bool:  # fmt: skip
+    threads, cuda = own_threads(), operands[0].is_cuda
     arguments = (plan, operands, output, saved, cotangent, gradients)
-    cuda = operands[0].is_cuda
     rest = (*coordinates(plan, at), target, threads, stream_of(operands[0]))
     if plan.has_blas and not own_kernels_only():
         finite = _run_segments(plan, arguments, rest)
     else:
-        size = plan.scratch_bytes(threads, cuda)
-        scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > (0 if cuda
-                                                                            else _native.STACK_SCRATCH) else None
+        size, free = plan.scratch_bytes(threads, cuda), 0 if cuda else _native.STACK_SCRATCH
+        scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > free else None
         finite = _native.run(*arguments, scratch, *rest, -1, 0, -1)
     # on the CPU the native call has looked; while a graph is captured nobody can
     if cuda and at is not None and gradients and not torch.cuda.is_current_stream_capturing():
@@ -347,30 +346,32 @@ def _run(
     return finite
 
 
-def _run_segments(plan: _native.Plan, arguments: tuple, rest: tuple) -> bool:
+def _run_segments(plan: Plan, arguments: _Arguments, rest: _Rest) -> bool:
     """The step list of each trial cut at the steps that BLAS takes."""
     _, operands, output, saved, cotangent, gradients = arguments
     scratch = operands[0].new_empty(plan.scratch, dtype=compute_dtype(operands[0].dtype))
     named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
-    tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
+    tensors: dict[int, Any] = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
     finite = True
     for trial in range(plan.trials):
         offsets, first = plan.trial_offsets(trial), 0
         for step, (batch, rows, columns, depth), a, b, c in plan.blas:
             if step > first:
                 _native.run(*arguments, scratch, *rest, trial, first, step)
-            left, right = _matrices(a, tensors, offsets, batch, rows, depth), _matrices(b, tensors, offsets, batch,
-                                                                                        depth, columns)
+            left = _matrices(a, tensors, offsets, batch, rows, depth)
+            right = _matrices(b, tensors, offsets, batch, depth, columns)
             torch.matmul(left, right, out=_matrices(c, tensors, offsets, batch, rows, columns))
             first = step + 1
         finite = _native.run(*arguments, scratch, *rest, trial, first, -1)
     return finite
 
 
-def _matrices(place: tuple, tensors: dict, offsets: list[int], batch: int, rows: int, columns: int) -> Tensor:
+def _matrices(
+    place: tuple[int, ...], tensors: dict[int, Any], offsets: list[int], batch: int, rows: int, columns: int
+) -> Tensor:
     """[rows, columns] or [batch, rows, columns]: the view that a BLAS step reads or writes."""
     buffer, offset, *strides = place
-    tensor = tensors[buffer]
+    tensor: Tensor = tensors[buffer]
     start = tensor.storage_offset() + offset + offsets[buffer - _native.FIRST_BUFFER]
     if batch == 1:
         return tensor.as_strided((rows, columns), strides[1:], start)
@@ -389,8 +390,7 @@ def own_kernels_only() -> bool:
 def deterministic() -> Iterator[None]:
     """Inside, all arithmetic is done by own kernels: the same bits for any number of threads, trials and CPU target.
 
-    Outside, large steps are handed to torch's matmul, whose bits are promised only for one machine, build and thread
-    count.
+    Outside, large steps are handed to torch's matmul, whose bits hold for one machine, build and thread count only.
     """
     before = getattr(_own, "only", False)
     _own.only = True

@@ -57,5 +57,6 @@ def _changed(problem: Problem) -> list[Tensor]:
         return []
     rule, watching = problem.rule, problem.watching
     state = [*problem.factors, *(moment for moments in rule.moments for moment in moments), rule.step, rule.v]
-    noted = [watching.records and watching.records.now, watching.limits and watching.limits.streak]
+    records, limits = watching.records, watching.limits
+    noted = (None if records is None else records.now, None if limits is None else limits.streak)
     return [tensor for tensor in (*state, *noted) if tensor is not None]

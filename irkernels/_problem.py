@@ -6,7 +6,7 @@ An engine is a function fit_steps(problem, steps) -> (losses [T], done [T]); the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,8 @@ class Problem:
     kept: dict[str, Any] = field(default_factory=dict)  # what an engine keeps from call to call
     tier: str | None = None  # "lanes", "core" or "grid" of the native engine; None: as it finds best
     served: str | None = None  # the tier that took the steps, and why
-    watching: Watching | None = None  # which steps, what to note of them, and when to stop a trial; default: nothing
+    # which steps, what to note of them, and when to stop a trial; default: nothing
+    watching: Watching = None  # type: ignore[assignment]  # made below
 
     def __post_init__(self) -> None:
         self.product = self.product or self.equation
@@ -119,7 +120,7 @@ class Problem:
         return f"{terms},{terms.translate(renamed)}->"
 
 
-def with_trials(equation: str, constants: object = ()) -> str:
+def with_trials(equation: str, constants: Container[int] = ()) -> str:
     """`ij,jk->ik` -> `...ij,...jk->...ik`; operands at the positions in `constants` have no trial axis."""
     terms, output = equation.split("->")
     spread = (term if p in constants else f"...{term}" for p, term in enumerate(terms.split(",")))

@@ -6,7 +6,7 @@ An engine looks at every step before its update: the loss is known there, and W 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class Records:
         """Whether the first so many numbers read entries of W."""
         return any(number.word in ("watched", "determinant") for number in self.numbers[:numbers])
 
-    def plain(self) -> tuple:
+    def plain(self) -> tuple[Any, ...]:
         """What csrc/bind/watching.h reads first."""
         numbers = tuple((WORDS.index(number.word), *number[1:]) for number in self.numbers)
         probes = tuple((number, KEEP.index(keep)) for number, keep in self.probes)
@@ -85,11 +85,11 @@ class Watching:
     look_back: bool = False  # look at the state after the last step too
     records: Records | None = None
     limits: Limits | None = None
-    rows: Tensor | None = None  # [probes, T, rows], one for each multiple of records.every among the steps
+    rows: Tensor = field(init=False)  # [probes, T, rows], one for each multiple of records.every among the steps
     verdicts: Tensor = field(init=False)  # uint8 [T], of VERDICTS
 
     def __post_init__(self) -> None:
-        self.verdicts = torch.zeros(self.trials, dtype=torch.uint8)
+        self.rows, self.verdicts = torch.empty(0), torch.zeros(self.trials, dtype=torch.uint8)
 
     def prepare(self, steps: int, device: torch.device) -> None:
         """Fresh rows and verdicts for a call of so many steps."""
@@ -110,6 +110,8 @@ class Watching:
 
     def row(self, step: int) -> int:
         """The first row of a step not before `step`."""
+        if self.records is None:
+            return 0  # there are none
         return -(-step // self.records.every) - -(-self.first // self.records.every)
 
 

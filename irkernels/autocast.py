@@ -1,5 +1,4 @@
-"""torch.autocast: the dtype that torch.einsum's product would have, and operands cast to it before anything is
-computed.
+"""torch.autocast: the dtype that torch.einsum's product would have, to which operands are cast first of all.
 
 On the CPU torch autocasts the pairwise matrix products that torch.einsum is made of, not torch.einsum itself. So its
 product is in autocast's dtype if the last two operands of its path share a summed axis longer than one; a product that
@@ -29,7 +28,7 @@ from irkernels.reference.equation import ELLIPSIS, Equation, read_equation
 
 _NARROWED = (torch.float32, torch.float16, torch.bfloat16)
 
-Factor = tuple[frozenset, torch.dtype]  # its summed axes longer than one, and its dtype
+Factor = tuple[frozenset[str | int], torch.dtype]  # its summed axes longer than one, and its dtype
 
 
 def product_operands(equation: str, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -41,8 +40,7 @@ def product_operands(equation: str, operands: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def gradient_operands(equation: str, operands: tuple[Tensor, ...], cotangent: Any) -> tuple[tuple[Tensor, ...], Any]:
-    """The operands as product_operands gives them, and the cotangent (a tensor, an Observed or a pair) in their
-    dtype."""
+    """The operands as product_operands gives them, and the cotangent (tensor, Observed or pair) in their dtype."""
     if not _in_force(operands):
         return operands, cotangent
     cast = product_operands(equation, operands)
@@ -55,9 +53,9 @@ def gradient_operands(equation: str, operands: tuple[Tensor, ...], cotangent: An
     return cast, (at, values.to(dtype))
 
 
-def as_given(operands: Sequence[Tensor], gradients: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """Gradients in the dtypes of the operands that were given."""
-    return tuple(gradient.to(operand.dtype) for gradient, operand in zip(gradients, operands))
+def as_given(operands: Sequence[Tensor], gradients: Iterable[Tensor | None]) -> tuple[Tensor, ...]:
+    """Gradients, of all the operands that were given, in their dtypes."""
+    return tuple(g.to(operand.dtype) for g, operand in zip(gradients, operands) if g is not None)
 
 
 def loss_operands(operands: tuple[Tensor, ...], observed: Observed) -> tuple[tuple[Tensor, ...], Observed]:
@@ -103,8 +101,11 @@ def _product_dtype(equation: str, operands: tuple[Tensor, ...]) -> torch.dtype |
 
 @lru_cache(maxsize=4096)
 def _known_dtype(
-    equation: str, shapes: tuple[tuple[int, ...], ...], dtypes: tuple[torch.dtype, ...], narrow: torch.dtype,
-    strategy: str | None
+    equation: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtypes: tuple[torch.dtype, ...],
+    narrow: torch.dtype,
+    strategy: str | None,
 ) -> torch.dtype | None:
     operands = tuple(torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in zip(shapes, dtypes))
     factors, path = _factors(read_equation(equation, _without_dtype(operands)), operands), None
@@ -125,15 +126,17 @@ def _factors(read: Equation, operands: Sequence[Tensor]) -> list[Factor]:
         spread = operand.dim() - sum(letter != ELLIPSIS for letter in term)
         axes = [axis for letter in term for axis in (range(-spread, 0) if letter == ELLIPSIS else (letter,))]
         summed = (
-            axis for axis, extent in zip(axes, operand.shape)
+            axis
+            for axis, extent in zip(axes, operand.shape)
             if extent != 1 and (axis if isinstance(axis, str) else ELLIPSIS) not in read.output
         )
         factors.append((frozenset(summed), operand.dtype))
     return factors
 
 
-def _dtype_of_path(factors: list[Factor], narrow: torch.dtype,
-                   path: Iterable[tuple[int, ...]] | None) -> torch.dtype | None:
+def _dtype_of_path(
+    factors: list[Factor], narrow: torch.dtype, path: Iterable[tuple[int, ...]] | None
+) -> torch.dtype | None:
     """What aten's einsum ends with; None where it would refuse. Without a path it goes from left to right."""
     owners = Counter(axis for axes, _ in factors for axis in axes)
     pairs = repeat((0, 1), len(factors) - 1) if path is None else map(sorted, path)

@@ -13,9 +13,10 @@ copies.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,13 +40,15 @@ def product(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None 
     if transformed():
         if at is not None and at.hidden:
             return product(*gathered(equation, operands, at))
-        return _Product.apply(equation, at, *operands)
+        output: Tensor = _Product.apply(equation, at, *operands)  # type: ignore[no-untyped-call]
+        return output
     if at is not None and execute.prefers_gather(equation, operands, at):
         return product(*gathered(equation, operands, at))
     wanted = _wanted(operands)
     if not any(wanted):
         return execute.value(equation, operands, at)
-    return _apply(_KeepingProduct, equation, wanted, at, *operands)[0]
+    kept: tuple[Tensor, Tensor | None] = _apply(_KeepingProduct, equation, wanted, at, *operands)
+    return kept[0]
 
 
 def gradients(
@@ -60,10 +63,14 @@ def gradients(
         if at is not None and at.hidden:
             rows_equation, rows = gathered(equation, operands, at)
             return scattered(equation, operands, at, gradients(rows_equation, wanted, rows, cotangent))
-        return _Gradients.apply(equation, wanted, at, cotangent, *operands)
+        pulled: tuple[Tensor | None, ...] = _Gradients.apply(  # type: ignore[no-untyped-call]
+            equation, wanted, at, cotangent, *operands
+        )
+        return pulled
     if not torch.is_grad_enabled() or not (cotangent.requires_grad or any(_wanted(operands))):
         return _gradients(equation, wanted, operands, cotangent, at)
-    return _apply(_Gradients, equation, wanted, at, cotangent, *operands)
+    recorded: tuple[Tensor | None, ...] = _apply(_Gradients, equation, wanted, at, cotangent, *operands)
+    return recorded
 
 
 def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Observed, kind: str, delta: float) -> Tensor:
@@ -73,7 +80,8 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
     wanted = _wanted(operands)
     if not any(wanted):
         return execute.loss(equation, wanted, operands, observed, kind, delta)[0]
-    return _apply(_CompletionLoss, equation, wanted, observed, kind, delta, *operands)[0]
+    kept: tuple[Tensor, ...] = _apply(_CompletionLoss, equation, wanted, observed, kind, delta, *operands)
+    return kept[0]
 
 
 def transformed() -> bool:
@@ -85,50 +93,54 @@ class _Product(Function):
     """The product of transformed tensors."""
 
     @staticmethod
-    def forward(equation, at, *operands):
+    def forward(equation: str, at: Coordinates | None, *operands: Tensor) -> Tensor:
         if at is not None and execute.prefers_gather(equation, operands, at):
             return execute.value(*gathered(equation, operands, at))
         return execute.value(equation, operands, at)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.equation, ctx.at, *operands = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*operands)
         ctx.save_for_forward(*operands)
 
     @staticmethod
-    def backward(ctx, cotangent):
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[2:]
         if cotangent is None:
             return (None,) * (2 + len(wanted))
         return None, None, *gradients(ctx.equation, wanted, unwrap_dead_wrappers(ctx.saved_tensors), cotangent, ctx.at)
 
     @staticmethod
-    def jvp(ctx, _equation, _at, *tangents):
+    def jvp(ctx: Any, _equation: None, _at: None, *tangents: Tensor | None) -> Tensor | None:
         pushed = [product(ctx.equation, moved, ctx.at) for _, moved in _moved(ctx.saved_tensors, tangents)]
         with _set_fwd_grad_enabled(True):  # torch turns all levels off in here, but outer ones see this sum
             return _sum(pushed)
 
     @staticmethod
-    def vmap(_info, in_dims, equation, at, *operands):
+    def vmap(
+        _info: Any, in_dims: tuple[int | None, ...], equation: str, at: Coordinates | None, *operands: Tensor
+    ) -> tuple[Tensor, int]:
         return _product_of_copies(equation, *_copies_first(operands, in_dims[2:]), at)
 
 
 class _Gradients(Function):
     @staticmethod
-    def forward(equation, wanted, at, cotangent, *operands):
+    def forward(
+        equation: str, wanted: Wanted, at: Coordinates | None, cotangent: Tensor, *operands: Tensor
+    ) -> tuple[Tensor | None, ...]:
         return _gradients(equation, wanted, operands, cotangent, at)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
         ctx.equation, ctx.wanted, ctx.at, *tensors = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def backward(ctx, *tangents):
+    def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         cotangent, *operands = unwrap_dead_wrappers(ctx.saved_tensors)
         needs_cotangent, *needs = ctx.needs_input_grad[3:]
         moved = list(_moved(operands, tangents))
@@ -137,7 +149,9 @@ class _Gradients(Function):
         return None, None, None, _sum(products), *_sum_each(pulled, len(operands))
 
     @staticmethod
-    def jvp(ctx, _equation, _wanted, _at, tangent, *tangents):
+    def jvp(
+        ctx: Any, _equation: None, _wanted: None, _at: None, tangent: Tensor | None, *tangents: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         cotangent, *operands = ctx.saved_tensors
         pushed = _second(ctx.equation, ctx.wanted, _moved(operands, tangents), cotangent, ctx.at)
         if tangent is not None:
@@ -148,7 +162,14 @@ class _Gradients(Function):
         return tuple(zero if each is None else each for each, zero in zip(sums, zeros))  # none may be missing
 
     @staticmethod
-    def vmap(info, in_dims, equation, wanted, at, *tensors):
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        equation: str,
+        wanted: Wanted,
+        at: Coordinates | None,
+        *tensors: Tensor,
+    ) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
         found = _gradients_of_copies(equation, wanted, *_copies_first(tensors, in_dims[3:]), info.batch_size, at)
         return found, tuple(None if gradient is None else 0 for gradient in found)
 
@@ -157,11 +178,13 @@ class _KeepingProduct(Function):
     """The product of plain tensors; backward reads the intermediates that forward kept, unless a graph is wanted."""
 
     @staticmethod
-    def forward(equation, wanted, at, *operands):
+    def forward(
+        equation: str, wanted: Wanted, at: Coordinates | None, *operands: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         return execute.forward(equation, wanted, operands, at)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
         ctx.equation, ctx.wanted, ctx.at, *operands = inputs
         if output[1] is not None:
             ctx.mark_non_differentiable(output[1])
@@ -169,7 +192,7 @@ class _KeepingProduct(Function):
         ctx.save_for_backward(output[1], *operands)
 
     @staticmethod
-    def backward(ctx, cotangent, _):
+    def backward(ctx: Any, cotangent: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         saved, *operands = ctx.saved_tensors
         if cotangent is None:
             return (None,) * (3 + len(operands))
@@ -184,18 +207,20 @@ class _CompletionLoss(Function):
     """The loss of plain tensors, in one native call with its cotangent."""
 
     @staticmethod
-    def forward(equation, wanted, observed, kind, delta, *operands):
+    def forward(
+        equation: str, wanted: Wanted, observed: Observed, kind: str, delta: float, *operands: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         return execute.loss(equation, wanted, operands, observed, kind, delta)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
         ctx.equation, ctx.wanted, ctx.observed, ctx.kind, ctx.delta = inputs[:5]
         ctx.mark_non_differentiable(*(t for t in output[1:] if t is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(output[1], output[2], *inputs[5:])
 
     @staticmethod
-    def backward(ctx, upstream, *_):
+    def backward(ctx: Any, upstream: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         slope, saved, *operands = ctx.saved_tensors
         if upstream is None:
             return (None,) * (5 + len(operands))
@@ -211,9 +236,9 @@ class _CompletionLoss(Function):
         return None, None, None, None, None, *found
 
 
-def _apply(function: type[Function], *inputs):
+def _apply(function: type[Function], *inputs: Any) -> Any:
     """function.apply of plain tensors without its signature check, which takes longer than small products."""
-    return super(Function, function).apply(*inputs)
+    return super(Function, function).apply(*inputs)  # type: ignore[misc]
 
 
 def _wanted(operands: Sequence[Tensor]) -> Wanted:
@@ -276,7 +301,13 @@ def _moved(operands: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Ite
             yield i, (*operands[:i], tangent, *operands[i + 1 :])
 
 
-def _second(equation, wanted, moved, cotangent: Tensor, at: Coordinates | None) -> list[tuple[Tensor | None, ...]]:
+def _second(
+    equation: str,
+    wanted: Sequence[bool],
+    moved: Iterable[tuple[int, tuple[Tensor, ...]]],
+    cotangent: Tensor,
+    at: Coordinates | None,
+) -> list[tuple[Tensor | None, ...]]:
     """For each moved operand the wanted gradients of the others."""
     masks = ((tuple(w and j != i for j, w in enumerate(wanted)), operands) for i, operands in moved)
     return [gradients(equation, mask, operands, cotangent, at) for mask, operands in masks if any(mask)]
@@ -287,7 +318,7 @@ def _sum(terms: list[Tensor]) -> Tensor | None:
 
 
 def _sum_each(terms: list[tuple[Tensor | None, ...]], count: int) -> tuple[Tensor | None, ...]:
-    return tuple(_sum([term[j] for term in terms if term[j] is not None]) for j in range(count))
+    return tuple(_sum([each for term in terms if (each := term[j]) is not None]) for j in range(count))
 
 
 def loss_slope(entries: Tensor, observed: Observed, kind: str, delta: float) -> Tensor:
@@ -298,5 +329,9 @@ def loss_slope(entries: Tensor, observed: Observed, kind: str, delta: float) -> 
         residual = residual.where(weights != 0, 0)
     if kind == "half_sse":
         return weights * residual
-    slope = {"mse": lambda: 2 * residual, "l1": residual.sign, "huber": lambda: residual.clamp(-delta, delta)}[kind]()
-    return weights * slope / weights.sum(-1, keepdim=True)
+    slopes: dict[str, Callable[[], Tensor]] = {
+        "mse": lambda: 2 * residual,
+        "l1": residual.sign,
+        "huber": lambda: residual.clamp(-delta, delta),
+    }
+    return weights * slopes[kind]() / weights.sum(-1, keepdim=True)

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _DTYPES = ("float32", "float64")
@@ -53,15 +53,17 @@ the model's values elsewhere; where every entry is known, the held-out ones are 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     parser = _parser()
-    options, options.words = parser.parse_known_args(arguments)
-    if options.words and not getattr(options, "takes_words", False):
-        parser.error(f"unrecognized arguments: {' '.join(options.words)}")
+    options, words = parser.parse_known_args(arguments)
+    options.words = words
+    if words and not getattr(options, "takes_words", False):
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
     try:
         if getattr(options, "threads", None) is not None:
             import torch
 
             torch.set_num_threads(options.threads)
-        return options.command(options)
+        code: int = options.command(options)
+        return code
     except (ValueError, TypeError, IndexError, OSError, ImportError, MemoryError) as error:
         print(f"irkernels: {str(error) or type(error).__name__}", file=sys.stderr)
         return 2
@@ -143,7 +145,7 @@ def _plain(fact: object) -> str:
     return "none" if fact is None else str(fact)
 
 
-def _print_json(value: dict) -> None:
+def _print_json(value: Mapping[str, object]) -> None:
     print(json.dumps(value, allow_nan=False, default=str))
 
 
@@ -186,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_complete(commands) -> None:
+def _add_complete(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     complete = commands.add_parser(
         "complete",
         help="complete an incomplete matrix, tensor or image",
@@ -209,9 +211,9 @@ def _add_complete(commands) -> None:
         type=_count,
         nargs="+",
         metavar="R",
-        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each "
-             "bond, "
-        "ht for each level, leaves first (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
+        help="one for all, or a list: chain an inner size for each joint, tucker a rank for each axis, tt for each"
+        " bond, ht for each level, leaves first"
+        " (default: what the array can have, at most 64; tt 32; a tucker core of 16384)",
     )
     add("--steps", type=_count, default=5000, help="most steps for each depth (default: 5000)")
     add(
@@ -260,7 +262,7 @@ def _add_complete(commands) -> None:
     complete.set_defaults(command=_complete)
 
 
-def _add_reproduce(commands) -> None:
+def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reproduce = commands.add_parser(
         "reproduce",
         help="repeat a published experiment and check its criteria",

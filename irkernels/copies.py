@@ -1,8 +1,7 @@
 """Axes of independent copies: what torch.func.vmap and legacy batching (is_grads_batched=True) hide inside tensors.
 
 Copies are brought out as one more `...` axis of the operands that have them and of the output, so that the product of
-all copies is one native call. A tensor of legacy batching has no address: it is unwrapped here, and results are wrapped
-again.
+all copies is one native call. A tensor of legacy batching has no address: it is unwrapped, and results are wrapped.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import _C, Tensor
@@ -18,9 +19,10 @@ from irkernels._launch import compute_dtype
 from irkernels.gather import gathered
 from irkernels.observed import Coordinates, Observed
 
-__all__ = ["backward", "compute_dtype", "exponent", "forward", "gathers", "gradients", "loss", "natively",
-           "prefers_gather", "prefers_gathered_loss",
-           "static", "traced", "trials_everywhere", "value"]
+__all__ = [
+    "backward", "compute_dtype", "exponent", "forward", "gathers", "gradients", "loss", "natively",
+    "prefers_gather", "prefers_gathered_loss", "static", "traced", "trials_everywhere", "value",
+]  # fmt: skip
 
 _NATIVE_DEVICES = ("cpu", "cuda")
 _AUTOCAST = _C.DispatchKeySet(_C.DispatchKey.AutocastCPU) | _C.DispatchKeySet(_C.DispatchKey.AutocastCUDA)
@@ -29,10 +31,10 @@ Wanted = Sequence[bool]
 
 
 def traced(operands: Sequence[Tensor] = ()) -> bool:
-    """Whether torch.compile, torch.export or a dispatch mode records calls of operators, or the operands have only
-    shapes."""
+    """Whether torch.compile, torch.export or a dispatch mode records calls, or the operands have only shapes."""
     return (
-        torch.compiler.is_compiling() or _C._len_torch_dispatch_stack() > 0
+        torch.compiler.is_compiling()
+        or _C._len_torch_dispatch_stack() > 0
         or any(operand.is_meta for operand in operands)
     )
 
@@ -45,7 +47,8 @@ def static(tensors: Sequence[Tensor]) -> bool:
 def value(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
     if natively(operands):
         return _launch.value(equation, operands, at)
-    return _operator("value", at, equation, operands)
+    recorded: Tensor = _operator("value", at, equation, operands)
+    return recorded
 
 
 def forward(
@@ -56,12 +59,17 @@ def forward(
         return _launch.forward(equation, wanted, operands, at)
     if not _keeps(equation, operands, at):
         return _operator("value", at, equation, operands), None
-    return _operator("forward", at, equation, wanted, operands)
+    recorded: tuple[Tensor, Tensor] = _operator("forward", at, equation, wanted, operands)
+    return recorded
 
 
 def backward(
-    equation: str, wanted: Wanted, operands: tuple[Tensor, ...], saved: Tensor | None, cotangent: Tensor,
-    at: Coordinates | None = None
+    equation: str,
+    wanted: Wanted,
+    operands: tuple[Tensor, ...],
+    saved: Tensor | None,
+    cotangent: Tensor,
+    at: Coordinates | None = None,
 ) -> tuple[Tensor | None, ...]:
     if natively((cotangent, *operands)):
         return _launch.backward(equation, wanted, operands, saved, cotangent, at)
@@ -90,8 +98,10 @@ def loss(
 
 
 def exponent(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None = None) -> Tensor:
-    """Of numbers that are there: nothing is recorded. Entries have rows of their own, gathered by torch where plans do
-    not."""
+    """Of numbers that are there: nothing is recorded.
+
+    Entries have rows of their own, gathered by torch where plans do not.
+    """
     if at is not None and not _launch.gathers_natively(operands[0]):
         return _launch.exponent(*gathered(equation, operands, at))
     return _launch.exponent(equation, operands, at)
@@ -120,8 +130,9 @@ def trials_everywhere(equation: str, operands: tuple[Tensor, ...], at: Coordinat
 
 def natively(tensors: Sequence[Tensor]) -> bool:
     """Whether a call on these tensors goes into native code directly."""
-    return not traced() and all(_C._dispatch_keys(tensor).raw_repr() in _MEMORY or _is_memory(tensor)
-                                for tensor in tensors)
+    return not traced() and all(
+        _C._dispatch_keys(tensor).raw_repr() in _MEMORY or _is_memory(tensor) for tensor in tensors
+    )
 
 
 def _is_memory(tensor: Tensor) -> bool:
@@ -152,9 +163,8 @@ def _keeps(equation: str, operands: tuple[Tensor, ...], at: Coordinates | None) 
     return static(sized) and not (at is not None and _launch.would_gather(equation, operands, at.nnz))
 
 
-def _operator(name: str, at: Coordinates | None, *arguments):
-    """The operator `name`, or its twin for listed entries, below the derivative rules and casts that have been
-    applied."""
+def _operator(name: str, at: Coordinates | None, *arguments: Any) -> Any:
+    """The operator `name`, or its twin for listed entries, below the derivative rules and casts applied before."""
     operator = getattr(torch.ops.irkernels, name if at is None else f"entries_{name}")
     with _C._AutoDispatchBelowAutograd(), _C._ExcludeDispatchKeyGuard(_AUTOCAST):
         return operator(*arguments) if at is None else operator(*arguments, at.at)

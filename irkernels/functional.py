@@ -35,8 +35,8 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
     docs/einsum-differences.md lists what differs from torch.einsum.
 
-    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), naming the
-    operand.
+    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), which name the
+    operand by its position.
 
     >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
@@ -94,8 +94,7 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
 
 
 def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None) -> tuple[Tensor, ...]:
-    """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: one tensor an operand
-    position.
+    """All factor gradients of L(W) from the end-to-end gradient G = dL/dW, in one sweep: a tensor for each operand.
 
     cotangent: G, of the product's shape and the operands' dtype; or an Observed (its values at its entries, duplicates
     add), or a pair (at, values [..., nnz]). path: as for einsum, with a dense cotangent.
@@ -166,7 +165,8 @@ def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
 
 def _product(equation: str, operands: tuple[Tensor, ...]) -> Tensor:
     if execute.traced(operands):
-        return torch.ops.irkernels.product(equation, operands)
+        recorded: Tensor = torch.ops.irkernels.product(equation, operands)
+        return recorded
     return autograd.product(equation, autocast.product_operands(equation, operands))
 
 

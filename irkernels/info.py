@@ -93,10 +93,10 @@ def _checked(
         raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     check_characters(equation)
     tensors = [(position, operand) for position, operand in enumerate(operands) if isinstance(operand, Tensor)]
-    for position, operand in tensors:
+    for position, tensor in tensors:
         first, dtype = tensors[0][0], tensors[0][1].dtype
-        if operand.dtype != dtype:
-            raise TypeError(f"operand {position} is {operand.dtype}, operand {first} is {dtype} (dtypes must be equal)")
+        if tensor.dtype != dtype:
+            raise TypeError(f"operand {position} is {tensor.dtype}, operand {first} is {dtype} (dtypes must be equal)")
     if dtype not in _launch.DTYPES:
         raise TypeError(f"dtype is {dtype}; supported are float16, bfloat16, float32 and float64")
     for position, operand in enumerate(operands):

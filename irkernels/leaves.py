@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from irkernels import _launch, autograd, execute, reference
@@ -57,9 +58,8 @@ def pullback(
 
 def loss(
     equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
-    kind: str,
-    delta: float, at: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    kind: str, delta: float, at: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     operands, coordinates = tuple(operands), _coordinates(equation, operands, at)
     if not _launch.prefers_gather(equation, operands, coordinates):
         observed = unchecked_observed(coordinates, values, weights)
@@ -76,6 +76,10 @@ def kept_nothing(operands: Sequence[Tensor]) -> Tensor:
     return operands[0].new_empty(0, dtype=_launch.compute_dtype(operands[0].dtype))
 
 
+@overload
+def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor) -> Coordinates: ...
+@overload
+def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None) -> Coordinates | None: ...
 def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None) -> Coordinates | None:
     """Checked against the equation, and sorted, once for each tensor that comes again unchanged."""
     if at is None:
@@ -83,11 +87,10 @@ def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None)
     shape = read_equation(equation, operands).shape
     if at.is_inference():  # counts no changes
         return Coordinates(at, shape)
-    version, known = _seen.get(at, (None, None))
-    if version != at._version or known.shape != shape:
-        known = Coordinates(at, shape)
-        _seen[at] = at._version, known
-    return known
+    seen: tuple[int, Coordinates] | None = _seen.get(at)
+    if seen is None or seen[0] != at._version or seen[1].shape != shape:
+        _seen[at] = seen = at._version, Coordinates(at, shape)
+    return seen[1]
 
 
 def value_shape(equation: str, operands: Sequence[Tensor], at: Tensor | None = None) -> Tensor:
@@ -116,9 +119,8 @@ def pullback_shapes(
 
 def loss_shapes(
     equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
-    kind: str,
-    delta: float, at: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    kind: str, delta: float, at: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     shape = _output_shape(_read(equation, operands, at), at)
     slope = operands[0].new_empty(shape, dtype=_launch.compute_dtype(operands[0].dtype))
     return operands[0].new_empty(shape[:-1]), slope, _kept(equation, wanted, operands, at, of_loss=True)
@@ -143,12 +145,14 @@ def _output_shape(read: Equation, at: Tensor | None) -> tuple[int, ...]:
     return read.output_shape if at is None else (*read.dense, at.shape[0])
 
 
-def _kept(equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None,
-          of_loss: bool) -> Tensor:
+def _kept(
+    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None, of_loss: bool
+) -> Tensor:
     if at is None:
         sized, nnz = operands, -1
     else:
         sized, nnz = (*operands, at), at.shape[0]
+    size: int | SymInt
     if not any(wanted):
         size = 0
     elif not execute.static(sized):

@@ -90,8 +90,8 @@ def _log_scaled(equation: str, read: Equation, operands: tuple[Tensor, ...], at:
         lowest, highest = exponents.aminmax() if exponents.numel() else (exponents.new_zeros(()),) * 2
         share = torch.round((lowest + highest) / 2 / len(operands)).clamp(-_LARGEST, _LARGEST)  # of each operand
         left = exponents - share * len(operands)
-        total = exponents.double() + (_joint(powers, read) if at is None
-                                      else _joint_of_rows(powers, equation, read, at))
+        joint = _joint(powers, read) if at is None else _joint_of_rows(powers, equation, read, at)
+        total = exponents.double() + joint
     value = _scaled_product(equation, read, tuple(operand * _two_to(-share, dtype) for operand in scaled), left, at)
     zero = value == 0
     logabs = torch.where(zero, 1, value).abs().log().double() + total * math.log(2)
@@ -130,8 +130,8 @@ def _joint(powers: Sequence[Tensor], read: Equation) -> Tensor:
     for term, power in zip(read.terms, powers):
         axes = _axes(term, power.dim())
         there = [name for name in output if axes.count(name) == 1]
-        own = power.permute([axes.index(name) for name in there] + [a for a,
-                                                                    name in enumerate(axes) if name not in there])
+        others = [axis for axis, name in enumerate(axes) if name not in there]
+        own = power.permute([axes.index(name) for name in there] + others)
         own = own.reshape(own.shape[: len(there)])  # 1 along what is summed
         total = total + own[tuple(slice(None) if name in there else None for name in output)]
     return total

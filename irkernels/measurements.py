@@ -6,6 +6,7 @@ by `mik->m` is `ij,jk,mik->m`. So training on measurements is training on a dens
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -102,7 +103,8 @@ class Measurements:
         if all(new is old for new, old in zip(moved, (*self._constants, self._y))):
             return self
         first = tuple(moved[:-1]) if isinstance(self._arguments()[0], tuple) else moved[0]
-        return type(self)(first, moved[-1])
+        make: Callable[..., Measurements] = type(self)  # subclasses take what _arguments() gives
+        return make(first, moved[-1])
 
     def __len__(self) -> int:
         return self.count
@@ -113,7 +115,7 @@ class Measurements:
         said = f"{self.names[0]}={shapes}, {self.names[1]}={tuple(self._y.shape)}"
         return f"{type(self).__name__}({said}, dtype={self.dtype}, device={self.device})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._arguments()
 
 

@@ -74,9 +74,10 @@ class Coordinates:
 
     @property
     def parts(self) -> tuple[Tensor, tuple[int, ...], dict[tuple[int, ...], Sorted]] | None:
-        """What a native call reads: (columns, shape, the orders sorted so far). None until somebody has asked for
-        columns:
-        a transform in force must not be the one that makes them."""
+        """What a native call reads: (columns, shape, the orders sorted so far).
+
+        None until somebody has asked for columns: a transform in force must not be the one that makes them.
+        """
         return self._parts
 
     def sorted_by(self, columns: tuple[int, ...]) -> Sorted:
@@ -116,7 +117,7 @@ class Coordinates:
     def __repr__(self) -> str:
         return f"Coordinates(nnz={self.nnz}, shape={self._shape}, device={self.device})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Coordinates, (self._at, self._shape)
 
 
@@ -205,7 +206,7 @@ class Observed:
         values = f"values={tuple(self._values.shape)}{weighted}"
         return f"Observed(nnz={self.nnz}, shape={self.shape}, {values}, dtype={self.dtype}, device={self.device})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Observed, (self.at, self._values, self.shape, self._weights)
 
 
@@ -229,8 +230,10 @@ def _tensor(name: str, given: Any) -> Tensor:
 
 
 def was_freed(tensor: Tensor) -> bool:
-    """Whether a plain tensor's storage was resized to nothing, as sharding wrappers do between steps: torch's own
-    operations read it, and the process ends."""
+    """Whether a plain tensor's storage was resized to nothing, as sharding wrappers do between steps.
+
+    torch's own operations read it all the same, and the process ends.
+    """
     if type(tensor) not in (Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
         return False  # subclasses and tracers keep their numbers elsewhere
     if (
@@ -242,8 +245,8 @@ def was_freed(tensor: Tensor) -> bool:
     return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
 
-def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
-    at = _tensor("coordinates: at", at).detach()
+def _checked_at(given: Any, shape: tuple[int, ...]) -> Tensor:
+    at = _tensor("coordinates: at", given).detach()
     if at.dtype not in _INTEGERS:
         raise TypeError(f"coordinates: at must be an integer tensor [nnz, {len(shape)}], got dtype {at.dtype}")
     if at.dim() != 2 or at.shape[1] != len(shape):
@@ -260,7 +263,8 @@ def _checked_at(at: Any, shape: tuple[int, ...]) -> Tensor:
         raise IndexError(
             f"coordinates: column {column} of entry {entry} is {found}, at {where}, but must be in [0, {shape[column]})"
         )
-    return _without_grad_levels(at)
+    checked: Tensor = _without_grad_levels(at)
+    return checked
 
 
 def _without_grad_levels(tensor: Any) -> Any:
@@ -276,8 +280,8 @@ def unchecked_coordinates(at: Tensor, shape: tuple[int, ...]) -> Coordinates:
     return made
 
 
-def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
-    values = _tensor("observed: values", values)
+def _checked_values(given: Any, coordinates: Coordinates) -> Tensor:
+    values = _tensor("observed: values", given)
     if values.dtype not in _FLOATS:
         raise TypeError(
             f"observed: values must be float16, bfloat16, float32 or float64 (the factors' dtype), got {values.dtype}"
@@ -299,8 +303,8 @@ def _checked_values(values: Any, coordinates: Coordinates) -> Tensor:
     return values.clone(memory_format=torch.contiguous_format)
 
 
-def _checked_weights(weights: Any, values: Tensor) -> Tensor:
-    weights = _tensor("observed: weights", weights).detach()
+def _checked_weights(given: Any, values: Tensor) -> Tensor:
+    weights = _tensor("observed: weights", given).detach()
     if weights.is_complex():
         raise TypeError(f"observed: weights must be real, got {weights.dtype}")
     if weights.device != values.device:
@@ -357,9 +361,9 @@ def unchecked_observed(coordinates: Coordinates, values: Any, weights: Any) -> O
 def _unflatten(leaves: Iterable[Any], context: _Context) -> Observed:
     # leaves may be anything here (tracers, dimensions), so nothing is checked
     at, values, *weights = leaves
-    known = not torch.compiler.is_compiling() and context.coordinates is not None
-    known = known and _without_grad_levels(at) is context.coordinates.at
-    coordinates = context.coordinates if known else unchecked_coordinates(at, context.shape)
+    coordinates = None if torch.compiler.is_compiling() else context.coordinates
+    if coordinates is None or _without_grad_levels(at) is not coordinates.at:
+        coordinates = unchecked_coordinates(at, context.shape)
     return unchecked_observed(coordinates, values, weights[0] if weights else None)
 
 

@@ -10,7 +10,7 @@ A recorded verb becomes leaves where torch differentiates, transforms or casts i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import _C, Tensor
@@ -27,7 +27,8 @@ _LIBRARY = torch.library.Library("irkernels", "DEF")
 
 def entries(equation: str, operands: tuple[Tensor, ...], at: Any) -> Tensor:
     """The recorded verb `entries`; coordinates are checked when they are looked at."""
-    return torch.ops.irkernels.entries(equation, operands, _at(at, operands))
+    recorded: Tensor = torch.ops.irkernels.entries(equation, operands, _at(at, operands))
+    return recorded
 
 
 def gradients(equation: str, operands: tuple[Tensor, ...], cotangent: Any) -> tuple[Tensor, ...]:
@@ -42,9 +43,10 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
     """The recorded verb `completion_loss`."""
     if not isinstance(observed, Observed):
         raise TypeError(f"observed must be an irkernels.Observed, got {type(observed).__name__}")
-    return torch.ops.irkernels.completion_loss(
+    recorded: Tensor = torch.ops.irkernels.completion_loss(
         equation, operands, observed.values, observed.weights, loss, float(delta), observed.at
     )
+    return recorded
 
 
 def _at(at: Any, operands: tuple[Tensor, ...]) -> Tensor:
@@ -65,15 +67,20 @@ def _gradients(equation: str, operands: Sequence[Tensor], cotangent: Tensor, at:
     given = cotangent if at is None else (at, cotangent)
     cast, given = autocast.gradient_operands(equation, tuple(operands), given)
     coordinates = _coordinates(equation, cast, at)
-    cotangent = given if coordinates is None else read_listed((coordinates, given[1]), read_equation(equation, cast),
-                                                              cast)[1]
-    found = autograd.gradients(equation, (True,) * len(cast), cast, cotangent, coordinates)
+    if coordinates is not None:
+        given = read_listed((coordinates, given[1]), read_equation(equation, cast), cast)[1]
+    found = autograd.gradients(equation, (True,) * len(cast), cast, given, coordinates)
     return list(autocast.as_given(operands, found))
 
 
 def _completion_loss(
-    equation: str, operands: Sequence[Tensor], values: Tensor, weights: Tensor | None, kind: str, delta: float,
-    at: Tensor
+    equation: str,
+    operands: Sequence[Tensor],
+    values: Tensor,
+    weights: Tensor | None,
+    kind: str,
+    delta: float,
+    at: Tensor,
 ) -> Tensor:
     cast, values, weights = autocast.loss_tensors(tuple(operands), values, weights)
     dense = read_equation(equation, cast).dense
@@ -84,6 +91,10 @@ def _completion_loss(
     return autograd.completion_loss(equation, cast, observed, kind, delta)
 
 
+@overload
+def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor) -> Coordinates: ...
+@overload
+def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None) -> Coordinates | None: ...
 def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None) -> Coordinates | None:
     """Coordinates for the rules, whose numbers nobody can look at yet."""
     if at is None:
@@ -91,7 +102,9 @@ def _coordinates(equation: str, operands: tuple[Tensor, ...], at: Tensor | None)
     return unchecked_coordinates(at.to(torch.int64), read_equation(equation, operands).shape)
 
 
-def _forward_rule(equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None = None):
+def _forward_rule(
+    equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], at: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Nothing is kept: pullback_rule starts from the operands."""
     output = autograd.product(equation, tuple(operands), _coordinates(equation, tuple(operands), at))
     return output, leaves.kept_nothing(operands)
@@ -113,9 +126,8 @@ def _pullback_rule(
 
 def _loss_rule(
     equation: str, wanted: Sequence[bool], operands: Sequence[Tensor], values: Tensor, weights: Tensor | None,
-    kind: str,
-    delta: float, at: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    kind: str, delta: float, at: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The slope depends on the operands too."""
     operands = tuple(operands)
     observed = unchecked_observed(_coordinates(equation, operands, at), values, weights)
@@ -133,20 +145,22 @@ def _differentiated(tensors: Sequence[Tensor]) -> bool:
     return graph or (forward_ad._current_level >= 0 and _C._is_fwd_grad_enabled())
 
 
-def _define_verb(name: str, arguments: str, rule: Callable) -> None:
+def _define_verb(name: str, arguments: str, rule: Callable[..., Any]) -> None:
     _LIBRARY.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
     # torch.func's transforms meet the rule before they take the call apart; autocast is read inside
     for key in ("CompositeImplicitAutograd", "FuncTorchDynamicLayerFrontMode"):
         _LIBRARY.impl(name, rule, key)
 
 
-def _define_leaf(name: str, arguments: str, native: Callable, shapes: Callable, rule: Callable) -> None:
+def _define_leaf(
+    name: str, arguments: str, native: Callable[..., Any], shapes: Callable[..., Any], rule: Callable[..., Any]
+) -> None:
     unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)  # coordinates are sorted and checked when they are first seen
     tags = (torch.Tag.pt2_compliant_tag, *((unsafe,) if unsafe and name.startswith("entries") else ()))
     _LIBRARY.define(f"{name}({arguments}", tags=tags)
     operator = getattr(torch.ops.irkernels, name)
 
-    def differentiable(*given):
+    def differentiable(*given: Any) -> Any:
         tensors = _tensors(given)
         if _differentiated(tensors):
             return rule(*given)
@@ -170,11 +184,15 @@ for _prefix, _listed in (("", ""), ("entries_", ", Tensor at")):
     _define_verb(_prefix.rstrip("_") or "product", f"{_OPERANDS}{_listed}) -> Tensor", _product)
     _define_verb(f"{_prefix}gradients", f"{_OPERANDS}, Tensor cotangent{_listed}) -> Tensor[]", _gradients)
     _define_leaf(f"{_prefix}value", f"{_OPERANDS}{_listed}) -> Tensor", leaves.value, leaves.value_shape, _value_rule)
-    _define_leaf(f"{_prefix}forward", f"{_WANTED}{_listed}) -> (Tensor, Tensor)", leaves.forward, leaves.forward_shapes,
-                 _forward_rule)
-    _define_leaf(f"{_prefix}pullback", f"{_WANTED}, Tensor cotangent, Tensor? saved{_listed}) -> Tensor[]",
-                 leaves.pullback,
-                 leaves.pullback_shapes, _pullback_rule)
+    _define_leaf(
+        f"{_prefix}forward", f"{_WANTED}{_listed}) -> (Tensor, Tensor)",
+        leaves.forward, leaves.forward_shapes, _forward_rule,
+    )  # fmt: skip
+    _define_leaf(
+        f"{_prefix}pullback", f"{_WANTED}, Tensor cotangent, Tensor? saved{_listed}) -> Tensor[]",
+        leaves.pullback, leaves.pullback_shapes, _pullback_rule,
+    )  # fmt: skip
 _define_verb("completion_loss", f"{_OPERANDS}, {_OBSERVED}) -> Tensor", _completion_loss)
-_define_leaf("entries_loss", f"{_WANTED}, {_OBSERVED}) -> (Tensor, Tensor, Tensor)", leaves.loss, leaves.loss_shapes,
-             _loss_rule)
+_define_leaf(
+    "entries_loss", f"{_WANTED}, {_OBSERVED}) -> (Tensor, Tensor, Tensor)", leaves.loss, leaves.loss_shapes, _loss_rule
+)

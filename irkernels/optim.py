@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -48,7 +50,7 @@ class GroupRMSprop(Optimizer):
             raise
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         """One update of every parameter that has a gradient; closure, if given, reevaluates the loss, returned."""
         loss = None
         if closure is not None:
@@ -64,7 +66,7 @@ class GroupRMSprop(Optimizer):
             return
         state = self.group_state(group)
         alpha, trials = group["alpha"], group["trials"]
-        square = sum(_square(p.grad, trials) for p in moving)
+        square = reduce(add, (_square(p.grad, trials) for p in moving))
         state["v"].mul_(alpha).add_(square.to(state["v"]), alpha=1 - alpha)
         state["step"] += 1
         corrected = state["v"] / (1 - alpha ** state["step"].double())
@@ -77,7 +79,7 @@ class GroupRMSprop(Optimizer):
     def group_state(self, group: dict[str, Any]) -> dict[str, Tensor]:
         """A group's `v` (float64) and `step` (int64), [trials] or scalars, begun at zero if there are none yet."""
         first = group["params"][0]
-        state = self.state[first]
+        state: dict[str, Tensor] = self.state[first]
         if not state:
             shape = () if group["trials"] is None else (group["trials"],)
             state["step"] = torch.zeros(shape, dtype=torch.int64, device=first.device)

@@ -8,8 +8,7 @@ from irkernels.grammar import explicit
 
 
 def everywhere(equation: str, operands: tuple[Tensor, ...], dense: tuple[int, ...]) -> tuple[str, tuple[Tensor, ...]]:
-    """The same product with `...` (extents `dense`) first in every term and in the output, and views that have these
-    axes."""
+    """The same product with `...` (extents `dense`) first in every term and the output, and views with these axes."""
     left, _, output = explicit(equation).partition("->")
     terms = left.split(",")
     dotted = ",".join("..." + term.replace("...", "") for term in terms)

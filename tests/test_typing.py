@@ -1,4 +1,4 @@
-"""A program that uses the public names passes mypy in strict mode: the package ships its types."""
+"""mypy in strict mode passes a program that uses the public names, and the package itself: it ships its types."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 import irkernels
 
 TREE = Path(irkernels.__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+# of every pybind11 class, whatever its stub says
+OF_PYBIND = "".join(f"irkernels._bind.{name}\nirkernels._bind.{name}.__init__\n" for name in ("LanesStep", "Plan"))
 PROGRAM = """\
 import torch
 
@@ -36,12 +39,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("program")
 
 
-def mypy(program: str, folder: Path) -> tuple[int, str]:
-    (folder / "program.py").write_text(program)
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "program.py"]
+def run(module: str, *arguments: str, folder: Path) -> tuple[int, str]:
     path = {} if TREE.name == "site-packages" else {"MYPYPATH": str(TREE)}  # mypy sees no editable install
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **path})
     return done.returncode, done.stdout + done.stderr
+
+
+def mypy(program: str, folder: Path) -> tuple[int, str]:
+    (folder / "program.py").write_text(program)
+    return run("mypy", "--strict", "--follow-imports=silent", "program.py", folder=folder)
 
 
 def test_a_program_passes_in_strict_mode(folder: Path) -> None:
@@ -54,3 +61,18 @@ def test_a_program_passes_in_strict_mode(folder: Path) -> None:
 def test_a_wrong_call_is_found(folder: Path) -> None:
     status, said = mypy('import irkernels as irk\n\nirk.nn.MatrixChain("four", 4, depth=3)\n', folder)
     assert status == 1 and 'Argument 1 to "MatrixChain"' in said, said
+
+
+def test_the_package_passes_in_strict_mode(folder: Path) -> None:
+    if not (ROOT / "irkernels" / "__init__.py").exists():
+        pytest.skip("the sources are not beside the tests")
+    # unused ignores: other releases of torch annotate more
+    cache = ("--cache-dir", str(folder / "cache"), "--no-warn-unused-ignores")
+    status, said = run("mypy", "--config-file", "pyproject.toml", *cache, folder=ROOT)
+    assert status == 0, said
+
+
+def test_the_stub_of_the_compiled_module_is_true(folder: Path) -> None:
+    (folder / "allowed").write_text(OF_PYBIND)
+    status, said = run("mypy.stubtest", "irkernels._bind", "--allowlist", "allowed", folder=folder)
+    assert status == 0, said

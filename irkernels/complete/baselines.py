@@ -32,6 +32,10 @@ class Completion:
     chosen: dict[str, float | int]
 
 
+_Shrink = Callable[[np.ndarray], np.ndarray]  # of singular values
+_Path = Iterator[tuple[int, _Shrink, dict[str, float]]]  # how many directions, the shrinkage, what says which it is
+
+
 def global_mean(shape: tuple[int, ...], train: Entries) -> Completion:
     return Completion(np.full(shape, train.values.mean()), {})
 
@@ -49,10 +53,10 @@ def column_mean(shape: tuple[int, ...], train: Entries) -> Completion:
 def hard_impute(shape: tuple[int, ...], train: Entries, validation: Entries, seed: int = 0) -> Completion:
     """Truncated-SVD imputation; the rank is chosen by the validation entries."""
 
-    def ranks(_largest: float) -> Iterator[tuple[int, Callable, dict]]:
+    def ranks(_largest: float) -> _Path:
         rank = 1
         while rank <= min(shape):
-            yield rank, (lambda s, r=rank: np.where(np.arange(len(s)) < r, s, 0.0)), {"rank": rank}
+            yield rank, _cut_to(rank), {"rank": rank}
             rank = rank + 1 if rank < 20 else int(np.ceil(1.2 * rank))
 
     return _best_of_path(shape, train, validation, ranks, seed)
@@ -61,13 +65,21 @@ def hard_impute(shape: tuple[int, ...], train: Entries, validation: Entries, see
 def soft_impute(shape: tuple[int, ...], train: Entries, validation: Entries, seed: int = 0) -> Completion:
     """Nuclear-norm regularised completion; lambda is chosen by the validation entries."""
 
-    def lambdas(largest: float) -> Iterator[tuple[int, Callable, dict]]:
+    def lambdas(largest: float) -> _Path:
         width = 1
         for step in range(1, 60):
             value = largest * 0.8**step
-            yield width, (lambda s, v=value: np.maximum(s - v, 0.0)), {"lambda": value}
+            yield width, _less(value), {"lambda": value}
 
     return _best_of_path(shape, train, validation, lambdas, seed)
+
+
+def _cut_to(rank: int) -> _Shrink:
+    return lambda s: np.where(np.arange(len(s)) < rank, s, 0.0)
+
+
+def _less(value: float) -> _Shrink:
+    return lambda s: np.maximum(s - value, 0.0)
 
 
 def _means(at: np.ndarray, values: np.ndarray, extent: int) -> np.ndarray:
@@ -76,7 +88,9 @@ def _means(at: np.ndarray, values: np.ndarray, extent: int) -> np.ndarray:
     return np.where(counts > 0, sums / np.maximum(counts, 1), values.mean())
 
 
-def _best_of_path(shape, train, validation, path, seed) -> Completion:
+def _best_of_path(
+    shape: tuple[int, ...], train: Entries, validation: Entries, path: Callable[[float], _Path], seed: int
+) -> Completion:
     """Walk a path of shrinkages from strong to weak, each started from the last, and keep the best on `validation`."""
     scale = Scale.of(train)
     known, check = scale.reduced(train), scale.reduced(validation)
@@ -85,7 +99,8 @@ def _best_of_path(shape, train, validation, path, seed) -> Completion:
     matrix[known.rows, known.columns] = known.values
     _, start, basis = _leading(matrix, generator.standard_normal((shape[1], min(4, *shape))), passes=8)
     matrix[:] = 0.0
-    best, worse = (np.inf, matrix, {}), 0
+    best: tuple[float, np.ndarray, dict[str, float]] = (np.inf, matrix, {})
+    worse = 0
     for width, shrink, chosen in path(start[0]):
         with _threads_for(matrix.size):
             matrix, basis, rank = _impute(matrix, basis, known, width, shrink, generator)
@@ -99,10 +114,12 @@ def _best_of_path(shape, train, validation, path, seed) -> Completion:
     return Completion(scale.restored(best[1]), best[2])
 
 
-def _impute(matrix, basis, known, width, shrink, generator):
+def _impute(
+    matrix: np.ndarray, basis: np.ndarray, known: Entries, width: int, shrink: _Shrink, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Imputation with momentum until the fit on the known entries and the matrix itself stand still."""
     tolerance, most = (1e-4, 200) if matrix.size < _LARGE else (3e-4, 100)
-    previous, ahead, last, age = matrix, matrix, np.inf, 0
+    previous, ahead, last, age, rank = matrix, matrix, np.inf, 0, 0
     for _ in range(most):
         filled = ahead.copy()
         filled[known.rows, known.columns] = known.values
@@ -112,7 +129,7 @@ def _impute(matrix, basis, known, width, shrink, generator):
         rank = int(np.count_nonzero(kept))
         current = (left[:, :rank] * kept[:rank]) @ right[:, :rank].T
         width, basis = max(width, rank), right
-        change = np.linalg.norm(current - previous) / max(np.linalg.norm(previous), 1e-12)
+        change = float(np.linalg.norm(current - previous)) / max(float(np.linalg.norm(previous)), 1e-12)
         age = age + 1 if change <= last else 0
         last = change
         ahead = current + age / (age + 3) * (current - previous)
@@ -122,7 +139,7 @@ def _impute(matrix, basis, known, width, shrink, generator):
     return previous, basis, rank
 
 
-def _widened(basis: np.ndarray, width: int, shape: tuple[int, ...], generator) -> np.ndarray:
+def _widened(basis: np.ndarray, width: int, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """The basis with room for `width` directions and some more, its new columns random."""
     wanted = min(width + _EXTRA, *shape)
     if basis.shape[1] >= wanted:
@@ -130,9 +147,9 @@ def _widened(basis: np.ndarray, width: int, shape: tuple[int, ...], generator) -
     return np.hstack([basis, generator.standard_normal((shape[1], wanted - basis.shape[1]))])
 
 
-def _leading(matrix: np.ndarray, basis: np.ndarray, passes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leading singular triplets by subspace iteration from `basis` [columns, k]: left, values, right [columns, k]."""
-    whole, basis = torch.from_numpy(matrix), torch.from_numpy(basis)  # torch's BLAS keeps to torch's threads
+def _leading(matrix: np.ndarray, begin: np.ndarray, passes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leading singular triplets by subspace iteration from `begin` [columns, k]: left, values, right [columns, k]."""
+    whole, basis = torch.from_numpy(matrix), torch.from_numpy(begin)  # torch's BLAS keeps to torch's threads
     for _ in range(passes):
         basis = whole.T @ torch.linalg.qr(whole @ basis).Q
     basis = torch.linalg.qr(basis).Q

@@ -53,8 +53,8 @@ class Split:
 
     def folded(self, folding: Folding) -> Split:
         """The same split where the folded array has its entries."""
-        parts = (part.folded(folding) for part in (self.train, self.validation, self.heldout))
-        return Split(*parts, self.heldout_at)
+        train, validation, heldout = (part.folded(folding) for part in (self.train, self.validation, self.heldout))
+        return Split(train, validation, heldout, self.heldout_at)
 
 
 def split(known: Entries, heldout: float, validation: float, seed: int) -> Split:

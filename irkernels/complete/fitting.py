@@ -64,7 +64,8 @@ def default_lr(shape: tuple[int, ...]) -> float:
     Data of spread 1 have as norm the square root of the number of entries, the factors of two about its square root: so
     this gets there in a few hundred steps.
     """
-    return math.prod(shape) ** 0.25 / 350
+    step: float = math.prod(shape) ** 0.25 / 350
+    return step
 
 
 def default_init_scales(shape: tuple[int, ...]) -> tuple[float, ...]:
@@ -157,8 +158,8 @@ class _Best:
         self._patience = patience
         self._records = 0
         self.ended: int | None = None
-        self.error = np.full(model.trials, np.inf)
-        self.record = np.zeros(model.trials, dtype=int)
+        self.error = np.full(model.trials or 1, np.inf)
+        self.record = np.zeros(model.trials or 1, dtype=int)
 
     def look(self, model: Product) -> torch.Tensor:
         """The validation error [trials] of a model; its factors are kept where it is the smallest so far."""

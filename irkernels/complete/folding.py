@@ -69,8 +69,8 @@ def natural(shape: tuple[int, ...], at: np.ndarray) -> Folding:
     No low-rank completion says anything of an empty row: data missing in blocks should be cut across the block.
     Of a tensor of high order only the unfoldings of the fewest axes are looked at, and all cuts of the axes in order.
     """
-    choices = dict.fromkeys([*islice(_subsets(len(shape)), _LOOKED_AT),
-                             *(tuple(range(n)) for n in range(1, len(shape)))])
+    cuts = (tuple(range(n)) for n in range(1, len(shape)))
+    choices = dict.fromkeys([*islice(_subsets(len(shape)), _LOOKED_AT), *cuts])
     return min(
         (unfolded(shape, rows) for rows in choices),
         key=lambda unfolding: (_hopeless(unfolding, at), abs(math.log(unfolding.shape[0] / unfolding.shape[1]))),

@@ -36,8 +36,7 @@ def build(name: str, shape: Shape, ranks: Ranks | None, depth: int, **drawing: A
 
 
 def check(name: str, order: int, ranks: Ranks | None, depth: int) -> None:
-    """Raises DataError, before anything is fitted, where the family refuses these ranks or this depth for `order`
-    axes."""
+    """Raises DataError, before anything is fitted, where the family refuses these ranks or depth for `order` axes."""
     try:
         build(name, (1,) * order, ranks, depth)
     except (TypeError, ValueError) as error:
@@ -63,11 +62,12 @@ def _vector(unfolding: Folding) -> Folding:
     return flattened(unfolding.tensor_shape)
 
 
-def _chain(shape: Shape, ranks: Ranks, depth: int, **drawing: Any) -> Product:
-    return MatrixChain(*shape, depth, hidden=ranks, **drawing)
+def _chain(shape: Shape, ranks: Any, depth: int, **drawing: Any) -> Product:
+    rows, columns = shape
+    return MatrixChain(rows, columns, depth, hidden=ranks, **drawing)
 
 
-def _cp(shape: Shape, ranks: Ranks, depth: int, **drawing: Any) -> Product:
+def _cp(shape: Shape, ranks: Any, depth: int, **drawing: Any) -> Product:
     return CP(shape, ranks, depth, **drawing)
 
 
@@ -84,7 +84,8 @@ def _hierarchical(shape: Shape, ranks: Ranks, depth: int, **drawing: Any) -> Pro
 
 
 def _hadamard(shape: Shape, ranks: None, depth: int, **drawing: Any) -> Product:
-    return HadamardChain(*shape, depth, **drawing)
+    (size,) = shape
+    return HadamardChain(size, depth, **drawing)
 
 
 def _one_rank(shape: Shape) -> int:
@@ -102,9 +103,7 @@ def _mode_ranks(shape: Shape) -> Shape:
 
 def _bond_ranks(shape: Shape) -> Shape:
     """No bond needs more than the entries on its smaller side."""
-    return tuple(
-        min(_WIDEST // 2, math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape))
-    )
+    return tuple(min(_WIDEST // 2, math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape)))
 
 
 MODELS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,11 @@ def write(done: Completed, path: Path) -> list[Path]:
         source = f"{done.array.source} completed by {done.model}, depth {done.best.depth}"
         write_tns(from_dense(completed, source), path, [source])
     else:
-        labels = {
+        arrays: dict[str, Any] = {
             f"labels_{k}": np.array(names) for k, names in enumerate(done.array.labels or ()) if names is not None
         }
-        np.savez_compressed(
-            path, completed=completed, prediction=done.prediction(), heldout=done.heldout_mask(), **labels
-        )
+        arrays |= {"completed": completed, "prediction": done.prediction(), "heldout": done.heldout_mask()}
+        np.savez_compressed(path, **arrays)
     if not done.array.image:
         return [path]
     from PIL import Image

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from irkernels.complete.fitting import Fit
 from irkernels.complete.run import Completed
 
 _GREY = "0.82"  # missing, validation and held-out entries
@@ -33,7 +35,7 @@ def draw(done: Completed, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw_arrays(done: Completed, given, completed, figure) -> None:
+def _draw_arrays(done: Completed, given: Any, completed: Any, figure: Any) -> None:
     train = np.full(done.unfolding.shape, np.nan)
     train[tuple(done.parts.train.at.T)] = done.parts.train.values
     if done.array.image:
@@ -64,7 +66,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     return scaled if scaled.ndim == 3 else np.repeat(scaled[:, :, None], 3, axis=2)
 
 
-def _draw_spectrum(done: Completed, axes) -> None:
+def _draw_spectrum(done: Completed, axes: Any) -> None:
     centre = done.parts.train.values.mean()
     methods = [(f"{done.model}, depth {fit.depth}", fit.matrix, colour, "o-") for fit, colour in _coloured(done)]
     methods += [
@@ -83,7 +85,7 @@ def _draw_spectrum(done: Completed, axes) -> None:
     axes.legend(fontsize=9)
 
 
-def _draw_curve(done: Completed, axes) -> None:
+def _draw_curve(done: Completed, axes: Any) -> None:
     for fit, colour in _coloured(done):
         steps = fit.curve["steps"]
         axes.plot(steps, fit.curve["train"], "--", color=colour, linewidth=1, alpha=0.8)
@@ -105,5 +107,5 @@ def _draw_curve(done: Completed, axes) -> None:
     axes.legend(fontsize=9)
 
 
-def _coloured(done: Completed):
+def _coloured(done: Completed) -> list[tuple[Fit, str]]:
     return [(fit, _DEPTH_COLOURS[k % len(_DEPTH_COLOURS)]) for k, fit in enumerate(done.fits)]

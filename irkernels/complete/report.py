@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from irkernels.complete.fitting import Fit
 from irkernels.complete.models import MODELS
 from irkernels.complete.run import Completed
@@ -41,7 +46,7 @@ def table(done: Completed) -> str:
     return "\n".join(lines)
 
 
-def summary(done: Completed, output: str, picture: str, seconds: float) -> dict:
+def summary(done: Completed, output: str, picture: str, seconds: float) -> dict[str, Any]:
     """The object that `irkernels complete --json` prints. Every number is plain, errors are in the data's units."""
     best, parts = done.best, done.parts
     return {
@@ -70,11 +75,11 @@ def summary(done: Completed, output: str, picture: str, seconds: float) -> dict:
     }
 
 
-def _described(fit: Fit) -> dict:
+def _described(fit: Fit) -> dict[str, float]:
     return {"depth": fit.depth, "init_scale": fit.init_scale, "step": fit.step, "steps": fit.steps}
 
 
-def _errors(done: Completed, matrix) -> dict[str, float]:
+def _errors(done: Completed, matrix: np.ndarray) -> dict[str, float]:
     parts = done.parts
     return {
         "rmse_train": parts.train.rmse(matrix),
@@ -83,11 +88,11 @@ def _errors(done: Completed, matrix) -> dict[str, float]:
     }
 
 
-def _line(name: str, done: Completed, matrix) -> str:
+def _line(name: str, done: Completed, matrix: np.ndarray) -> str:
     return f"{name:42}" + "".join(f"{error:12.5g}" for error in _errors(done, matrix).values())
 
 
-def _chosen(values: dict) -> str:
+def _chosen(values: Mapping[str, float]) -> str:
     return f" ({', '.join(f'{name} {value:.3g}' for name, value in values.items())})" if values else ""
 
 

@@ -39,7 +39,8 @@ def largest_eigenpair(product: Callable[[Tensor], Tensor], start: Tensor, tolera
     most = min(iterations, size)
     basis = start.new_empty(trials, min(most, 16), size)
     basis[:, 0] = start / torch.linalg.vector_norm(start, dim=1, keepdim=True)
-    alphas, betas = [], []
+    alphas: list[Tensor] = []
+    betas: list[Tensor] = []
     found = _Pairs(start)
     for step in range(most):
         q = basis[:, step]

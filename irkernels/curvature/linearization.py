@@ -36,9 +36,10 @@ class Linearization:
         loss: Pointwise | Callback,
         at: Coordinates | None,
     ) -> None:
-        self._rows, operands = None, tuple(operands)
+        operands = tuple(operands)
+        self._rows: tuple[str, tuple[Tensor, ...], Coordinates] | None = None
         self._nodes = tree.pairwise(equation, operands, -1 if at is None else at.nnz)
-        if not self._nodes:  # listed entries of an order so high that no tensor of a tree can be formed
+        if at is not None and not self._nodes:  # of an order so high that no tensor of a tree can be formed
             self._rows = equation, operands, at
             equation, operands = gathered(equation, operands, at)
             self._nodes, at = tree.pairwise(equation, operands), None
@@ -77,8 +78,9 @@ class Linearization:
         for number in reversed(range(self._count, len(duals))):
             node = self._nodes[number - self._count]
             needed = sum(1 << place for place, side in enumerate(node.sides) if self._needed[side])
-            if duals[number] is not None:
-                self._pull(node, duals[number], self._sides(node, self._values), needed, duals)
+            dual = duals[number]
+            if dual is not None:
+                self._pull(node, dual, self._sides(node, self._values), needed, duals)
             self._pull_tangents(node, self._cotangents[number], moved, needed, duals)
         for number, value in enumerate(self._values[: self._count]):
             if self._needed[number] and duals[number] is None:
@@ -97,15 +99,17 @@ class Linearization:
             if inner:
                 self._pull(node, self._cotangents[number], self._sides(node, self._values), inner, found)
             for side in node.sides:
-                if found[side] is not None:
-                    self._cotangents[side] = found[side]
+                pulled = found[side]
+                if pulled is not None:
+                    self._cotangents[side] = pulled
 
     def _push(self, node: Node, moved: list[Tensor | None], at: Coordinates | None = None) -> Tensor | None:
         """The tangent of a node."""
         sides, total = self._sides(node, self._values), None
         for place, side in enumerate(node.sides):
-            if moved[side] is not None:
-                term = _product(node.equation, (*sides[:place], moved[side], *sides[place + 1 :]), at)
+            tangent = moved[side]
+            if tangent is not None:
+                term = _product(node.equation, (*sides[:place], tangent, *sides[place + 1 :]), at)
                 total = term if total is None else total + term
         return total
 
@@ -118,10 +122,11 @@ class Linearization:
         at = self._at if node is self._nodes[-1] else None
         for side, pulled in zip(node.sides, eager.gradients(node.equation, sides, needed, cotangent, at)):
             if pulled is not None:
-                into[side] = pulled if into[side] is None else into[side] + pulled
+                before = into[side]
+                into[side] = pulled if before is None else before + pulled
 
     def _pull_tangents(
-        self, node: Node, cotangent: Tensor, moved: list, needed: int, into: list[Tensor | None]
+        self, node: Node, cotangent: Tensor, moved: list[Tensor | None], needed: int, into: list[Tensor | None]
     ) -> None:
         """The pullback to each side at the other side's tangent."""
         if len(node.sides) < 2:

@@ -50,7 +50,8 @@ class Pointwise:
     def _bend(self, scale: Tensor | float) -> Bend:
         if self.weights is None:
             return lambda dy: scale * dy
-        return lambda dy: scale * dy.where(self.weights != 0, 0)
+        counted = self.weights != 0
+        return lambda dy: scale * dy.where(counted, 0)
 
     def _scale(self, y: Tensor) -> Tensor | float:
         """w over the sum of weights; w alone of half_sse."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -42,11 +44,11 @@ class Parameters:
 
     def join(self, found: Sequence[Tensor | None]) -> Tensor:
         """One result for each operand -> [trials, P]; those of one parameter add."""
-        parts = [
-            sum(found[p] for p in positions[1:]) + found[positions[0]] if positions[1:] else found[positions[0]]
-            for positions in self._places.values()
-        ]
-        return torch.cat([part.reshape(self.trials, -1) for part in parts], dim=1)
+        parts = []
+        for first, *others in self._places.values():
+            added = [part for p in (*others, first) if (part := found[p]) is not None]
+            parts.append(reduce(add, added).reshape(self.trials, -1))
+        return torch.cat(parts, dim=1)
 
 
 def _check_trials(position: int, operand: Tensor, term: str, dense: tuple[int, ...]) -> None:

@@ -133,8 +133,10 @@ def _read_target(
         raise TypeError(f"target is {target.dtype}, but the operands are {given[0].dtype}; convert with .to()")
     if target.device != given[0].device:
         raise ValueError(f"target is on {target.device}, but operand 0 is on {given[0].device}")
-    operands, shape, values = given, read.shape, target
-    if isinstance(target, Measurements):
+    operands, shape = given, read.shape
+    if isinstance(target, Tensor):
+        values = target
+    else:
         shape, values = target.measured_shape(read.shape), target.target
         left, _, output = explicit(without_path(equation)).partition("->")
         dots = ELLIPSIS if ELLIPSIS in output else ""

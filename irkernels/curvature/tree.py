@@ -36,7 +36,9 @@ def pairwise(equation: str, operands: tuple[Tensor, ...], nnz: int = -1) -> tupl
 
 
 @lru_cache(maxsize=256)
-def _nodes(equation: str, shapes: tuple, dtype: torch.dtype, nnz: int) -> tuple[Node, ...]:
+def _nodes(
+    equation: str, shapes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], dtype: torch.dtype, nnz: int
+) -> tuple[Node, ...]:
     left, _, output = explicit(without_path(equation)).partition("->")
     terms = left.split(",")
     if len(terms) == 1:

@@ -9,6 +9,8 @@ space has x_b = 0, hence C_ab = x_a^{N-1}.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -46,7 +48,8 @@ def balanced_velocity(W: Tensor, gradient: Tensor, depth: int, *, tolerance: flo
 def _velocity(W: Tensor, G: Tensor, depth: int, tolerance: float) -> Tensor:
     U, s, V = thin_svd(W)
     s = torch.where(s <= tolerance * s[..., :1], 0.0, s)
-    return _Velocity.apply(W, G, U, s, V, depth)
+    velocity: Tensor = _Velocity.apply(W, G, U, s, V, depth)  # type: ignore[no-untyped-call]
+    return velocity
 
 
 class _Velocity(Function):
@@ -55,19 +58,22 @@ class _Velocity(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W, G, U, s, V, depth):
+    def forward(W: Tensor, G: Tensor, U: Tensor, s: Tensor, V: Tensor, depth: int) -> Tensor:
         return -precondition(G, U, s, V, depth)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.depth = inputs[-1]
         ctx.save_for_backward(*inputs[:-1])
 
     @staticmethod
-    def backward(ctx, Z):
+    def backward(ctx: Any, Z: Tensor) -> tuple[Tensor | None, ...]:
         W, G, U, s, V = ctx.saved_tensors
-        in_W = _SlopeInW.apply(W, G, Z, U, s, V, ctx.depth) if ctx.needs_input_grad[0] else None
-        in_G = _Velocity.apply(W, Z, U, s, V, ctx.depth) if ctx.needs_input_grad[1] else None
+        in_W = in_G = None
+        if ctx.needs_input_grad[0]:
+            in_W = _SlopeInW.apply(W, G, Z, U, s, V, ctx.depth)  # type: ignore[no-untyped-call]
+        if ctx.needs_input_grad[1]:
+            in_G = _Velocity.apply(W, Z, U, s, V, ctx.depth)  # type: ignore[no-untyped-call]
         return in_W, in_G, None, None, None, None
 
 
@@ -77,16 +83,16 @@ class _SlopeInW(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W, G, Z, U, s, V, depth):
+    def forward(W: Tensor, G: Tensor, Z: Tensor, U: Tensor, s: Tensor, V: Tensor, depth: int) -> Tensor:
         return -slope_of_preconditioned(G, Z, U, s, V, depth)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.depth = inputs[-1]
         ctx.save_for_backward(*inputs[:-1])
 
     @staticmethod
-    def backward(ctx, Y):
+    def backward(ctx: Any, Y: Tensor) -> tuple[Tensor | None, ...]:
         W, G, Z, U, s, _ = ctx.saved_tensors
         with torch.enable_grad():
             inputs = [roots.variable(tensor) for tensor in (W, G, Z)]

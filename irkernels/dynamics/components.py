@@ -40,7 +40,7 @@ def component_velocity(factors: Sequence[Part], gradient: Any, chains: str = "co
     """
     vectors, slopes, equations = _pulled_back(factors, gradient, chains)
     velocities = [
-        -slope if equation is None else end_to_end_velocity(part, slope, equation)
+        -slope if isinstance(part, Tensor) or equation is None else end_to_end_velocity(part, slope, equation)
         for part, slope, equation in zip(factors, slopes, equations)
     ]
     return column_norms_velocity(vectors, velocities)
@@ -53,7 +53,7 @@ def vector_norm_velocity(factors: Sequence[Part], gradient: Any, chains: str = "
     """
     _, slopes, equations = _pulled_back(factors, gradient, chains)
     factors = widened(list(factors))
-    last = [part if equation is None else part[-1] for part, equation in zip(factors, equations)]
+    last = [part if isinstance(part, Tensor) else part[-1] for part in factors]
     pulled = [
         slope if equation is None else gradients(equation, *part, cotangent=slope)[-1]
         for part, slope, equation in zip(factors, slopes, equations)
@@ -85,7 +85,9 @@ def product_of(part: Part, chains: str) -> tuple[Tensor, str | None]:
     return einsum(equation, *part), equation
 
 
-def _pulled_back(factors: Sequence[Part], gradient: Any, chains: str) -> tuple[list, list, list]:
+def _pulled_back(
+    factors: Sequence[Part], gradient: Any, chains: str
+) -> tuple[list[Tensor], list[Tensor], list[str | None]]:
     """The matrices of all parts, the gradients in them, and the equations of chains."""
     if isinstance(factors, Tensor) or not factors:
         raise ValueError("components need a sequence of at least one factor")

@@ -29,8 +29,10 @@ def column_chains_equation(count: int) -> str:
 
 
 def local_components_equation(root: Node) -> str:
-    """A matrix for each node but the root, children before parent, [its modes or components, its parent's components];
-    and the root's weights."""
+    """A matrix for each node but the root, children before parent, and the root's weights.
+
+    A node's matrix is [its modes or components, its parent's components].
+    """
     nodes = list(root.below())
     own = {node: symbol(i) for i, node in enumerate(nodes)}
     parent = {child: node for node in nodes for child in node.children}

@@ -63,8 +63,7 @@ def integrate(
     rtol, atol, method: scipy.integrate.solve_ivp's ("LSODA", "BDF" or "Radau" where the flow is stiff).  All trials
     take the same steps, so that one may differ by the tolerance from what it is alone.
     Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times,
-    tolerances) and RuntimeError (the
-    solver stopped early, with its reason).
+    tolerances) and RuntimeError (the solver stopped early, with its reason).
     """
     try:
         from scipy.integrate import solve_ivp
@@ -82,7 +81,7 @@ def integrate(
     if len(times) == 1:
         return initial[None].clone()
 
-    def slope(_: float, flat) -> Any:
+    def slope(_: float, flat: Any) -> Any:
         now = torch.as_tensor(flat, dtype=torch.float64).to(start.device).reshape(start.shape)
         return velocity(now).detach().cpu().reshape(-1).numpy()
 

@@ -53,8 +53,8 @@ def local_component_alignment(factors: Sequence[Tensor], gradient: Any, tree: An
     }
 
 
-def _pulled_back(factors: Sequence[Tensor], gradient: Any, tree: Any) -> tuple[list[Tensor], list[Tensor], Node]:
-    factors, gradient = widened(list(factors)), widened_gradient(gradient)
+def _pulled_back(given: Sequence[Tensor], gradient: Any, tree: Any) -> tuple[list[Tensor], list[Tensor], Node]:
+    factors, gradient = widened(list(given)), widened_gradient(gradient)
     root = read_tree(tree, _order_of(tree, len(factors)))
     count = len(list(root.below()))
     if len(factors) != count:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 def column_norms(vectors: Sequence[Tensor]) -> Tensor:
     """prod_k ||v_k[:, r]||: [..., R] of [..., d_k, R]."""
-    return reduce(mul, (torch.linalg.vector_norm(v, dim=-2) for v in vectors))
+    norms: Tensor = reduce(mul, (torch.linalg.vector_norm(v, dim=-2) for v in vectors))
+    return norms
 
 
 def column_norms_velocity(vectors: Sequence[Tensor], velocities: Sequence[Tensor]) -> Tensor:

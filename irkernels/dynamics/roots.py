@@ -6,6 +6,8 @@ basis, and that solution's derivative solves the same equation again.  W [..., r
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -16,7 +18,7 @@ from irkernels.spectrum.decomposition import reciprocal
 
 def velocity(W: Tensor, G: Tensor, U: Tensor, s: Tensor, depth: int) -> Tensor:
     """- A^{N-1} G - sum_{j=0}^{N-2} A^j (G W^T) A^{-1-j} W, which is the balanced velocity, as B^q = W^T A^{q-N} W."""
-    A = _Root.apply(W, U, s, depth)
+    A = _Root.apply(W, U, s, depth)  # type: ignore[no-untyped-call]
     inverse = torch.linalg.inv_ex(A).inverse
     term = G @ W.mT @ inverse
     total, left = torch.zeros_like(term), G
@@ -37,18 +39,18 @@ class _Root(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W, U, s, depth):
+    def forward(W: Tensor, U: Tensor, s: Tensor, depth: int) -> Tensor:
         return (U * s.pow(2 / depth)[..., None, :]) @ U.mT
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         W, U, s, ctx.depth = inputs
         ctx.save_for_backward(W, output, U, s)
 
     @staticmethod
-    def backward(ctx, A_bar):
+    def backward(ctx: Any, A_bar: Tensor) -> tuple[Tensor | None, ...]:
         W, A, U, s = ctx.saved_tensors
-        solved = _Solution.apply(A, A_bar, U, s, ctx.depth)
+        solved = _Solution.apply(A, A_bar, U, s, ctx.depth)  # type: ignore[no-untyped-call]
         return (solved + solved.mT) @ W, None, None, None
 
 
@@ -58,19 +60,19 @@ class _Solution(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(A, E, U, s, depth):
+    def forward(A: Tensor, E: Tensor, U: Tensor, s: Tensor, depth: int) -> Tensor:
         x = s.pow(2 / depth)
         return U @ (reciprocal(complete_symmetric(x, x, depth - 1)) * (U.mT @ E @ U)) @ U.mT
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         A, _, U, s, ctx.depth = inputs
         ctx.save_for_backward(A, output, U, s)
 
     @staticmethod
-    def backward(ctx, X_bar):
+    def backward(ctx: Any, X_bar: Tensor) -> tuple[Tensor | None, ...]:
         A, X, U, s = ctx.saved_tensors
-        E_bar = _Solution.apply(A, X_bar, U, s, ctx.depth)
+        E_bar = _Solution.apply(A, X_bar, U, s, ctx.depth)  # type: ignore[no-untyped-call]
         with torch.enable_grad():
             moving = variable(A)
             powers = _sum_of_powers(moving, X, ctx.depth)

@@ -20,8 +20,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "E7": e7,
     "E8": e8,
 }
-"""Name -> a module with TITLE, PAPER, PARAMETERS (the paper's), QUICK (those that quick scale changes), and
+"""Name -> a module with TITLE, PAPER, PARAMETERS (the paper's), QUICK (those that quick scale changes), run and draw.
 
-run(session, **parameters) -> Outcome and draw(outcome, path).  A parameter that is a tuple may have any number of
-values.
+run(session, **parameters) -> Outcome; draw(outcome, path).  A parameter that is a tuple may have any number of values.
 """

@@ -41,7 +41,7 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
         part = f"{number}/{len(asked)} " if len(asked) > 1 else ""
         session = Session(
             device=options.device,
-            say=lambda text, part=part: say(part + text),
+            say=_after(part, say),
             folder=options.out,
             tag=tag_of(name, parameters, options.device),
         )
@@ -97,6 +97,10 @@ def _one(
     }
     page.write(summary, inspect.getdoc(experiment) or "", options.out)
     return summary, outcome
+
+
+def _after(part: str, say: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: say(part + text)
 
 
 def _machine(device: str) -> str:

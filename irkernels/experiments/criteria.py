@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, SupportsFloat
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,22 @@ class Criterion:
             return f"< {self.high:g}"
         return f"> {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         value = self.value if math.isfinite(self.value) else None  # JSON has no NaN
         return {"name": self.name, "value": value, "bound": self.bound, "paper": self.paper, "pass": self.passed}
 
 
 def worst(
-    name: str, values: Iterable, low: float = -math.inf, high: float = math.inf, paper: str = ""
+    name: str, values: Iterable[SupportsFloat], low: float = -math.inf, high: float = math.inf, paper: str = ""
 ) -> Criterion | None:
     """The criterion on the value, among all trials', that lies deepest outside its bounds or nearest to one.
 
     None where there is no value: a sweep need not have the settings that a criterion is for.
     """
-    values = [float(value) for value in values]
-    if not values:
+    numbers = [float(value) for value in values]
+    if not numbers:
         return None
-    return Criterion(name, min(values, key=lambda value: _margin(value, low, high)), low, high, paper)
+    return Criterion(name, min(numbers, key=lambda value: _margin(value, low, high)), low, high, paper)
 
 
 def judged(*criteria: Criterion | None) -> list[Criterion]:
@@ -62,10 +63,8 @@ def table(criteria: list[Criterion]) -> str:
     lines = [f"{'criterion (worst trial)':{width}}  {'paper' if paper else '':>{paper}}  {'ours':>12}  {'bound':>16}"]
     for criterion in criteria:
         verdict = "pass" if criterion.passed else "FAIL"
-        lines.append(
-            f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}  "
-            f"{verdict}"
-        )
+        line = f"{criterion.name:{width}}  {criterion.paper:>{paper}}  {criterion.value:12.5g}  {criterion.bound:>16}"
+        lines.append(f"{line}  {verdict}")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
 from irkernels.experiments.nuclear import least_nuclear_norm
 from irkernels.experiments.outcome import Outcome, Run
@@ -54,7 +54,10 @@ TEST = 1e-4  # test error of depths 3 and 4
 TIMED = 50  # eager steps
 
 
-def run(session: Session, depth, init_scale, lr, baseline, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, depth: Swept, init_scale: Swept, lr: Swept, baseline: str, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """One problem, all scales and rates of a depth at once, `trials` runs of each."""
     truth, observed = completion(None, seed, dtype)
     settings, runs = trials_of(trials, init_scale=init_scale, lr=lr), {}
@@ -98,8 +101,8 @@ def convex_baseline(observed: Observed, truth: Tensor) -> tuple[dict[str, float]
         "least norm: nuclear norm": float(nuclear_norm(W)),
         "least norm: effective_rank": float(effective_rank(W)),
     }
-    return found, ["nuclear norm minimisation: " + ", ".join(f"{name[12:]} {value:.4g}" for name,
-                                                             value in found.items())]
+    said = ", ".join(f"{name[12:]} {value:.4g}" for name, value in found.items())
+    return found, [f"nuclear norm minimisation: {said}"]
 
 
 def spread(runs: Mapping[int, Run]) -> list[str]:
@@ -121,8 +124,8 @@ def spread(runs: Mapping[int, Run]) -> list[str]:
 
 def means(run: Run, metric: str) -> Tensor:
     """At the end, over the runs of each initial scale, the smallest scale first."""
-    return torch.stack([run.final(metric, init_scale=scale).mean()
-                        for scale in sorted(run.settings.values("init_scale"))])
+    scales = sorted(run.settings.values("init_scale"))
+    return torch.stack([run.final(metric, init_scale=scale).mean() for scale in scales])
 
 
 def criteria(runs: Mapping[int, Run], convex: Mapping[str, float] | None = None) -> list[Criterion]:

@@ -17,16 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import Settings, listed
+from irkernels.experiments.grid import Settings, Swept, listed
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
 from irkernels.families.chain import chain_equation
-from irkernels.families.streams import trial_generators
+from irkernels.families.streams import seeded_generators
 from irkernels.nn import MatrixChain, Product
 from irkernels.observed import Observed
 from irkernels.training import Determinant, Entry, Loss, Running, Stop
@@ -37,7 +38,7 @@ PARAMETERS = {
     "depth": (2, 3, 4), "init": ("gaussian", "balanced"), "init_std": "paper", "lr": "paper",
     "trials": 4, "seed": 0, "steps": 5_000_000, "dtype": "float64",
 }  # fmt: skip
-QUICK: dict = {}
+QUICK: dict[str, Any] = {}
 # depth -> (standard deviation of the initial product's entries, learning rate) as in the paper, the larger one first
 RATES = {
     2: ((1e-5, 6e-3), (1e-6, 3e-3)),
@@ -68,7 +69,7 @@ def problem(dtype: torch.dtype = torch.float64) -> Observed:
     return Observed(torch.tensor([[0, 1], [1, 0], [1, 1]]), torch.tensor([1.0, 1.0, 0.0], dtype=dtype), (2, 2))
 
 
-def settings_of(depth: int, init, init_std, lr, trials: int) -> Settings:
+def settings_of(depth: int, init: Swept, init_std: Swept, lr: Swept, trials: int) -> Settings:
     """Each trial's init, standard deviation of W's entries and learning rate; "paper": the pairs of RATES."""
     pairs = RATES.get(depth, RATES[4])
     stds = [std for std, _ in pairs] if init_std == "paper" else listed(init_std)
@@ -80,16 +81,17 @@ def settings_of(depth: int, init, init_std, lr, trials: int) -> Settings:
         for rate in ([rates.get(std, pairs[0][1])] if lr == "paper" else listed(lr))
     ]
     names = ("init", "init_std", "lr")
-    return Settings([{**dict(zip(names, one, strict=True)), "trial": trial} for one in combinations
-                     for trial in range(trials)])
+    return Settings(
+        [{**dict(zip(names, one, strict=True)), "trial": trial} for one in combinations for trial in range(trials)]
+    )
 
 
 def initial(depth: int, settings: Settings, seed: int, dtype: torch.dtype, device: str = "cpu") -> Product:
     """Factors drawn anew until det W >= 0, each trial from a stream of its own."""
-    streams = trial_generators(len(settings), None, seed)
+    streams = seeded_generators(len(settings), seed)
     drawn = [
-        _one(depth, each["init"], each["init_std"], generator) for each,
-        generator in zip(settings.each, streams, strict=True)
+        _one(depth, each["init"], each["init_std"], generator)
+        for each, generator in zip(settings.each, streams, strict=True)
     ]
     factors = [torch.stack(factor).to(device, dtype) for factor in zip(*drawn, strict=True)]
     return Product(chain_equation(depth), *factors, trials=len(settings))
@@ -98,13 +100,16 @@ def initial(depth: int, settings: Settings, seed: int, dtype: torch.dtype, devic
 def _one(depth: int, init: str, std: float, generator: torch.Generator) -> list[Tensor]:
     while True:
         # init_scale is sqrt(2) times the standard deviation of W's entries
-        model = MatrixChain(2, 2, depth, init=init, init_scale=math.sqrt(2) * std, generator=generator,
-                            dtype=torch.float64)
+        scale = math.sqrt(2) * std
+        model = MatrixChain(2, 2, depth, init=init, init_scale=scale, generator=generator, dtype=torch.float64)
         if torch.linalg.det(model().detach()) >= 0:
             return [factor.detach() for factor in model.factors]
 
 
-def run(session: Session, depth, init, init_std, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, depth: Swept, init: Swept, init_std: Swept, lr: Swept, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All initialisations and learning rates of a depth at once, `trials` draws of each, and their verdict."""
     observed, runs = problem(dtype).to(session.device), {}
     for layers in listed(depth):
@@ -162,11 +167,11 @@ def draw(outcome: Outcome, path: Path) -> None:
         seen, smallest = set(), min(run.settings.values("init_std"))
         for trial, setting in enumerate(run.settings.each):
             init, std = setting["init"], setting["init_std"]
-            style = {"color": "#1b6ca8" if init == "gaussian" else "#b8336a",
-                     "linestyle": "-" if std == smallest else "--"}
+            color, dash = "#1b6ca8" if init == "gaussian" else "#b8336a", "-" if std == smallest else "--"
             label = f"{init}, std {std:g}"
             loss, corner = run.metrics["loss"][:, trial], run.metrics["w_11"][:, trial].abs()
-            axes.loglog(loss, corner, linewidth=1.1, label=None if label in seen else label, **style)
+            shown = None if label in seen else label
+            axes.loglog(loss, corner, linewidth=1.1, label=shown, color=color, linestyle=dash)
             seen.add(label)
         loss = torch.logspace(-4, math.log10(0.49), 100)
         q = (2 * loss).sqrt()

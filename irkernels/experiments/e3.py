@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
 from irkernels.experiments.outcome import Outcome, Run, final
 from irkernels.experiments.session import Session
@@ -29,11 +30,13 @@ PARAMETERS = {
     "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "trials": 2, "seed": 0, "steps": 20_000,
     "dtype": "float64",
 }  # fmt: skip
-QUICK: dict = {}
+QUICK: dict[str, Any] = {}
 TIMED = 100  # eager steps
 
 
-def run(session: Session, depth, init_scale, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, depth: Swept, init_scale: Swept, lr: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype
+) -> Outcome:
     """All trials of a depth at once; trial t has the same problem whatever its scale and rate."""
     settings = trials_of(trials, init_scale=init_scale, lr=lr)
     repeats = settings.column("trial").long()

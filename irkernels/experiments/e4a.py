@@ -20,7 +20,7 @@ from torch import Tensor
 
 from irkernels.experiments.cp_rank import cp_rank
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import Settings, listed, trials_of
+from irkernels.experiments.grid import Settings, Swept, listed, trials_of
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
 from irkernels.families.streams import trial_generators
@@ -60,7 +60,10 @@ def problem(order: int, settings: Settings, trials: int, seed: int) -> tuple[Ten
     return truth, Observed(at, truth.flatten(1), (SIZE,) * order, weights)
 
 
-def run(session: Session, order, init_std, lr, observed, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, order: Swept, init_std: Swept, lr: Swept, observed: Swept, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All sizes, numbers of observations and repeats of an order at once."""
     runs, zeros, ranks = {}, {}, {}
     for modes in listed(order):
@@ -129,12 +132,12 @@ def criteria(runs: Mapping[int, Run], zeros: Mapping[int, Tensor], ranks: Mappin
         small = run.final("relative error", init_std=1e-3, observed=count)
         large = run.final("relative error", init_std=1e-2, observed=count)
         where = f"order {order}, {count} observed"
+        elsewhere = zeros[order][run.settings.where(observed=count)]
         both = [large.mean() / small.mean()] if len(small) and len(large) else ()
         found += [
             worst(f"{where}, init 1e-3: relative error", small, high=1e-4, paper=small_error),
             worst(f"{where}: error from init 1e-2 over that from 1e-3, means", both, low=50, paper=ratio),
-            worst(f"{where}: relative error of zeros elsewhere", zeros[order][run.settings.where(observed=count)],
-                  low=0.5, paper=zero),
+            worst(f"{where}: relative error of zeros elsewhere", elsewhere, low=0.5, paper=zero),
             worst(f"{where}, init 1e-3: CP rank", ranks[order], 0.5, 1.5, paper="1"),
         ]
     return judged(*found)
@@ -150,13 +153,12 @@ def draw(outcome: Outcome, path: Path) -> None:
         counts = run.settings.values("observed")
         for std, color in zip(run.settings.values("init_std"), ("#b8336a", "#1b6ca8", "#2a9d5c", "#c77f1a")):
             ends = [run.final("relative error", init_std=std, observed=count) for count in counts]
-            axes.semilogy(counts, [each.mean() for each in ends], "o-", color=color, markersize=4,
-                          label=f"initial std {std:g}")
-            axes.fill_between(counts, [each.min() for each in ends], [each.max() for each in ends], color=color,
-                              alpha=0.2, linewidth=0)
+            mean, least, most = ([end(each) for each in ends] for end in (torch.mean, torch.min, torch.max))
+            axes.semilogy(counts, mean, "o-", color=color, markersize=4, label=f"initial std {std:g}")
+            axes.fill_between(counts, least, most, color=color, alpha=0.2, linewidth=0)
         zero = torch.tensor(outcome.goal[f"zero elsewhere, order {order}"])
-        axes.semilogy(counts, [zero[run.settings.where(observed=count)].mean() for count in counts], ":", color="0.3",
-                      label="zero elsewhere")
+        elsewhere = [zero[run.settings.where(observed=count)].mean() for count in counts]
+        axes.semilogy(counts, elsewhere, ":", color="0.3", label="zero elsewhere")
         axes.set_title(f"order {order}, {SIZE} per mode, {SIZE ** (order - 1)} components", fontsize=10)
         axes.set_xlabel(f"observed entries of {SIZE**order:,}")
         axes.set_ylabel("relative reconstruction error")

@@ -1,8 +1,7 @@
 """E4b: components of a CP completion are learned one after another, the more sharply the smaller they begin.
 
 Razin, Maman, Cohen, *Implicit Regularization in Tensor Factorization* (ICML 2021): a 10 x 10 x 10 x 10 tensor of CP
-rank
-5 and norm 1, 2,000 of its 10,000 entries observed, 1,000 components, Gaussian initial factors of three sizes,
+rank 5 and norm 1, 2,000 of its 10,000 entries observed, 1,000 components, Gaussian initial factors of three sizes,
 GroupRMSprop until the mean loss on observed entries has been below 1e-8 at 50 checks.
 
 The default seed is, of 200 draws of the truth, the one whose components have norms nearest to the paper's (0.60, 0.59,
@@ -12,9 +11,9 @@ Chance has a part in the last error from the smallest factors. Near a minimum of
 lr / (|g| + eps), passes the stable one, 2 / h, once the gradient is below lr h / 2 - eps (h is 3.5e-4 to 5e-4 here, the
 bound 0.75e-6 to 1.5e-6): the error falls to 1e-5 and bursts to 3e-3 again and again, in float64 as in float32. The rule
 that ends a run, 1,250 steps after the loss came below 1e-8, takes no note of it. This draw ends in a dip, at 6.8e-5
-(and
-at 1.1e-5 from other initial factors), as the paper's does, at 7e-6; the next three draws end in a burst, at 2.9e-3,
-3.6e-3 and 3.2e-3, least errors 1.7e-5, 7.6e-6 and 4.6e-4. The last error is judged; the least one is noted beside it.
+(and at 1.1e-5 from other initial factors), as the paper's does, at 7e-6; the next three draws end in a burst, at
+2.9e-3, 3.6e-3 and 3.2e-3, least errors 1.7e-5, 7.6e-6 and 4.6e-4. The last error is judged; the least one is noted
+beside it.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -25,11 +24,12 @@ import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import trials_of
+from irkernels.experiments.grid import Swept, trials_of
 from irkernels.experiments.incremental import counted, draw_components, end_of
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.seen_in_part import seen_in_part
@@ -44,13 +44,16 @@ PARAMETERS = {
     "init_std": (0.05, 0.01, 0.005), "lr": (0.01,), "rank": 1000, "observed": 2000,
     "trials": 1, "seed": 86, "steps": 1_000_000, "dtype": "float32",
 }  # fmt: skip
-QUICK: dict = {}
+QUICK: dict[str, Any] = {}
 SHAPE, RANK = (10, 10, 10, 10), 5
 STOP = Stop(loss=1e-8, patience=50, every=25)
 TIMED = 10  # eager steps
 
 
-def run(session: Session, init_std, lr, rank, observed, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, init_std: Swept, lr: Swept, rank: int, observed: int, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All initial sizes at once; repeat t has truth t."""
     settings = trials_of(trials, init_std=init_std, lr=lr)
     truth, seen = seen_in_part(_low_rank, 1.0, observed, trials, seed, torch.float64)
@@ -134,8 +137,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     first.locator_params(axis="x", nbins=5)
     first.set_ylabel("relative reconstruction error")
     first.legend(fontsize=9, loc="lower left")
+    components = run.model.factors[0].shape[-1]
     figure.suptitle(
-        f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {run.model.factors[0].shape[-1]:,} components, {RANK} largest"
-        " coloured"
+        f"Order-4 tensor of CP rank {RANK}, GroupRMSprop, {components:,} components, {RANK} largest coloured"
     )
     figure.savefig(path, dpi=110)

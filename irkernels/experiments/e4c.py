@@ -23,7 +23,7 @@ from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
 from irkernels.experiments.digits import images
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
 from irkernels.nn import CP
@@ -55,7 +55,10 @@ def problem(data: str, variant: str, label: int, seed: int, part: str) -> tuple[
     return pixels, values
 
 
-def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, rank: Swept, variant: Swept, lr: Swept, data: str, label: int, batch: int, trials: int,
+    seed: int, steps: int, dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """A fit for each rank and variant; rates and repeats, from other factors, are its trials."""
     settings, runs = trials_of(trials, lr=lr), {}
     for components in listed(rank):
@@ -63,7 +66,7 @@ def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, s
             at, values = problem(data, kind, label, seed, "train")
             shape = (2,) * at.shape[1]
             unseen, wanted = problem(data, kind, label, seed, "test")
-            wanted = wanted.to(session.device, dtype)
+            elsewhere, wanted = unseen.to(session.device), wanted.to(session.device, dtype)
             runs[components, kind] = session.fit(
                 f"{kind}, rank {components}",
                 CP(
@@ -79,8 +82,7 @@ def run(session: Session, rank, variant, lr, data, label, batch, trials, seed, s
                 # all at once need no drawing, and no sorting, at each step
                 batch_size=batch if batch < len(at) else None,
                 steps=steps,
-                record=["loss", {"test error": functools.partial(test_error, at=unseen.to(session.device),
-                                                                 values=wanted)}],
+                record=["loss", {"test error": functools.partial(test_error, at=elsewhere, values=wanted)}],
                 record_every=max(1, steps // 30),
             )  # fmt: skip
     return Outcome(runs, criteria(runs), notes=_notes(runs))
@@ -93,8 +95,8 @@ def gathered(factors: list[Tensor], at: Tensor) -> Tensor:
 
 
 def test_error(model: CP, at: Tensor, values: Tensor) -> Tensor:
-    """Mean squared error on other images, each clipped at the square of the values' distance, as the paper does:
-    [trials]."""
+    """[trials]: the mean squared error on other images, each clipped at the values' distance squared, as in the paper.
+    """
     with torch.no_grad():
         return (model.entries(at) - values).square().clamp(max=HIGH**2).mean(-1)
 
@@ -114,8 +116,10 @@ def criteria(runs: Mapping[tuple[int, str], Run]) -> list[Criterion]:
     original = runs[1, "original"].final("loss")
     return judged(
         *(
-            worst(f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"),
-                  high=0.5, paper="0.26")
+            worst(
+                f"rank 1: error of the original over that of {kind}", original / runs[1, kind].final("loss"),
+                high=0.5, paper="0.26",
+            )
             for kind in ("random labels", "random images")
             if (1, kind) in runs
         )
@@ -129,8 +133,8 @@ def draw(outcome: Outcome, path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, metric, title in zip(panels, ("loss", "test error"), ("images trained on", "other images"), strict=True):
-        for kind, color in zip(dict.fromkeys(kind for _, kind in outcome.runs), ("#1b6ca8", "#b8336a", "#c77f1a"),
-                               strict=False):
+        kinds = dict.fromkeys(kind for _, kind in outcome.runs)
+        for kind, color in zip(kinds, ("#1b6ca8", "#b8336a", "#c77f1a"), strict=False):
             ranks = [rank for rank, each in outcome.runs if each == kind]
             ends = [outcome.runs[rank, kind].final(metric).mean() / HIGH**2 for rank in ranks]
             axes.plot(ranks, ends, "o-", color=color, label=kind)

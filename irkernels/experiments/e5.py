@@ -1,43 +1,34 @@
 """E5: the deeper a Tucker factorization, the sharper its multilinear rank.
 
 Hariz, Kadri, Ayache, Moakher, Artieres, *Implicit Regularization in Deep Tucker Factorization: Low-Rankness via
-Structured Sparsity* (AISTATS 2024): a 25 x 25 x 25 tensor of multilinear rank (5, 5, 5), 30 % of its entries held
-out, a
-core of 25 x 25 x 25, each column of a factor a chain of its own, depth K = 1, 2, 3; a core of std s0 K ln(K + 1),
-columns
-and their matrices of the norm of their core slice.
+Structured Sparsity* (AISTATS 2024): a 25 x 25 x 25 tensor of multilinear rank (5, 5, 5), 30 % of its entries held out,
+a core of 25 x 25 x 25, each column of a factor a chain of its own, depth K = 1, 2, 3; a core of std s0 K ln(K + 1),
+columns and their matrices of the norm of their core slice.
 
 The published code trains by Adam in batches of 128, which breaks the law that slice and column norms move together;
-here
-it is GroupRMSprop on all entries, under which the law holds. No numbers are shipped with the code, and its generator
-does not run as published: the truth here is a Gaussian tensor cut to rank (5, 5, 5), entries of root mean square 1.
+here it is GroupRMSprop on all entries, under which the law holds. No numbers are shipped with the code, and its
+generator does not run as published: the truth here is a Gaussian tensor cut to rank (5, 5, 5), entries of root mean
+square 1.
 
 Not reproduced but for the law: depths 2 and 3 stay on the first plateaus of the loss, so that depth 1 is ahead at the
 end. On a plateau what is learned already swings, and GroupRMSprop's step is that of gradient descent at the edge of
-stability, 2 / h, whatever lr is. A new component needs a new direction in two modes at once: by an estimate, a slice
-of a
-share e of the largest grows there by some e^(2K-1) of itself a step. A slice that is not needed does not shrink, so
+stability, 2 / h, whatever lr is. A new component needs a new direction in two modes at once: by an estimate, a slice of
+a share e of the largest grows there by some e^(2K-1) of itself a step. A slice that is not needed does not shrink, so
 that five of 25 above 1 % need e < 0.01 at the start: 10^6 steps and more at depth 2, 10^10 at depth 3. From s0 = 5e-4
 slices begin at 1.6 % (depth 2) and 3.6 % (depth 3) of the largest at the end, above the share that counts. Measured at
 depth 2, s0 = 2e-4, lr 1e-3: the plateau at a loss of 0.84 is reached after 7,000 steps, and the second slice of the
-first
-mode goes from 2.94 % to 3.02 % of the largest between 8,000 and 10,000. Of a 10 x 10 x 10 tensor of rank (3, 3, 3)
-depth
-1 finds the truth within 20,000 steps at 1e-3, all ten slices of a mode within a factor of two; depth 2 has a loss of
-0.649 from step 16,000 to 40,000 at 3e-4, all slices but one of a mode below 1 % of the largest.
+first mode goes from 2.94 % to 3.02 % of the largest between 8,000 and 10,000. Of a 10 x 10 x 10 tensor of rank
+(3, 3, 3) depth 1 finds the truth within 20,000 steps at 1e-3, all ten slices of a mode within a factor of two; depth 2
+has a loss of 0.649 from step 16,000 to 40,000 at 3e-4, all slices but one of a mode below 1 % of the largest.
 
 The law, that square norms of slices and columns keep their differences, is broken in proportion to lr, most at the
-start,
-where norms are least: at 1e-3 by 3.4e-3, 5.6e-3 and 6.7e-3 of the largest square at depths 1, 2 and 3, at 1e-4 by
-1.03e-3,
-3.3e-4 and 2.2e-4. The rate here is 8e-5. After 10,000 steps at 1e-3 depths 2 and 3 have a held-out error 1.09 times
-that
-of depth 1; quick scale goes 40 % as far, where depth 2 may still be ahead.
+start, where norms are least: at 1e-3 by 3.4e-3, 5.6e-3 and 6.7e-3 of the largest square at depths 1, 2 and 3, at 1e-4
+by 1.03e-3, 3.3e-4 and 2.2e-4. The rate here is 8e-5. After 10,000 steps at 1e-3 depths 2 and 3 have a held-out error
+1.09 times that of depth 1; quick scale goes 40 % as far, where depth 2 may still be ahead.
 
 With Adam (`--optimizer adam`) depth 1 from s0 = 1e-4 finds the truth within 1,000 steps at a rate of 2e-3, depths 2 and
 3 do not leave the start in 5,000, their gradients being far below Adam's eps (of the small tensor not in 40,000 at
-5e-4);
-the paper's runs have 2.1 million.
+5e-4); the paper's runs have 2.1 million.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -53,7 +44,7 @@ import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
 from irkernels.families.streams import trial_generators
@@ -91,7 +82,10 @@ def problem(trials: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.stack(truths), held_out.reshape((SIZE,) * 3)
 
 
-def run(session: Session, optimizer, depth, s0, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, optimizer: str, depth: Swept, s0: Swept, lr: Swept, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All sizes and repeats of a depth at once; repeat t has truth t."""
     truths, held_out = problem(trials, seed)
     settings, runs = trials_of(trials, s0=s0, lr=lr), {}

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from irkernels.experiments.criteria import Criterion, judged
-from irkernels.experiments.grid import trials_of
+from irkernels.experiments.grid import Swept, trials_of
 from irkernels.experiments.incremental import counted
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
@@ -32,7 +32,9 @@ SHAPE = (16, 16, 16)
 TIMED = 50  # eager steps
 
 
-def run(session: Session, rank, init_std, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, rank: int, init_std: Swept, lr: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype
+) -> Outcome:
     """All sizes and repeats at once; repeat t has truth t."""
     settings = trials_of(trials, init_std=init_std, lr=lr)
     model = CP(

@@ -11,12 +11,9 @@ default seed is a draw whose unfolding at the top has five values worth learning
 largest; of most draws the fifth is below 0.05. Gaussian local components give truths with two to four such values only.
 
 A step at width 512 has 104 million multiply-adds, nearly all of them in products of 64 x 512 by 512 x 512 of the two
-lower
-nodes, as quick by own kernels as by BLAS, and the run has tens of thousands. Quick scale has 128 local components, 16
-times
-less work, from std 1.6e-2, at which a component of the top node begins as large as at width 512 from 1e-2 (the norm
-of a
-column goes with the root of the width); from 1e-2 it does not leave the start.
+lower nodes, as quick by own kernels as by BLAS, and the run has tens of thousands. Quick scale has 128 local
+components, 16 times less work, from std 1.6e-2, at which a component of the top node begins as large as at width 512
+from 1e-2 (the norm of a column goes with the root of the width); from 1e-2 it does not leave the start.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -29,7 +26,7 @@ from pathlib import Path
 import torch
 
 from irkernels.experiments.criteria import Criterion, judged
-from irkernels.experiments.grid import trials_of
+from irkernels.experiments.grid import Swept, trials_of
 from irkernels.experiments.incremental import counted
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
@@ -46,7 +43,9 @@ TOP = "top node's component norms"
 TIMED = 10  # eager steps
 
 
-def run(session: Session, width, init_std, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, width: int, init_std: Swept, lr: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype
+) -> Outcome:
     """All sizes and repeats at once; repeat t has truth t."""
     settings = trials_of(trials, init_std=init_std, lr=lr)
     model = HierarchicalTucker(

@@ -1,9 +1,9 @@
 """E6-matrix: singular values of a depth-3 matrix completion are learned one after another.
 
 Razin, Maman, Cohen, *Implicit Regularization in Hierarchical Tensor Factorization and Deep Convolutional Neural
-Networks* (ICML 2022), first of three models side by side: a 64 x 64 matrix of rank 5 and norm 64, 2,048 of its 4,096
-entries observed, initial std 1e-3, GroupRMSprop until the mean loss on observed entries has been below 5e-5 at 100
-checks.
+Networks* (ICML 2022), first of three models side by side: a 64 x 64 matrix of rank 5 and norm 64, 2,048 of its
+4,096 entries observed, initial std 1e-3, GroupRMSprop until the mean loss on observed entries has been below 5e-5
+at 100 checks.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.incremental import counted
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
@@ -32,7 +32,9 @@ SIZE = 64
 TIMED = 50  # eager steps
 
 
-def run(session: Session, depth, init_std, lr, trials, seed, steps, dtype) -> Outcome:
+def run(
+    session: Session, depth: Swept, init_std: Swept, lr: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype
+) -> Outcome:
     """All sizes and repeats of a depth at once; repeat t has truth t."""
     settings, runs = trials_of(trials, init_std=init_std, lr=lr), {}
     for layers in listed(depth):

@@ -1,22 +1,18 @@
 """E7: with Adam, a penalty on the ratio of norms lets depth 1 find the low rank; with gradient descent it does not.
 
-Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a 100 x
-100
-matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100), alpha = 1e-3,
-mean squared error plus lambda times nuclear norm over Frobenius norm. The paper's values of lambda were not seen; here
-are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step, so that the
-steps
-are taken in plain torch.
+Zhao, *Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks* (NeurIPS 2022): a
+100 x 100 matrix of rank 5 and norm 100, 2,000 entries observed, one factor from entries of std alpha / sqrt(100),
+alpha = 1e-3, mean squared error plus lambda times nuclear norm over Frobenius norm. The paper's values of lambda were
+not seen; here are five, and none. All values are trials of one fit. The penalty needs singular vectors at every step,
+so that the steps are taken in plain torch.
 
 The learning rate decides. Adam moves every entry by about its rate whatever lambda is, and R(W) has no minimum: it
-falls
-to 1 as any entry not observed goes to infinity. At the published script's default rate, 0.01, the matrix is passed by:
-the error is least, 0.77 and 0.95, after 1,000 steps with lambda 0.01 and 0.1, and 2.5 and 3.2 after 6,000, while the
-effective rank falls all the same, to 12.6 and 11.0. At 0.003 and below the same lambdas find it: lambda 0.01 at 0.001
-has
-error 0.030 after 12,500 steps and 6e-5 after 17,500, effective rank 4.96; lambda 0.1 has 0.016 after 20,000. Quick
-scale
-takes 0.003, where fewer steps do; paper scale has 0.01 and 0.001 side by side, and is judged on the best.
+falls to 1 as any entry not observed goes to infinity. At the published script's default rate, 0.01, the matrix is
+passed by: the error is least, 0.77 and 0.95, after 1,000 steps with lambda 0.01 and 0.1, and 2.5 and 3.2 after 6,000,
+while the effective rank falls all the same, to 12.6 and 11.0. At 0.003 and below the same lambdas find it: lambda 0.01
+at 0.001 has error 0.030 after 12,500 steps and 6e-5 after 17,500, effective rank 4.96; lambda 0.1 has 0.016 after
+20,000. Quick scale takes 0.003, where fewer steps do; paper scale has 0.01 and 0.001 side by side, and is judged on
+the best.
 
 Gradient descent at these rates stands still: the gradient of an observed entry is its residual over 1,000. It is given
 rates at which the observed entries are met too, and the penalty does not help: at rate 10 the error is 0.99 with lambda
@@ -36,7 +32,7 @@ import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import listed, trials_of
+from irkernels.experiments.grid import Swept, listed, trials_of
 from irkernels.experiments.low_rank import OBSERVED, RANK, SIZE, completion
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
@@ -66,8 +62,9 @@ class Penalty:
 
 
 def run(
-    session: Session, optimizer, strength, depth, init_scale, lr, descent_lr, trials, seed, steps, dtype
-) -> Outcome:
+    session: Session, optimizer: Swept, strength: Swept, depth: int, init_scale: Swept, lr: Swept, descent_lr: Swept,
+    trials: int, seed: int, steps: int, dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All strengths and rates at once, a fit for each optimizer; one problem, seen by all."""
     truth, observed = completion(None, seed, dtype)
     rates, runs = {"adam": lr, "gd": descent_lr}, {}
@@ -99,8 +96,7 @@ def run(
 
 
 def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
-    """Some lambda with Adam finds the matrix; gradient descent with that lambda, and Adam without, do not, at any
-    rate."""
+    """Some lambda with Adam finds the matrix; at any rate gradient descent with it, and Adam without, do not."""
     if "adam" not in runs:
         return []
     adam = runs["adam"]
@@ -126,8 +122,7 @@ def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Test error and effective rank against iterations, a line for each lambda and rate, a column for each
-    optimizer."""
+    """Test error and effective rank against iterations: a line for each lambda and rate, a column an optimizer."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from irkernels.experiments.criteria import Criterion, judged, worst
-from irkernels.experiments.grid import trials_of
+from irkernels.experiments.grid import Swept, trials_of
 from irkernels.experiments.outcome import Outcome, Run
 from irkernels.experiments.session import Session
 from irkernels.nn import HadamardChain
@@ -33,7 +34,7 @@ PARAMETERS = {
     "ratio": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0),
     "trials": 1, "seed": 0, "steps": 20_000, "dtype": "float64",
 }  # fmt: skip
-QUICK: dict = {}
+QUICK: dict[str, Any] = {}
 X, Y, START, LOSS = (1.0, 2.0, 4.0), 1.0, 0.1, 1e-8
 REPRODUCIBLE = 1.4  # the largest ratio that is judged
 # learning rate / eta_c -> sharpness, squared l2 norm of w, l1 norm of w, computed once in float64
@@ -72,7 +73,7 @@ def flow_sharpness() -> float:
     return float(sharpness(at(low * torch.linspace(0, 1, 1001, dtype=torch.float64))).max())
 
 
-def run(session: Session, ratio, trials, seed, steps, dtype) -> Outcome:
+def run(session: Session, ratio: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype) -> Outcome:
     """All learning rates at once; nothing is random, so trials and seed change nothing."""
     settings, critical = trials_of(trials, ratio=ratio), 2 / flow_sharpness()
     model = HadamardChain(
@@ -104,11 +105,13 @@ def _sharpness(model: HadamardChain) -> Tensor:
 
 
 def _square_norm(model: HadamardChain) -> Tensor:
-    return model.factors[0].detach().square().sum(-1)
+    w: Tensor = model.factors[0].detach()
+    return w.square().sum(-1)
 
 
 def _l1_norm(model: HadamardChain) -> Tensor:
-    return model.factors[0].detach().abs().sum(-1)
+    w: Tensor = model.factors[0].detach()
+    return w.abs().sum(-1)
 
 
 def criteria(runs: Mapping[str, Run]) -> list[Criterion]:
@@ -144,15 +147,15 @@ def draw(outcome: Outcome, path: Path) -> None:
     ended = run.final("loss") < LOSS
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(rate[ended], run.final("sharpness")[ended], "o", color="#1b6ca8", markersize=5,
-              label="gradient descent, at the end")
+    end = run.final("sharpness")[ended]
+    left.plot(rate[ended], end, "o", color="#1b6ca8", markersize=5, label="gradient descent, at the end")
     dense = torch.linspace(0.6, 2.0, 100)
     left.plot(dense, flow / dense, color="0.3", linestyle="--", linewidth=1, label="2 / learning rate")
     left.axhline(flow, color="#b8336a", linestyle=":", linewidth=1.2, label="gradient flow")
     left.set_ylim(0, 1.45 * flow)
     left.set_ylabel("sharpness, largest eigenvalue of the Hessian")
-    for name, label, color in (("square norm", "squared l2 norm of w", "#1b6ca8"),
-                               ("l1 norm", "l1 norm of w", "#2a9d5c")):
+    norms = (("square norm", "squared l2 norm of w", "#1b6ca8"), ("l1 norm", "l1 norm of w", "#2a9d5c"))
+    for name, label, color in norms:
         right.plot(rate[ended], run.final(name)[ended], "o-", color=color, markersize=4, linewidth=1, label=label)
     right.set_ylabel("norm at the end")
     right.set_ylim(bottom=0)

@@ -30,7 +30,7 @@ class Eager:
     steps: int
     seconds: float
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, float]:
         return {"steps timed": self.timed, "steps": self.steps, "seconds, extrapolated": round(self.seconds, 1)}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Swept = float | str | tuple[float, ...] | tuple[str, ...]  # one value of a parameter, or several
 TRIAL = "trial"  # counts the repeats of one combination
 
 

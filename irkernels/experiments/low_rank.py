@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irkernels.families.streams import trial_generators
+from irkernels.families.streams import seeded_generators
 from irkernels.observed import Observed
 
 SIZE, RANK, OBSERVED = 100, 5, 2000
@@ -20,7 +20,7 @@ def completion(
     Without trials: one, [100, 100], that of trial 0.  repeats: int64 [T], which of the truths each trial of a fit has.
     """
     picked = torch.randperm(SIZE * SIZE, generator=torch.Generator().manual_seed(seed))[:OBSERVED]
-    each = [_ground_truth(generator) for generator in trial_generators(trials, None, seed)]
+    each = [_ground_truth(generator) for generator in seeded_generators(trials, seed)]
     truth = each[0] if trials is None else torch.stack(each)
     if repeats is not None:
         truth = truth[repeats]
@@ -32,4 +32,5 @@ def completion(
 def _ground_truth(generator: torch.Generator) -> Tensor:
     left, right = torch.randn(2, SIZE, RANK, generator=generator, dtype=torch.float64)
     product = left @ right.T
-    return product * (SIZE / torch.linalg.matrix_norm(product))
+    truth: Tensor = product * (SIZE / torch.linalg.matrix_norm(product))
+    return truth

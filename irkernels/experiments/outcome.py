@@ -92,14 +92,12 @@ class Outcome:
         timed = ", ".join(sorted({f"{run.eager.timed:,}" for run in self.runs.values()}))
         return (
             f"training took {self.seconds:.1f} s, {self.updates / self.seconds:,.0f} steps of a trial a second; eager "
-            f"PyTorch"
-            f" would take {self.eager_seconds:,.0f} s (extrapolated from {timed} steps of each fit),"
+            f"PyTorch would take {self.eager_seconds:,.0f} s (extrapolated from {timed} steps of each fit),"
             f" {self.speed_up:,.1f} times as long"
         )
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each setting: its parameters, and each metric of one number at the end, least and greatest of
-        trials."""
+        """One row for each setting: its parameters, and the range over trials of each single number at the end."""
         return [row for run in self.runs.values() for row in _rows(run)]
 
 

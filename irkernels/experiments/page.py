@@ -50,10 +50,9 @@ def gather(folder: Path) -> Path:
             rows,
         ),
         "Steps a second are of one trial, all trials together. Eager PyTorch's time is extrapolated from the number"
-        " of steps"
-        " that each page states, all trials of a fit at once. A page names the machine and, where it was"
-        " measured, its load"
-        " before the command began: at a load above the number of cores times are of a busy machine, too long.",
+        " of steps that each page states, all trials of a fit at once. A page names the machine and, where it was"
+        " measured, its load before the command began: at a load above the number of cores times are of a busy"
+        " machine, too long.",
     ]
     if missed:
         parts += ["## Criteria not met", _table(("experiment", "criterion", "ours", "bound"), missed)]

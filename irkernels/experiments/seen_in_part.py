@@ -1,5 +1,4 @@
-"""Low-rank tensors to be completed, of Frobenius norm given, as in Razin, Cohen 2020 and Razin, Maman, Cohen 2021,
-2022."""
+"""Low-rank tensors to be completed, of given Frobenius norm: Razin, Cohen 2020; Razin, Maman, Cohen 2021, 2022."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from irkernels.families.streams import trial_generators
+from irkernels.families.streams import seeded_generators
 from irkernels.nn import Product
 from irkernels.observed import Observed
 
@@ -19,9 +18,8 @@ Truth = Callable[[torch.Generator], Product]
 def seen_in_part(
     truth: Truth, norm: float, observed: int, trials: int, seed: int, dtype: torch.dtype
 ) -> tuple[Tensor, Observed]:
-    """Truths [trials, *shape] of this norm, seen at `observed` positions drawn without replacement, the same for
-    all."""
-    each = [truth(generator)().detach().double() for generator in trial_generators(trials, None, seed)]
+    """Truths [trials, *shape] of this norm, seen at the same `observed` positions, drawn without replacement."""
+    each = [truth(generator)().detach().double() for generator in seeded_generators(trials, seed)]
     dense = torch.stack([tensor * (norm / torch.linalg.vector_norm(tensor)) for tensor in each])
     shape = dense.shape[1:]
     picked = torch.randperm(shape.numel(), generator=torch.Generator().manual_seed(seed))[:observed]

@@ -57,10 +57,9 @@ def draw_side(outcome: Outcome, path: Path, metric: str, label: str, title: str)
         records = slice(0, end_of(run.trajectory, trial))
         steps = run.steps[records]
         draw_components(upper, steps, run.metrics[metric][records, trial], RANK, label)
-        lower.semilogy(steps, run.metrics["relative error"][records, trial], color="#1b6ca8",
-                       label="all entries, relative")
-        lower.semilogy(steps, run.metrics["loss"][records, trial], color="0.55", linestyle="--",
-                       label="observed, mean square")
+        error, loss = (run.metrics[name][records, trial] for name in ("relative error", "loss"))
+        lower.semilogy(steps, error, color="#1b6ca8", label="all entries, relative")
+        lower.semilogy(steps, loss, color="0.55", linestyle="--", label="observed, mean square")
         setting = run.settings.each[trial]
         upper.set_title(f"run {setting['trial'] + 1}, initial std {setting['init_std']:g}", fontsize=10)
         upper.set_xlabel("")

@@ -43,22 +43,24 @@ def pair(name: str, given: Any) -> tuple[Any, Any]:
 
 
 def tensors(name: str, given: Any, dims: int) -> list[Tensor]:
-    """A sequence of one tensor at least, each of so many dimensions, of one dtype and device.  Raises TypeError and
-    ValueError naming the tensor by position."""
+    """A sequence of one tensor at least, each of so many dimensions, of one dtype and device.
+
+    Raises TypeError and ValueError naming the tensor by position.
+    """
     if isinstance(given, (str, Tensor)) or not hasattr(given, "__iter__"):
         raise TypeError(f"{name} must be a sequence of tensors, got {type(given).__name__}")
-    given = list(given)
-    if not given:
+    found: list[Tensor] = list(given)
+    if not found:
         raise ValueError(f"{name} must have at least one entry")
-    for position, each in enumerate(given):
+    for position, each in enumerate(found):
         if real(f"{name}[{position}]", each).dim() != dims:
             raise ValueError(f"{name}[{position}] must have {dims} dimensions, got shape {list(each.shape)}")
-        if each.dtype != given[0].dtype or each.device != given[0].device:
+        if each.dtype != found[0].dtype or each.device != found[0].device:
             raise TypeError(
-                f"{name}[{position}] is {each.dtype} on {each.device}, {name}[0] is {given[0].dtype} on"
-                f" {given[0].device} (must be equal)"
+                f"{name}[{position}] is {each.dtype} on {each.device}, {name}[0] is {found[0].dtype} on"
+                f" {found[0].device} (must be equal)"
             )
-    return given
+    return found
 
 
 def chained_by(depth: Any, chains: Any, hidden: Any) -> dict[str, Any]:

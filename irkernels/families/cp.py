@@ -85,4 +85,5 @@ class CP(Family):
 
 
 def _product_of_column_norms(factors: list[Tensor]) -> Tensor:
-    return reduce(torch.mul, [torch.linalg.vector_norm(factor, dim=-2) for factor in factors])
+    norms: Tensor = reduce(torch.mul, [torch.linalg.vector_norm(factor, dim=-2) for factor in factors])
+    return norms

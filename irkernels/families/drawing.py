@@ -50,7 +50,8 @@ class Size:
         """alpha^{1/N}, for factors that take no init_std."""
         if self.scale is None:
             raise ValueError("init_std: the entries of such factors are not random; give init_scale")
-        return self.scale ** (1 / operands)
+        gain: float = self.scale ** (1 / operands)
+        return gain
 
 
 Initialise = Callable[[Size, "Generator | None"], list[Tensor]]

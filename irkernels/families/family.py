@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Generator, Tensor
@@ -51,7 +51,7 @@ class Family(Product):
             raise ValueError(f"one tensor at a time: this {type(self).__name__} has {self.trials} trials")
         return [part.detach().clone() for part in self.parts()]
 
-    def _filled(self, values: list[Tensor]) -> Any:
+    def _filled(self, values: list[Tensor]) -> Self:
         """This product with given factors."""
         with torch.no_grad():
             for factor, value in zip(self.factors, values, strict=True):

@@ -54,7 +54,8 @@ class HadamardChain(Product):
 
     def component_norms(self) -> Tensor:
         """prod_l |w_{l,i}|, for one chain |beta_i|: [.., size]; signed, of both chains: [.., 2, size]."""
-        return reduce(torch.mul, [factor.abs() for factor in self.factors])
+        norms: Tensor = reduce(torch.mul, [factor.abs() for factor in self.factors])
+        return norms
 
 
 def _constant(structure: Structure, size: Size, generator: Generator | None) -> list[Tensor]:

@@ -19,7 +19,7 @@ def gaussian(sizes: list[int], size: Size, generator: Generator | None) -> list[
     """Independent normal entries of std alpha^{1/N}/sqrt(n), n the factor's columns; W's have std alpha/sqrt(cols)."""
     depth = len(sizes) - 1
     return [
-        _normal(rows, cols, generator) * (size.std if size.scale is None else size.gain(depth) / math.sqrt(cols))
+        _normal(rows, cols, generator) * (size.gain(depth) / math.sqrt(cols) if size.std is None else size.std)
         for rows, cols in itertools.pairwise(sizes)
     ]
 
@@ -31,7 +31,7 @@ def orthogonal(sizes: list[int], size: Size, generator: Generator | None) -> lis
     for rows, cols in itertools.pairwise(sizes):
         frame = haar_frame(max(rows, cols), min(rows, cols), generator)
         # entries of a frame have mean square 1 / max(rows, cols)
-        gain = size.std * math.sqrt(max(rows, cols)) if size.scale is None else size.gain(depth)
+        gain = size.gain(depth) if size.std is None else size.std * math.sqrt(max(rows, cols))
         factors.append(gain * (frame if rows >= cols else frame.T))
     return factors
 
@@ -79,4 +79,5 @@ def haar_frame(rows: int, cols: int, generator: Generator | None) -> Tensor:
     """rows x cols with orthonormal columns, rows >= cols, uniform (Haar)."""
     Q, R = torch.linalg.qr(_normal(rows, cols, generator))
     # LAPACK fixes R's signs by its own rule; without this the distribution is not uniform
-    return Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)
+    frame: Tensor = Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)
+    return frame

@@ -27,12 +27,13 @@ class Node:
         yield self
 
 
-def default_tree(order: int) -> tuple:
+def default_tree(order: int) -> tuple[Any, ...]:
     """Binary: neighbours are paired level by level, an odd one out moves up."""
     level: list[Any] = list(range(order))
     while len(level) > 1:
         level = [tuple(level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
-    return level[0]
+    tree: tuple[Any, ...] = level[0]
+    return tree
 
 
 def read_tree(tree: Any, order: int) -> Node:

@@ -45,4 +45,5 @@ def _multiply(tensor: Tensor, axis: int, matrix: Tensor) -> Tensor:
 
 def _triangle(tensor: Tensor, lead: int) -> Tensor:
     """R of the tensor unfolded to [all axes but its last, the last]."""
-    return torch.linalg.qr(tensor.reshape(*tensor.shape[:lead], -1, tensor.shape[-1])).R
+    R: Tensor = torch.linalg.qr(tensor.reshape(*tensor.shape[:lead], -1, tensor.shape[-1])).R
+    return R

@@ -11,6 +11,12 @@ import torch
 _MASK = 0xFFFFFFFF
 
 
+def seeded_generators(trials: int | None, seed: Any) -> list[torch.Generator]:
+    """One generator for each trial (one in all without trials), by the seed as trial_generators reads it."""
+    base, first = _checked_seed(seed)
+    return [torch.Generator().manual_seed(stream(base, first + trial)) for trial in range(trials or 1)]
+
+
 def trial_generators(trials: int | None, generator: Any, seed: Any) -> list[torch.Generator | None]:
     """One generator for each trial (one in all without trials); None stands for torch's global generator.
 
@@ -23,8 +29,7 @@ def trial_generators(trials: int | None, generator: Any, seed: Any) -> list[torc
     if generator is not None and seed is not None:
         raise ValueError("generator and seed were both given; give one of them")
     if seed is not None:
-        base, first = _checked_seed(seed)
-        return [torch.Generator().manual_seed(stream(base, first + trial)) for trial in range(count)]
+        return [*seeded_generators(trials, seed)]
     if isinstance(generator, Sequence):
         if len(generator) != count:
             raise ValueError(f"generator: expected one, or one for each of the {count} trials, got {len(generator)}")

@@ -67,14 +67,17 @@ def _whole(original: Any) -> Any:
                 pass
         return original(*arguments, **keywords)
 
-    contract.__doc__, contract.__name__, contract.__wrapped__ = original.__doc__, original.__name__, original
+    contract.__doc__, contract.__name__ = original.__doc__, original.__name__
+    contract.__wrapped__ = original  # type: ignore[attr-defined]
     return contract
 
 
 def _stepwise(original: Any) -> Any:
     """What contract and contract expressions call with their operands and the steps of a path."""
 
-    def core_contract(operands: Sequence[Any], steps: Sequence[tuple], backend: Any = "auto", **keywords: Any) -> Any:
+    def core_contract(
+        operands: Sequence[Any], steps: Sequence[tuple[Any, ...]], backend: Any = "auto", **keywords: Any
+    ) -> Any:
         plain = all(value is None or value is False for value in keywords.values())
         if plain and steps and backend in _BACKENDS and all(isinstance(operand, Tensor) for operand in operands):
             equation, path = _read_steps(len(operands), steps)
@@ -104,7 +107,7 @@ def _is_own_choice(optimize: Any) -> bool:
     return any(optimize is choice or (isinstance(optimize, str) and optimize == choice) for choice in _OWN_CHOICE)
 
 
-def _read_steps(count: int, steps: Sequence[tuple]) -> tuple[str, list[tuple[int, ...]]]:
+def _read_steps(count: int, steps: Sequence[tuple[Any, ...]]) -> tuple[str, list[tuple[int, ...]]]:
     """The equation of the operands and its path, from steps (positions, _, equation of these operands, ...).
 
     A step takes its operands away in the order of its terms and appends its result.

@@ -56,7 +56,7 @@ def _replacements() -> Iterator[Replacement]:
         yield from _looked_up_at_calls(tensorly.tenalg, name)
 
 
-def _hook(ours: Any, original: Any) -> staticmethod:
+def _hook(ours: Any, original: Any) -> staticmethod[..., Any]:
     return staticmethod(first_ours(ours, original))
 
 

@@ -1,5 +1,4 @@
-"""Reading incomplete arrays (coordinate lists, dense arrays, images, named real data sets) and writing coordinate
-lists."""
+"""Reading incomplete arrays (coordinate lists, dense arrays, images, named data sets), writing coordinate lists."""
 
 from irkernels.io.array import DataError, IncompleteArray
 from irkernels.io.read import read

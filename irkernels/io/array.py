@@ -68,7 +68,12 @@ def from_dense(
 
 
 def from_coordinates(
-    at: np.ndarray, values: np.ndarray, shape: tuple[int, ...], source: str, labels=None, notes: list[str] | None = None
+    at: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    source: str,
+    labels: tuple[tuple[str, ...] | None, ...] | None = None,
+    notes: list[str] | None = None,
 ) -> IncompleteArray:
     """Known entries of a coordinate list: NaN is missing; a coordinate listed again is averaged, with a note."""
     notes = list(notes or [])

@@ -176,7 +176,9 @@ def _value_column(path: Path, first: _Line, value: str | None, width: int) -> in
     raise DataError(f"{path}, line {number}: no column {value!r}; the columns are {fields} (or 1 to {width})")
 
 
-def _positions_or_labels(path: Path, body: list[_Line], column: int, whole: bool, base: int):
+def _positions_or_labels(
+    path: Path, body: list[_Line], column: int, whole: bool, base: int
+) -> tuple[np.ndarray, int, tuple[str, ...] | None]:
     """Positions [nnz], extent and labels (None for plain positions) of one coordinate column."""
     texts = [fields[column] for _, fields in body]
     for (number, fields), text in zip(body, texts, strict=True):

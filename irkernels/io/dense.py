@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,17 +53,18 @@ def read_image(path: Path, mask: Path | None = None) -> IncompleteArray:
 def read_mask(path: Path) -> np.ndarray:
     """What is missing: nonzero entries of an array, or the painted (not black, not transparent) pixels of an image."""
     if path.suffix.lower() == ".npy":
-        return _load(path) != 0
+        return np.asarray(_load(path) != 0)
     rgba = np.asarray(_open_image(path).convert("RGBA"))
-    return (rgba[:, :, :3].max(axis=2) > 0) & (rgba[:, :, 3] > 0)
+    painted: np.ndarray = (rgba[:, :, :3].max(axis=2) > 0) & (rgba[:, :, 3] > 0)
+    return painted
 
 
-def _is_grey(picture) -> bool:
+def _is_grey(picture: Any) -> bool:
     rgb = np.asarray(picture.convert("RGB"))
     return bool((rgb[:, :, 0] == rgb[:, :, 1]).all() and (rgb[:, :, 1] == rgb[:, :, 2]).all())
 
 
-def _open_image(path: Path):
+def _open_image(path: Path) -> Any:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -76,7 +79,7 @@ def _open_image(path: Path):
     return picture
 
 
-def _load(path: Path):
+def _load(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -85,7 +88,7 @@ def _load(path: Path):
         raise DataError(f"{path}: not readable as a NumPy file ({error})") from None
 
 
-def _member(path: Path, archive, name: str) -> np.ndarray:
+def _member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     try:
         return archive[name]
     except Exception as error:

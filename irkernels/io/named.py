@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _sklearn_image(file: str) -> Callable[[str], IncompleteArray]:
     def read(name: str) -> IncompleteArray:
         # Found without importing scikit-learn, which would load a second OpenMP runtime beside torch's.
         package = importlib.util.find_spec("sklearn")
-        if package is None:
+        if package is None or not package.submodule_search_locations:
             raise ImportError(f'{name} needs scikit-learn: pip install "irkernels[data]"')
         path = Path(package.submodule_search_locations[0]) / "datasets" / "images" / file
         if not path.is_file():
@@ -50,7 +51,7 @@ def _sklearn_image(file: str) -> Callable[[str], IncompleteArray]:
     return read
 
 
-def _tensorly():
+def _tensorly() -> Any:
     try:
         import tensorly.datasets
     except ImportError:

@@ -48,7 +48,7 @@ def read(source: str | Path, *, mask: str | Path | None = None, value: str | Non
     )
 
 
-def _refuse(text: str, **options) -> None:
+def _refuse(text: str, **options: object) -> None:
     for name, given in options.items():
         if given is not None:
             raise DataError(f"{text}: --{name} does not apply to this kind of data")

@@ -1,5 +1,7 @@
-"""Measures of complexity: path norms and Path-SGD, products of layer norms, geometric complexity, slopes on segments,
-recovered penalties, norms along gradient flow, intraclass clustering, penalties on functions.
+"""Measures of complexity of a network, by its factors or by what it computes.
+
+Path norms and Path-SGD, products of layer norms, geometric complexity, slopes on segments, recovered penalties, norms
+along gradient flow, intraclass clustering, penalties on functions.
 
 Factors are in matmul order everywhere: the network is x -> F_1 relu(F_2 .. relu(F_N x)), factors[0] its last layer.
 """

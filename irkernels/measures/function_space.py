@@ -1,7 +1,6 @@
-"""Penalties on functions rather than weights: norms and confidence (Joo, Chung 2020, paper 5), invariance (Botev et al.
-2022, paper 13).
+"""Penalties on functions rather than weights: norms and confidence, invariance.
 
-Plain torch on logits, differentiable, no product.
+Joo, Chung 2020 (paper 5), Botev et al. 2022 (paper 13).  Plain torch on logits, differentiable, no product.
 """
 
 from __future__ import annotations

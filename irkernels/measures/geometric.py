@@ -76,7 +76,7 @@ def _checked(
         raise TypeError(f"relu network: X is {X.dtype}, but the factors are {factors[0].dtype}")
     if X.device != factors[0].device:
         raise ValueError(f"relu network: X is on {X.device}, but the factors are on {factors[0].device}")
-    given = [None] * len(factors) if biases is None else list(biases)
+    given: list[Tensor | None] = [None] * len(factors) if biases is None else list(biases)
     if len(given) != len(factors):
         raise ValueError(
             f"relu network: biases are {len(given)}, but factors are {len(factors)} (one or None for each)"

@@ -49,7 +49,8 @@ def early_stopping_penalty(X: Tensor, lr: float, steps: int) -> Tensor:
     grown = torch.expm1(-steps * torch.log1p(-lr * values))
     zero = grown == 0
     weights = torch.where(zero, 1 / (lr * steps), values / torch.where(zero, torch.ones_like(grown), grown))
-    return (vectors * weights[..., None, :]) @ vectors.mT
+    penalty: Tensor = (vectors * weights[..., None, :]) @ vectors.mT
+    return penalty
 
 
 def gradient_flow_norm_ratio(X: Tensor, y: Tensor, times: Tensor) -> Tensor:
@@ -81,7 +82,8 @@ def gradient_flow_norm_ratio(X: Tensor, y: Tensor, times: Tensor) -> Tensor:
         above = (left * coefficients).square().sum(1) > risk
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
     share = torch.sigmoid(s.log() - ((low + high) / 2)[:, None])
-    return norm / torch.linalg.vector_norm(share * coefficients / sigma, dim=1)
+    ratio: Tensor = norm / torch.linalg.vector_norm(share * coefficients / sigma, dim=1)
+    return ratio
 
 
 def _flat_gradient(function: Callable[..., Tensor], leaves: Sequence[Tensor]) -> Tensor:

@@ -20,7 +20,8 @@ def group_norm(factor: Tensor, p: float = 2, q: float = 2) -> Tensor:
     """||F||_{p,q}: the q-norm over rows (units) of their p-norms, [...] of F [..., rows, columns]."""
     real("factor", factor)
     p, q = _order("p", p), _order("q", q)
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(factor, ord=p, dim=-1), ord=q, dim=-1)
+    norms: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(factor, ord=p, dim=-1), ord=q, dim=-1)
+    return norms
 
 
 def schatten_norm(factor: Tensor, p: float = math.inf) -> Tensor:
@@ -29,7 +30,8 @@ def schatten_norm(factor: Tensor, p: float = math.inf) -> Tensor:
         raise ValueError(f"factor must be [..., rows, columns], got {list(factor.shape)}")
     if not factor.isfinite().all():
         raise ValueError("factor has NaN or infinite entries, of which no singular values can be told")
-    return torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=_order("p", p), dim=-1)
+    norms: Tensor = torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=_order("p", p), dim=-1)
+    return norms
 
 
 def _order(name: str, value: float) -> float:
@@ -72,7 +74,8 @@ def spectral_complexity(factors: Sequence[Tensor], kind: str, margin: float | Te
         margin = number("margin", margin)
     elif margin.dim() and margin.shape != value.shape:
         raise ValueError(f"margin must be one number, or {list(value.shape)}, got {list(margin.shape)}")
-    return value / margin**2
+    bound: Tensor = value / margin**2
+    return bound
 
 
 def margin(outputs: Tensor, labels: Tensor, quantile: float = 0.05) -> Tensor:

@@ -39,7 +39,7 @@ class PathSGD(Optimizer):
             raise
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         """One update of every parameter that has a gradient; closure, if given, reevaluates the loss, returned."""
         loss = None
         if closure is not None:

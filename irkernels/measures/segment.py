@@ -32,7 +32,8 @@ class Segment:
     @property
     def gap(self) -> Tensor:
         """[m]: the norms of the jumps."""
-        return torch.linalg.vector_norm(self.jumps, dim=1)
+        sizes: Tensor = torch.linalg.vector_norm(self.jumps, dim=1)
+        return sizes
 
     @property
     def deflection(self) -> Tensor:
@@ -64,7 +65,7 @@ def segment_slopes(
     ends = torch.stack([start, end])
     relu_masks(factors, ends, biases)  # checks
     factors = tuple(factors)
-    given = [None] * len(factors) if biases is None else list(biases)
+    given: list[Tensor | None] = [None] * len(factors) if biases is None else list(biases)
     with torch.no_grad():
         times = start.new_tensor([0.0, 1.0])
         for layer in reversed(range(1, len(factors))):
@@ -82,7 +83,8 @@ def _before(factors: tuple[Tensor, ...], biases: list[Tensor | None], layer: int
     """Pre-activations of factor `layer`: [n, rows]."""
     for position in reversed(range(layer, len(factors))):
         X = X @ factors[position].T
-        X = X if biases[position] is None else X + biases[position]
+        bias = biases[position]
+        X = X if bias is None else X + bias
         X = X.clamp(min=0) if position > layer else X
     return X
 
@@ -94,4 +96,5 @@ def _with_zeros(times: Tensor, values: Tensor) -> Tensor:
     share = a[piece, unit] / (a[piece, unit] - b[piece, unit])
     found = times[piece] + share * (times[piece + 1] - times[piece])
     inside = found[(found > times[0]) & (found < times[-1])]
-    return torch.cat([times, inside]).unique()
+    merged: Tensor = torch.cat([times, inside]).unique()
+    return merged

@@ -110,11 +110,11 @@ class Product(nn.Module):
             factor.trials = self.trials
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._mark_trials()  # a copied parameter has lost its attributes
 
     def _apply(self, fn: Any, recurse: bool = True) -> Product:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._mark_trials()
         return self
 

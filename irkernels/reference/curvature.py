@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -15,22 +17,21 @@ from irkernels.reference.equation import read_equation
 from irkernels.reference.fit import dense_loss
 from irkernels.reference.losses import completion_loss
 
-Loss = str | Callable[[Tensor], Tensor]
-
 
 def product_loss(
     equation: str,
     *operands: Tensor,
     observed: Observed | None = None,
     target: Any = None,
-    loss: Loss = "mse",
+    loss: Any = "mse",  # a name, or a function of W
     delta: float = 1.0,
 ) -> Tensor:
     """The loss of a product on observed entries, on a dense target, on measurements, or by a function of W."""
     if observed is not None:
         return completion_loss(equation, *operands, observed=observed, loss=loss, delta=delta)
     if target is None:
-        return loss(einsum(equation, *operands))
+        of_product: Tensor = loss(einsum(equation, *operands))
+        return of_product
     trials = bool(read_equation(equation, operands).dense)
     if not isinstance(target, Tensor):  # measurements: their constants are further operands
         inputs, output = equation.split("->")
@@ -50,7 +51,7 @@ def hvp(equation: str, *operands: Tensor, tangents: Sequence[Tensor], **data: An
         value = product_loss(equation, *leaves, **data).sum()
         first = torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True)
         filled = [torch.zeros_like(leaf) if t is None else t for leaf, t in zip(leaves, tangents)]
-        along = sum((g * t).sum() for g, t in zip(first, filled))
+        along = reduce(add, ((g * t).sum() for g, t in zip(first, filled)))
         if not along.requires_grad:
             return tuple(torch.zeros_like(leaf) for leaf in leaves)
         return torch.autograd.grad(along, leaves, materialize_grads=True)
@@ -64,12 +65,14 @@ def hessian(equation: str, *operands: Tensor, **data: Any) -> Tensor:
         parts = [part.reshape(operand.shape) for part, operand in zip(theta.split(sizes), operands)]
         return product_loss(equation, *parts, **data)
 
-    return torch.autograd.functional.hessian(of_vector, torch.cat([operand.flatten() for operand in operands]))
+    found: Tensor = torch.autograd.functional.hessian(of_vector, torch.cat([operand.flatten() for operand in operands]))
+    return found
 
 
 def sharpness(equation: str, *operands: Tensor, **data: Any) -> Tensor:
     """The largest eigenvalue of the whole Hessian; no trials."""
-    return torch.linalg.eigvalsh(hessian(equation, *operands, **data))[-1]
+    largest: Tensor = torch.linalg.eigvalsh(hessian(equation, *operands, **data))[-1]
+    return largest
 
 
 def tangent_kernel(
@@ -87,7 +90,7 @@ def tangent_kernel(
             unit = unit.reshape(operands[position].shape)
             J[:, column] = einsum(equation, *operands[:position], unit, *operands[position + 1 :]).flatten()
         layers.append((J @ J.T).reshape(shape * 2))
-    return torch.stack(layers) if per_layer else sum(layers)
+    return torch.stack(layers) if per_layer else reduce(add, layers)
 
 
 def balanced_tangent_kernel(W: Tensor, X: Tensor, depth: int) -> Tensor:
@@ -95,7 +98,7 @@ def balanced_tangent_kernel(W: Tensor, X: Tensor, depth: int) -> Tensor:
 
     sum_j ( x^T (W^T W)^{(j-1)/N} x' ) (W W^T)^{(N-j)/N}
     """
-    kernel = 0
+    kernel = W.new_zeros(())
     for j in range(1, depth + 1):
         inner = X @ _gram_power(W.T, (j - 1) / depth) @ X.T
         outer = _gram_power(W, (depth - j) / depth)
@@ -112,7 +115,8 @@ def alignment(kernel: Tensor, targets: Tensor, centred: bool = True) -> Tensor:
         C = torch.kron(C, torch.eye(Y.shape[1], dtype=kernel.dtype))
         flat, Y = C @ flat @ C, (C @ Y.flatten())
     y = Y.flatten()
-    return (flat * torch.outer(y, y)).sum() / (flat.norm() * y.norm() ** 2)
+    cosine: Tensor = (flat * torch.outer(y, y)).sum() / (flat.norm() * y.norm() ** 2)
+    return cosine
 
 
 def _gram_power(W: Tensor, exponent: float) -> Tensor:
@@ -120,4 +124,5 @@ def _gram_power(W: Tensor, exponent: float) -> Tensor:
     vectors, values, _ = torch.linalg.svd(W)
     filled = values.new_zeros(len(W))
     filled[: len(values)] = values
-    return vectors * filled ** (2 * exponent) @ vectors.T
+    power: Tensor = vectors * filled ** (2 * exponent) @ vectors.T
+    return power

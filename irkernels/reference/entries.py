@@ -1,5 +1,7 @@
-"""Entries of a product at listed coordinates, W never formed (for CP, Razin et al. 2021: `y_b = sum_r prod_n F_n[I_bn,
-r]`)."""
+"""Entries of a product at listed coordinates, W never formed.
+
+For CP (Razin et al. 2021): `y_b = sum_r prod_n F_n[I_bn, r]`.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,10 @@ def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
             " (one term for each, separated by commas)"
         )
     check_operands(operands)
-    extents, owner, dots_owner, broadcast = {}, {}, {}, ()
+    extents: dict[str, int] = {}
+    owner: dict[str, int] = {}
+    dots_owner: dict[int, int] = {}
+    broadcast: tuple[int, ...] = ()
     for position, (term, operand) in enumerate(zip(terms, operands)):
         named, spread = _axes(position, term, operand)
         for letter, extent in named.items():

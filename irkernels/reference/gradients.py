@@ -24,11 +24,13 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
     read = read_equation(equation, operands)
     if isinstance(cotangent, Tensor):
         _check("cotangent", cotangent, read.output_shape, operands)
-        _, pullback = torch.func.vjp(lambda *factors: einsum(equation, *factors, path=path), *operands)
-        return pullback(cotangent)
+        pullback = torch.func.vjp(lambda *factors: einsum(equation, *factors, path=path), *operands)[1]
+        pulled: tuple[Tensor, ...] = pullback(cotangent)
+        return pulled
     coordinates, values = read_listed(cotangent, read, operands)
-    _, pullback = torch.func.vjp(lambda *factors: entries(equation, *factors, at=coordinates), *operands)
-    return pullback(values)
+    pullback = torch.func.vjp(lambda *factors: entries(equation, *factors, at=coordinates), *operands)[1]
+    pulled = pullback(values)
+    return pulled
 
 
 def read_listed(cotangent: Any, read: Equation, operands: tuple[Tensor, ...]) -> tuple[Coordinates, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def rate_of(
     rates = []
     for norm in norms(*operands):
         slopes = torch.autograd.grad(norm, operands, allow_unused=True, retain_graph=True)
-        rates.append(-sum((slope * move).sum() for slope, move in zip(slopes, moves) if slope is not None))
+        parts = [(slope * move).sum() for slope, move in zip(slopes, moves) if slope is not None]
+        rates.append(-reduce(add, parts))
     return torch.stack(rates)
 
 
@@ -76,9 +78,11 @@ def local_component_velocity(
     found = {}
     for modes, own, children in _inner_nodes(tree):
 
-        def norms(*operands: Tensor, own=own, children=children) -> Tensor:
-            outgoing = operands[own].abs() if operands[own].dim() == 1 else operands[own].norm(dim=1)
-            return reduce(torch.mul, (operands[child].norm(dim=0) for child in children), outgoing)
+        def norms(*operands: Tensor, own: int = own, children: Sequence[int] = children) -> Tensor:
+            size: Tensor = operands[own].abs() if operands[own].dim() == 1 else operands[own].norm(dim=1)
+            for child in children:
+                size = size * operands[child].norm(dim=0)
+            return size
 
         found[modes] = rate_of(norms, lambda *operands: hierarchical(tree, operands), factors, gradient)
     return found
@@ -86,7 +90,8 @@ def local_component_velocity(
 
 def _inner_nodes(tree: Any) -> list[tuple[tuple[int, ...], int, list[int]]]:
     """(modes, position of its operand, positions of its children's) of each inner node, children before parent."""
-    found, count = [], 0
+    found: list[tuple[tuple[int, ...], int, list[int]]] = []
+    count = 0
 
     def visit(node: Any) -> tuple[tuple[int, ...], int]:
         nonlocal count

@@ -46,4 +46,5 @@ def _full(tree: Any, operands: Iterator[Tensor]) -> tuple[list[int], Tensor]:
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
-    return torch.tensordot(left, right, dims=0)
+    product: Tensor = torch.tensordot(left, right, dims=0)
+    return product

@@ -63,7 +63,8 @@ def _contract(terms: Sequence[Term], output: Term, operands: Sequence[Tensor]) -
         logabs = _aligned(logabs, letters, both) + _aligned(operand.abs().log(), term, both)
         summed = [axis for axis, letter in enumerate(both) if letter not in needed]
         if summed:
-            sign, logabs = _log_sum(*torch.broadcast_tensors(sign, logabs), summed)
+            sign, logabs = torch.broadcast_tensors(sign, logabs)
+            sign, logabs = _log_sum(sign, logabs, summed)
         letters = tuple(letter for letter in both if letter in needed)
     order = [letters.index(letter) for letter in result]
     return LogScaled(*(each.permute(order) for each in torch.broadcast_tensors(sign, logabs)))

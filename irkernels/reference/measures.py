@@ -40,7 +40,7 @@ def relu_network(factors: Sequence[Tensor], X: Tensor, biases: Sequence[Tensor |
 
 def geometric_complexity(factors: Sequence[Tensor], X: Tensor, biases: Sequence[Tensor | None] | None = None) -> Tensor:
     """mean_x |J(x)|_F^2 by differentiating the network at each sample, so that its gradient is a double backward."""
-    total = 0
+    total = X.new_zeros(())
     for x in X:
         J = torch.autograd.functional.jacobian(
             lambda x: relu_network(factors, x[None], biases)[0], x, create_graph=True

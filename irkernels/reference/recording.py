@@ -102,7 +102,7 @@ class Watch:
 def _watched(records: Records, product: Tensor) -> tuple[Tensor, Tensor]:
     """The watched entries [T, n], and the determinants [T] where some probe asks for them."""
     if records.entries is not None:
-        watched = torch.stack([product[(slice(None), *at)] for at in records.entries], dim=1)
+        watched = torch.stack([product.movedim(0, -1)[at] for at in records.entries], dim=1)
         return watched, watched[:, 0]
     watched = product.flatten(1)
     if not records.order:

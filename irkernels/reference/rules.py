@@ -6,7 +6,9 @@ in float32 and rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 Spread = Callable[[Tensor], Tensor]  # [T] -> [T, 1, ...], in the dtype of the arithmetic
 
 
-def update(rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], active: Tensor) -> None:
+def update(rule: Rule, factors: list[Tensor], gradients: Sequence[Tensor], active: Tensor) -> None:
     """Factors [T, ...], moments, v and step, in place; a trial that is not active keeps its own."""
     gradients = clipped(gradients, rule.clip, rule.clip_value)
     rule.step += active
@@ -36,7 +38,7 @@ def update(rule: Rule, factors: list[Tensor], gradients: tuple[Tensor, ...], act
             kept.copy_(torch.where(spread(active) > 0, value.to(kept.dtype), kept))
 
 
-def clipped(gradients: tuple[Tensor, ...], clip: Tensor | None, clip_value: Tensor | None) -> tuple[Tensor, ...]:
+def clipped(gradients: Sequence[Tensor], clip: Tensor | None, clip_value: Tensor | None) -> Sequence[Tensor]:
     """Gradients [T, ...] as clip_grad_value_ and then clip_grad_norm_ of torch.nn.utils leave them, for each trial."""
     if clip_value is not None:
         bounds = [clip_value.to(g.dtype).view(-1, *[1] * (g.dim() - 1)) for g in gradients]
@@ -80,20 +82,21 @@ def _adam(rule: Rule, group: int, p: Tensor, g: Tensor, moments: list[Tensor], s
 def _group_rmsprop(rule: Rule, group: int, p: Tensor, g: Tensor, moments: list[Tensor], spread: Spread) -> list[Tensor]:
     """Arora et al. 2019: one scalar step for all factors of a trial; v is float64 whatever the factors are."""
     lr, alpha, eps = (rule.hyper_of(n)[group] for n in ("lr", "alpha", "eps"))
-    corrected = rule.v[group] / (1 - alpha ** rule.step[group])
+    v = torch.zeros_like(lr) if rule.v is None else rule.v[group]
+    corrected = v / (1 - alpha ** rule.step[group])
     return [p - spread(lr / (corrected.sqrt() + eps)) * g]
 
 
-def _running_mean(rule: Rule, gradients: tuple[Tensor, ...], active: Tensor) -> None:
-    for group, v in enumerate(rule.v):
+def _running_mean(rule: Rule, gradients: Sequence[Tensor], active: Tensor) -> None:
+    for group, v in enumerate(() if rule.v is None else rule.v):
         square = _square([g for g, mine in zip(gradients, rule.group) if mine == group])
         alpha = rule.hyper_of("alpha")[group]
         v.copy_(torch.where(active, alpha * v + (1 - alpha) * square, v))
 
 
-def _square(gradients: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+def _square(gradients: Sequence[Tensor]) -> Tensor:
     """The squared norm of all of them, float64 [T]."""
-    return sum(g.double().square().flatten(1).sum(1) for g in gradients)
+    return reduce(add, (g.double().square().flatten(1).sum(1) for g in gradients))
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 def singular_values(W: Tensor) -> Tensor:
     """Square roots of the eigenvalues of the smaller Gram matrix, largest first."""
     gram = W @ W.T if W.shape[0] <= W.shape[1] else W.T @ W
-    return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
+    values: Tensor = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
+    return values
 
 
 def effective_rank(W: Tensor) -> Tensor:
@@ -42,7 +43,8 @@ def nuclear_to_frobenius_slope(W: Tensor) -> Tensor:
     """U V^T / ||W||_F - ||W||_* W / ||W||_F^3, for W of full rank (Zhao 2022)."""
     U, s, Vh = torch.linalg.svd(W, full_matrices=False)
     frobenius = W.square().sum().sqrt()
-    return U @ Vh / frobenius - s.sum() * W / frobenius**3
+    slope: Tensor = U @ Vh / frobenius - s.sum() * W / frobenius**3
+    return slope
 
 
 def matricisation(T: Tensor, modes: Sequence[int]) -> Tensor:

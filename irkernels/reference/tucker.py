@@ -18,4 +18,5 @@ def tucker(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
 def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
     """tensor x_mode matrix: each fibre v along the mode becomes matrix v."""
-    return torch.tensordot(matrix, tensor, dims=([1], [mode])).movedim(0, mode)
+    product: Tensor = torch.tensordot(matrix, tensor, dims=([1], [mode])).movedim(0, mode)
+    return product

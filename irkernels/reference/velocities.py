@@ -33,7 +33,8 @@ def fractional_power(S: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(S)
     values = values.clamp(min=0)
     values = values.where(values > len(S) * torch.finfo(S.dtype).eps * values.max(), 0)  # rounding of zero
-    return (vectors * values.pow(exponent)) @ vectors.T
+    power: Tensor = (vectors * values.pow(exponent)) @ vectors.T
+    return power
 
 
 def singular_value_velocity(W: Tensor, gradient: Tensor, depth: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,7 +40,7 @@ def cp_rank(
     )
 
 
-def _error(dense, rank: int, sweeps: int, seed: int, random: bool) -> float:
+def _error(dense: Any, rank: int, sweeps: int, seed: int, random: bool) -> float:
     """The mean squared error of one run."""
     try:
         import tensorly

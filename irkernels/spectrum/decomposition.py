@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -17,7 +19,8 @@ def svd(W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     where torch.linalg.svd has NaN.  A W that is not finite has values NaN.  float16 and bfloat16 are decomposed in
     float32.  Raises TypeError and ValueError as singular_values does.
     """
-    return _SVD.apply(as_matrices("svd", W))
+    parts: tuple[Tensor, Tensor, Tensor] = _SVD.apply(as_matrices("svd", W))  # type: ignore[no-untyped-call]
+    return parts
 
 
 def thin_svd(W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,15 +40,15 @@ class _SVD(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W):
+    def forward(W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return thin_svd(W)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.save_for_backward(*output)
 
     @staticmethod
-    def backward(ctx, U_bar, s_bar, V_bar):
+    def backward(ctx: Any, U_bar: Tensor, s_bar: Tensor, V_bar: Tensor) -> Tensor:
         U, s, V = ctx.saved_tensors
         rounding = torch.finfo(s.dtype).eps * max(U.shape[-2], V.shape[-2])
         least = rounding * s[..., :1].detach()
@@ -56,4 +59,5 @@ class _SVD(Function):
         inverse = reciprocal(s, least)[..., None, :]
         outside_U = (U_bar - U @ turn_U) * inverse
         outside_V = (V_bar - V @ turn_V) * inverse
-        return (U @ inner + outside_U) @ V.mT + U @ outside_V.mT
+        slope: Tensor = (U @ inner + outside_U) @ V.mT + U @ outside_V.mT
+        return slope

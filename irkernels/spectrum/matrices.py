@@ -12,10 +12,10 @@ from irkernels._arguments import real
 
 def as_matrices(verb: str, W: Any, name: str = "W") -> Tensor:
     """W [..., rows, cols]; float16 and bfloat16 as float32.  Raises TypeError (kind, dtype) and ValueError (axes)."""
-    real(f"{verb}: {name}", W)
-    if W.dim() < 2:
-        raise ValueError(f"{verb}: {name} must be [..., rows, cols], got {list(W.shape)}")
-    return W.float() if W.dtype in (torch.float16, torch.bfloat16) else W
+    given = real(f"{verb}: {name}", W)
+    if given.dim() < 2:
+        raise ValueError(f"{verb}: {name} must be [..., rows, cols], got {list(given.shape)}")
+    return given.float() if given.dtype in (torch.float16, torch.bfloat16) else given
 
 
 def finite_part(W: Tensor) -> tuple[Tensor, Tensor]:

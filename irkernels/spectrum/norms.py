@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,23 +50,25 @@ def nuclear_norm(W: Tensor) -> Tensor:
     Raises what singular_values raises.
     """
     W = as_matrices("nuclear_norm", W)
-    return _NuclearNorm.apply(W, *thin_svd(W))
+    norm: Tensor = _NuclearNorm.apply(W, *thin_svd(W))  # type: ignore[no-untyped-call]
+    return norm
 
 
 class _NuclearNorm(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W, U, s, V):
+    def forward(W: Tensor, U: Tensor, s: Tensor, V: Tensor) -> Tensor:
         return s.sum(-1)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, cotangent):
-        return cotangent[..., None, None] * _Polar.apply(*ctx.saved_tensors), None, None, None
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        slope = _Polar.apply(*ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return cotangent[..., None, None] * slope, None, None, None
 
 
 class _Polar(Function):
@@ -74,16 +77,16 @@ class _Polar(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(W, U, s, V):
+    def forward(W: Tensor, U: Tensor, s: Tensor, V: Tensor) -> Tensor:
         return polar(U, s, V)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, Z):
+    def backward(ctx: Any, Z: Tensor) -> tuple[Tensor | None, ...]:
         U, s, V = ctx.saved_tensors
         inner = U.mT @ Z @ V
         turned = (inner - inner.mT) * reciprocal(s[..., None] + s[..., None, :])

@@ -109,15 +109,16 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 def _mask(mask: Any, product: Tensor, count: int | None = None) -> Tensor:
     """What multiplies the product: of so many elements, or of a shape that broadcasts to the product's."""
-    shape = _tensor("mask", mask).shape
-    spread = zip(reversed(shape), reversed(product.shape))
-    fits = (
-        mask.dim() <= product.dim() and all(n in (1, m) for n, m in spread) if count is None else mask.numel() == count
-    )
-    if not fits or mask.device != product.device:
+    given = _tensor("mask", mask)
+    if count is None:
+        spread = zip(reversed(given.shape), reversed(product.shape))
+        fits = given.dim() <= product.dim() and all(n in (1, m) for n, m in spread)
+    else:
+        fits = given.numel() == count
+    if not fits or given.device != product.device:
         expected = f"broadcast to {list(product.shape)}" if count is None else f"have {count} elements"
-        raise ValueError(f"mask must {expected} on {product.device}, got {list(shape)} on {mask.device}")
-    return mask
+        raise ValueError(f"mask must {expected} on {product.device}, got {list(given.shape)} on {given.device}")
+    return given
 
 
 @lru_cache(maxsize=256)

@@ -27,10 +27,10 @@ def mode_of(name: str, mode: Any, count: int, what: str) -> int:
     """A mode counted from 0; negative ones count from the end."""
     if isinstance(mode, (bool, Tensor)) or not hasattr(mode, "__index__"):
         raise TypeError(f"{name} must be an integer, got {mode!r}")
-    mode = operator.index(mode)
-    if not -count <= mode < count:
-        raise ValueError(f"{name} is {mode}, but there are {count} {what} (numbers are {-count} to {count - 1})")
-    return mode % count
+    number = operator.index(mode)
+    if not -count <= number < count:
+        raise ValueError(f"{name} is {number}, but there are {count} {what} (numbers are {-count} to {count - 1})")
+    return number % count
 
 
 def check_dimensions(position: int, operand: Any, dimensions: int, what: str) -> None:

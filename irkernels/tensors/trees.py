@@ -29,7 +29,9 @@ def ht_to_tensor(ht_tensor: Any, modes: Sequence[int] | None = None) -> Tensor:
     torch.Size([4, 6, 7])
     """
     letters = map(symbol, count())
-    terms, operands, leaves = [], [], []
+    terms: list[str] = []
+    operands: list[Tensor] = []
+    leaves: list[str] = []
     waiting = [(ht_tensor, "")]  # nodes with the letter of their columns, the next one last
     while waiting:
         node, column = waiting.pop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -49,9 +51,9 @@ def copies(tensors: list[Tensor], count: int = 3) -> list[Tensor]:
     return [torch.stack([tensor * (1 + i / 4) + i / 8 for i in range(count)]) for tensor in tensors]
 
 
-def energy(function: Callable) -> Callable:
+def energy(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """A number whose derivatives of every order depend on all outputs of the function."""
-    return lambda *tensors: sum(((1 + each) ** 2).sum() for each in tree_leaves(function(*tensors)))
+    return lambda *tensors: reduce(add, (((1 + each) ** 2).sum() for each in tree_leaves(function(*tensors))))
 
 
 def assert_equal(found: Any, expected: Any, what: object) -> None:

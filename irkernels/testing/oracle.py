@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +22,8 @@ def dense_entries(equation: str, *operands: Tensor, at: Tensor) -> Tensor:
     dense = dense.movedim(tuple(range(first, first + len(read.dense))), tuple(range(len(read.dense))))
     if not read.letters:
         return dense.unsqueeze(-1).expand(*dense.shape, len(at))
-    return dense[(..., *at.unbind(1))]
+    index: tuple[Any, ...] = (..., *at.unbind(1))
+    return dense[index]
 
 
 def dense_completion_loss(
@@ -29,10 +33,11 @@ def dense_completion_loss(
     prediction = dense_entries(equation, *operands, at=at)
     values = values.expand(prediction.shape)
     weights = torch.ones_like(values) if weights is None else weights.expand(prediction.shape)
-    total = sum(
+    parts = (
         weights[..., entry] * LOSSES[loss](prediction[..., entry], values[..., entry], delta)
         for entry in range(len(at))
     )
+    total = reduce(add, parts, values.new_zeros(()))
     return total if loss == "half_sse" else total / weights.sum(-1)
 
 

@@ -24,14 +24,14 @@ class CheckpointError(ValueError):
     """A file that is not what it should be: damaged, or of another kind or version."""
 
 
-def write(path: str | os.PathLike, kind: str, body: dict[str, Any]) -> None:
+def write(path: str | os.PathLike[str], kind: str, body: dict[str, Any]) -> None:
     """body under path, atomically: whoever reads sees the old file or the new one, also after a crash."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             sealed = _Sealed(file)
-            torch.save({"format": f"irkernels.{kind}", "version": _VERSION, "body": body}, sealed)
+            torch.save({"format": f"irkernels.{kind}", "version": _VERSION, "body": body}, sealed)  # type: ignore[arg-type]
             sealed.close()
             file.flush()
             os.fsync(file.fileno())
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike, kind: str, body: dict[str, Any]) -> None:
     _sync_folder(path.parent)
 
 
-def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
+def read(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     """What `write` was given. Raises OSError (no such file) and CheckpointError (not such a file, or damaged).
 
     Nothing of a file is interpreted before its hash has been found right, and no code in it is ever run.
@@ -56,7 +56,8 @@ def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{os.fspath(path)!r} is damaged or not written by irkernels")
     try:
         found = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        kind_found, version, body = found["format"], found["version"], found["body"]
+        kind_found, version = found["format"], found["version"]
+        body: dict[str, Any] = found["body"]
     except Exception as error:  # sealed by somebody, but not by write()
         raise CheckpointError(f"{os.fspath(path)!r} was not written by irkernels: {error!r:.200}") from error
     if kind_found != f"irkernels.{kind}" or version != _VERSION:
@@ -67,7 +68,7 @@ def read(path: str | os.PathLike, kind: str) -> dict[str, Any]:
     return body
 
 
-def clear_unfinished(path: str | os.PathLike) -> None:
+def clear_unfinished(path: str | os.PathLike[str]) -> None:
     """Removes what runs killed while writing this file have left beside it."""
     path = Path(path)
     for left in path.parent.glob(f"{glob.escape(_prefix(path))}*{_SUFFIX}"):
@@ -100,7 +101,7 @@ def _prefix(path: Path) -> str:
     return f".{path.name}."
 
 
-def same_settings(path: str | os.PathLike, saved: dict[str, Any], now: dict[str, Any]) -> None:
+def same_settings(path: str | os.PathLike[str], saved: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError naming the first setting in which the run to be continued differs."""
     for name, value in now.items():
         if name not in saved or saved[name] != value:

@@ -89,7 +89,7 @@ def describe(data: Data) -> str:
 
 def _check_shape(name: str, data: Data, model: Product) -> None:
     shape, trials = model.shape, model.trials
-    leading = [()] if trials is None else [(), (trials,)]
+    leading: list[tuple[int, ...]] = [()] if trials is None else [(), (trials,)]
     if isinstance(data, Observed):
         if data.shape != shape:
             raise ValueError(f"{name} has shape {data.shape}, but the model's product is {shape}")
@@ -97,8 +97,9 @@ def _check_shape(name: str, data: Data, model: Product) -> None:
             if tensor is not None and tuple(tensor.shape[:-1]) not in leading:
                 raise ValueError(f"{name}: {part} must be {_or(leading, (data.nnz,))}, got {list(tensor.shape)}")
         return
-    said, target = name, data
-    if isinstance(data, Measurements):
+    if isinstance(data, Tensor):
+        said, target = name, data
+    else:
         said, target = f"{name}: {data.names[1]}", data.target
         try:
             shape = data.measured_shape(shape)

@@ -47,7 +47,7 @@ class Ranks:
     def _share(self, rank: int, trials: int) -> slice:
         return slice(trials * rank // self.count, trials * (rank + 1) // self.count)
 
-    def file(self, path: str | os.PathLike | None) -> str | os.PathLike | None:
+    def file(self, path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
         """Each rank has a checkpoint of its own."""
         return path if path is None or self.mode is None else f"{os.fspath(path)}.{self.rank}-of-{self.count}"
 
@@ -107,8 +107,7 @@ class Ranks:
 
 
 def read_ranks(distributed: Any) -> Ranks:
-    """distributed: None, "trials" or "observations". Raises ValueError (unknown) and RuntimeError (no process
-    group)."""
+    """distributed: None, "trials" or "observations". Raises ValueError (unknown), RuntimeError (no process group)."""
     if distributed is None:
         return Ranks()
     if distributed not in MODES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,14 +46,15 @@ class NativeSteps:
         self.optimizer_state: dict[str, Any] | None = None  # after write_back: what the optimizer cannot hold
         lead = () if model.trials is not None else (1,)
         self._trained = trained(model)
-        own = {f: f.detach().contiguous().view(*lead, *f.shape) for f in model.factors}
+        own: dict[Tensor, Tensor] = {f: f.detach().contiguous().view(*lead, *f.shape) for f in model.factors}
         rule = read_rule(optimizer, model, overrides)
         active = torch.ones(model.trials or 1, dtype=torch.bool, device=model.factors[0].device)
         constants = {position: c.detach() for position, c in model.constants.items()}
         frozen, tied = standing(model)
         data = objective.data
+        target = data.target if isinstance(data, Measurements) else data
         self.problem = Problem(
-            model.equation, [own[f] for f in self._trained], data, rule, active, objective.loss, objective.delta,
+            model.equation, [own[f] for f in self._trained], target, rule, active, objective.loss, objective.delta,
             constants, {position: own[factor] for position, factor in frozen.items()}, tied,
         )  # fmt: skip
         self.problem.batch_size, self.problem.sampler_seed = objective.batch_size, objective.sampler_seed
@@ -91,8 +92,10 @@ class NativeSteps:
         return why_not_natively(self.problem)
 
     def limit_memory(self, limit: int, watching: Watching) -> None:
-        """watching: that of the calls to come.  Raises MemoryError where the steps need more bytes of workspace,
-        ValueError where nobody counts them."""
+        """watching: that of the calls to come.
+
+        Raises MemoryError where the steps need more bytes of workspace, ValueError where nobody counts them.
+        """
         reason = self.why_in_torch()
         if reason is not None:
             raise ValueError(f"memory_limit= needs native steps, but {reason}")
@@ -116,9 +119,9 @@ class NativeSteps:
         rule = self.problem.rule
         for tensor in (*self.problem.factors, *(moment for moments in rule.moments for moment in moments)):
             ranks.gather(tensor)
-        for tensor in (rule.v, rule.step):
-            if tensor is not None:
-                ranks.gather(tensor, axis=1)
+        for state in (rule.v, rule.step):
+            if state is not None:
+                ranks.gather(state, axis=1)
         self._publish()
 
     def write_back(self) -> None:
@@ -127,7 +130,7 @@ class NativeSteps:
         for parameter in self._trained:
             torch.autograd.graph.increment_version(parameter)
 
-    def adopt(self, state: dict[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any]) -> None:
         """A Trajectory's optimizer_state in place of the optimizer's own. Raises ValueError (of another fit)."""
         adopt_state(self.problem.rule, state)
 
@@ -219,8 +222,8 @@ class OrdinarySteps:
                 parameter.grad = gradient
 
     def _clips(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-        clips = (self._overrides.clip, self._overrides.clip_value)
-        return tuple(None if clip is None else clip.to(device) for clip in clips)
+        clip, value = self._overrides.clip, self._overrides.clip_value
+        return None if clip is None else clip.to(device), None if value is None else value.to(device)
 
     def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...] at this step."""
@@ -235,9 +238,10 @@ class OrdinarySteps:
 
     def _product(self) -> Tensor:
         with torch.no_grad():
-            return self._model() if self._model.trials is not None else self._model()[None]
+            product: Tensor = self._model()
+            return product if self._model.trials is not None else product[None]
 
-    def _step(self, gradients: list[Tensor], active: Tensor) -> None:
+    def _step(self, gradients: Sequence[Tensor], active: Tensor) -> None:
         masks = [active.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
         for parameter, gradient, mask in zip(self._parameters, gradients, masks):
             parameter.grad = torch.where(mask, gradient, torch.zeros_like(gradient)).view(parameter.shape)
@@ -254,7 +258,7 @@ class OrdinarySteps:
     def limit_memory(self, limit: int, watching: Watching) -> None:
         raise ValueError("memory_limit= needs native steps, but these are the optimizer's own")
 
-    def adopt(self, state: dict[str, Any]) -> None:
+    def adopt(self, state: Mapping[str, Any]) -> None:
         raise ValueError("optimizer_state= needs native steps, which this fit has not")
 
     def write_back(self) -> None:

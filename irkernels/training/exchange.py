@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from irkernels._problem import Rule
+from irkernels.optim import GroupRMSprop
 from irkernels.training.overrides import Overrides
 
 _NAMES = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), "group_rmsprop": ()}
@@ -72,8 +73,7 @@ def why_per_trial(rule: Rule, overrides: Overrides) -> str | None:
 def hand_back(
     rule: Rule, optimizer: Optimizer, trained: list[Parameter], overrides: Overrides
 ) -> dict[str, Any] | None:
-    """The rule's state into the optimizer, as its own steps would have left it: None; or the state, where it cannot
-    be."""
+    """The rule's state into the optimizer, as its own steps would have left it; returned instead where it cannot be."""
     mark, why = withheld(optimizer), why_per_trial(rule, overrides)
     if mark is not None:
         mark.handle.remove()
@@ -84,7 +84,7 @@ def hand_back(
     owner = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for factor, group, moments in zip(trained, rule.group, rule.moments):
         options = owner[id(factor)]
-        if rule.kind == "group_rmsprop":
+        if isinstance(optimizer, GroupRMSprop) and rule.v is not None:
             state = optimizer.group_state(options)
             state["v"].copy_(rule.v[group].reshape(state["v"].shape))
             state["step"].copy_(rule.step[group].reshape(state["step"].shape))

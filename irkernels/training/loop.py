@@ -48,13 +48,13 @@ def fit(
     clip: float | Sequence[float] | Tensor | None = None,
     clip_value: float | Sequence[float] | Tensor | None = None,
     optimizer_state: Mapping[str, Any] | None = None,
-    record: str | Iterable[str | Mapping[str, Callable]] | Mapping[str, Callable] = (),
+    record: str | Iterable[str | Mapping[str, Callable[..., Any]]] | Mapping[str, Callable[..., Any]] = (),
     record_every: int | None = None,
     stop: Stop | None = None,
     progress: bool | Callable[[Progress], Any] = True,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
-    resume: str | os.PathLike | None = None,
+    resume: str | os.PathLike[str] | None = None,
     truth: Data | None = None,
     batch_size: int | None = None,
     sampler_seed: int = 0,
@@ -84,33 +84,32 @@ def fit(
 
     record: names of metrics, quantities, and {name: f(model)}, taken at step 0, every record_every steps (default
     steps / 1000) and at the end.  Names are loss; determinant, gradient_norm, singular_values, effective_rank,
-    component_norms; error (mean squared error against `truth`, over all its entries, or over what it
-    lists or measures if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j),
-    irk.Determinant() and formulas of them, and irk.Running("min" or "max", quantity, where=condition), their extreme
-    over all steps so far.  These, and loss, are noted in the step loop at every step if record_every=1; all else ends a
-    chunk of steps.  A trial that has stopped repeats its last.
+    component_norms; error (mean squared error against `truth`, over all its entries, or over what it lists or measures
+    if it is no tensor); product (the whole W).  Quantities are irk.Loss(), irk.Entry(i, j), irk.Determinant() and
+    formulas of them, and irk.Running("min" or "max", quantity, where=condition), their extreme over all steps so far.
+    These, and loss, are noted in the step loop at every step if record_every=1; all else ends a chunk of steps.  A
+    trial that has stopped repeats its last.
 
     progress: a line on standard error where that is a terminal; or a callable given a Progress.  Ctrl-C ends the run
     after the present chunk (about 0.1 s) and returns what was reached; a native step that takes longer is given up and
-    not recorded.  checkpoint: a file written at the start,
-    every checkpoint_every seconds and at the end.  resume: such a file; the run continues to `steps` in total, bit
-    for bit as if it had not been interrupted, in its recordings too.
+    not recorded.  checkpoint: a file written at the start, every checkpoint_every seconds and at the end.  resume: such
+    a file; the run continues to `steps` in total, bit for bit as if it had not been interrupted, in its recordings too.
 
     batch_size: observations (entries, or rows of measurements) that each step sees, the same for all trials: slices of
     a permutation of them all, a new one each epoch, keyed by sampler_seed and the step's number; what is left beyond
-    the last whole batch waits for another epoch (reference/sampler.py).  The recorded
-    `loss` is of all the data; irk.Loss() and `stop` look at the mini-batch's.
-    ridge: ridge ||W||_F^2 is added to what is descended, a number or [trials].  penalty: a differentiable function of
-    W that gives one number ([trials] where there are trials), added too; it is called at every step, so that steps are
-    taken in plain torch, slower, and a warning says so.  The recorded `loss`, and that which `stop` looks
-    at, has neither; gradient_norm has both.
+    the last whole batch waits for another epoch (reference/sampler.py).  The recorded `loss` is of all the data;
+    irk.Loss() and `stop` look at the mini-batch's.
+    ridge: ridge ||W||_F^2 is added to what is descended, a number or [trials].  penalty: a differentiable function of W
+    that gives one number ([trials] where there are trials), added too; it is called at every step, so that steps are
+    taken in plain torch, slower, and a warning says so.  The recorded `loss`, and that which `stop` looks at, has
+    neither; gradient_norm has both.
     memory_limit: bytes that native steps may take as workspace; MemoryError, naming the bytes, before the first step
     where they need more.
-    distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials": each
-    rank trains its share of the trials, and at the end every rank has the model, the optimizer and the Trajectory of
-    all of them, bit for bit those of one process.  "observations": each rank has its own part of the observations in
-    `data`, and all step together along the gradient of all of them, in a Python loop.  A checkpoint is a file for each
-    rank.
+    distributed: in an initialised torch.distributed process group, where all ranks make the same call.  "trials":
+    each rank trains its share of the trials, and at the end every rank has the model, the optimizer and the
+    Trajectory of all of them, bit for bit those of one process.  "observations": each rank has its own part of the
+    observations in `data`, and all step together along the gradient of all of them, in a Python loop.  A checkpoint
+    is a file for each rank.
 
     tier: who takes native steps, with the same bits: "lanes" (a trial in each SIMD lane, small products written out
     once), "core" (a trial on each core) or "grid" (each step of a trial on all cores); default by cost. A ValueError
@@ -182,7 +181,7 @@ def fit(
     )
     if memory_limit is not None:
         engine.limit_memory(integer("memory_limit", memory_limit, 0), run.watching)
-    if saved is not None:
+    if saved is not None and resume is not None:
         files.same_settings(resume, saved["settings"], settings)
         run.load(resume, saved)
     run.loop(report, checkpoint, checkpoint_every)

@@ -37,7 +37,7 @@ class Objective:
 
     def step_losses(self, model: Product, step: int) -> tuple[Tensor, Tensor]:
         """At this step, on its mini-batch: the data's loss, and the value that the step descends."""
-        data = self.data if self.batch_size is None else self._batch(model, step)
+        data = self.data if self.batch_size is None else self._batch(model, self.batch_size, step)
         loss = model_loss(model, data, self.loss, self.delta)
         return loss, loss + self._penalties(model)
 
@@ -63,7 +63,7 @@ class Objective:
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be continued."""
         sampling = {} if self.batch_size is None else {"batch_size": self.batch_size, "sampler_seed": self.sampler_seed}
-        penalties = {} if self.ridge is None else {"ridge": self.ridge.tolist()}
+        penalties: dict[str, Any] = {} if self.ridge is None else {"ridge": self.ridge.tolist()}
         if self.penalty is not None:
             penalties["penalty"] = getattr(self.penalty, "__qualname__", type(self.penalty).__qualname__)
         return {"loss": self.loss, "delta": self.delta, "data": describe(self.data), **sampling, **penalties}
@@ -73,15 +73,12 @@ class Objective:
             return 0.0
         return product_penalties(model(), self.ridge, self.penalty, model.trials is not None)
 
-    def _batch(self, model: Product, step: int) -> Data:
-        chosen = batch_indices(observation_count(self.data), self.batch_size, self.sampler_seed, step).to(
-            model.factors[0].device
-        )
-        return (
-            observed_batch(self.data, chosen)
-            if isinstance(self.data, Observed)
-            else self.data.batch(chosen, model.shape)
-        )
+    def _batch(self, model: Product, size: int, step: int) -> Data:
+        chosen = batch_indices(observation_count(self.data), size, self.sampler_seed, step)
+        chosen = chosen.to(model.factors[0].device)
+        if isinstance(self.data, Measurements):
+            return self.data.batch(chosen, model.shape)
+        return observed_batch(self.data, chosen) if isinstance(self.data, Observed) else self.data
 
 
 def observation_count(data: Data) -> int:

@@ -33,7 +33,7 @@ class Overrides:
 
     def options(self) -> dict[str, Any]:
         """The hyper-parameters as a torch parameter group names them, for trials that have them in common."""
-        common = {name: values[0].item() for name, values in self.hyper.items()}
+        common: dict[str, Any] = {name: values[0].item() for name, values in self.hyper.items()}
         if "beta1" in common:
             common["betas"] = (common.pop("beta1"), common.pop("beta2"))
         return common

@@ -29,7 +29,7 @@ _FEW = 8  # lines that an eye still tells apart
 _MOST = 400  # values of a metric that are drawn at all
 
 
-def draw(run: Trajectory, path: str | os.PathLike | None, metrics: list[str] | None, log_steps: bool) -> Any:
+def draw(run: Trajectory, path: str | os.PathLike[str] | None, metrics: list[str] | None, log_steps: bool) -> Any:
     """See Trajectory.plot."""
     Figure, EngFormatter = _matplotlib()
     names = _drawable(run, metrics)

@@ -14,8 +14,7 @@ from irkernels._watching import DETERMINANT_ORDER, MOST_NUMBERS, Number, Records
 
 
 class Quantity:
-    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of
-    them.
+    """One number for each trial: Loss(), Entry(i, j), Determinant(), and what + - * / ** abs() .sqrt() < <= make of it.
 
     A comparison is 1 where it holds and 0 elsewhere; `a & b` is their product.  Give it to `fit(record=...)` itself for
     its value at the recorded steps, or in a `Running` for its extreme over all steps.
@@ -138,15 +137,15 @@ def compile_records(
 ) -> Records | None:
     """The quantities as probes, in their order; like: a factor, for dtype and device.
 
-    Raises ValueError: coordinates that W does not have, a determinant of what is not square or too large, too many
-    numbers.
+    Raises ValueError for coordinates that W does not have, a determinant of what is not square or too large, and too
+    many numbers.
     """
     if not quantities:
         return None
     items, listed = list(quantities.values()), _List()
     extremes = {n: listed.add(_counted(item)) for n, item in enumerate(items) if isinstance(item, Running)}
     each_step = len(listed.numbers)
-    places = [extremes[n] if n in extremes else listed.add(item) for n, item in enumerate(items)]
+    places = [extremes[n] if isinstance(item, Running) else listed.add(item) for n, item in enumerate(items)]
     keeps = [_EXTREMES[item.kind] if isinstance(item, Running) else ("value", math.nan) for item in items]
     if len(listed.numbers) > MOST_NUMBERS:
         wanted = len(listed.numbers)
@@ -179,7 +178,8 @@ class _List:
         elif word == "power":
             number = Number(word, operands[0], detail)
         else:
-            number = Number(word, *operands, *[0] * (2 - len(operands)), 0.0 if detail is None else detail)
+            a, b = (*operands, 0, 0)[:2]
+            number = Number(word, a, b, 0.0 if detail is None else detail)
         if number not in self._places:
             self._places[number] = len(self.numbers)
             self.numbers.append(number)

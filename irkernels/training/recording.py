@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add, attrgetter
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ class Snapshot:
     """A model at one step; what several metrics need is computed once."""
 
     def __init__(self, model: Product, objective: Objective, truth: Data | None) -> None:
-        self.model, self._objective, self._truth = model, objective, truth
+        self.model, self._objective = model, objective
+        self._truth: Any = truth  # given where `error` is recorded
 
     @cached_property
     def loss(self) -> Tensor:
@@ -34,7 +36,8 @@ class Snapshot:
     @cached_property
     def product(self) -> Tensor:
         with torch.no_grad():
-            return self.model()
+            product: Tensor = self.model()
+            return product
 
     @cached_property
     def singular_values(self) -> Tensor:
@@ -52,7 +55,7 @@ class Snapshot:
             losses = self._objective.total(self.model)
             gradients = torch.autograd.grad(losses.sum(), trained)
         axis = 0 if self.model.trials is None else 1
-        square = sum(g.double().square().flatten(axis).sum(-1) for g in gradients)
+        square = reduce(add, (g.double().square().flatten(axis).sum(-1) for g in gradients))
         return square.sqrt().to(losses.dtype)
 
     @property
@@ -64,7 +67,8 @@ class Snapshot:
     @property
     def determinant(self) -> Tensor:
         wide = self.product.float() if self.product.dtype in (torch.float16, torch.bfloat16) else self.product
-        return torch.linalg.det(wide).to(self.product.dtype)
+        determinant: Tensor = torch.linalg.det(wide).to(self.product.dtype)
+        return determinant
 
     @cached_property
     def component_norms(self) -> Any:
@@ -77,7 +81,7 @@ class Snapshot:
         """Mean squared error against `truth`, over all entries of a tensor, or over what it lists or measures."""
         if isinstance(self._truth, Tensor):  # W may be at hand already
             axes = tuple(range(-self._truth.dim() if self.model.trials is None else -len(self.model.shape), 0))
-            square = (self.product - self._truth) ** 2
+            square = (self.product - self._truth).square()
             return square.mean(axes) if axes else square
         with torch.no_grad():
             return model_loss(self.model, self._truth, "mse", 1.0)
@@ -92,9 +96,8 @@ METRICS = {
     "sharpness": "the largest Hessian eigenvalue of the loss over all trained factors, with penalties, by Lanczos",
     "singular_values": "of W, a matrix, the largest first",
     "effective_rank": "of W, a matrix: the exponential of the entropy of its normalised singular values",
-    "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one "
-        "contracted letter, for each index of that letter the"
-    " product of the norms of the factors' slices there",
+    "component_norms": "the model's own, one metric for each mode or node that it has them for; of a product with one"
+    " contracted letter, for each index of that letter the product of the norms of the factors' slices there",
     "product": "the whole W",
 }
 _OF_MATRICES = ("singular_values", "effective_rank", "determinant")
@@ -125,19 +128,27 @@ def read_metrics(record: Any, model: Product, truth: Any, in_batches: bool = Fal
         if isinstance(item, (Quantity, Running)):
             within[name] = item
         elif callable(item):
-            between[name] = lambda snapshot, function=item: function(snapshot.model)
+            between[name] = _of_model(item)
         elif name == "component_norms" and (groups := groups_of_norms(model)):
             del names[name]
             for each, group in groups.items():
                 names[each] = None
-                between[each] = lambda snapshot, group=group: snapshot.component_norms[group]
+                between[each] = _of_group(group)
         else:
             _check(name, model, truth)
             if (name == "loss" and not in_batches) or (name == "determinant" and has_determinant(model.shape)):
                 within[name] = NAMED[name]
             else:
-                between[name] = lambda snapshot, name=name: getattr(snapshot, name)
+                between[name] = attrgetter(name)
     return Recorded(list(names), between, within)
+
+
+def _of_model(function: Callable[[Product], Any]) -> Callable[[Snapshot], Any]:
+    return lambda snapshot: function(snapshot.model)
+
+
+def _of_group(group: Any) -> Callable[[Snapshot], Any]:
+    return lambda snapshot: snapshot.component_norms[group]
 
 
 def _named(item: Any) -> Iterable[tuple[str, Any]]:
@@ -195,8 +206,8 @@ class Recorder:
             self._values[name].append(value)
         self.steps.append(step)
 
-    def _checked(self, name: str, value: Any) -> Tensor:
-        value = torch.as_tensor(value).detach().to("cpu", copy=True)
+    def _checked(self, name: str, given: Any) -> Tensor:
+        value = torch.as_tensor(given).detach().to("cpu", copy=True)
         if self._trials is not None and (value.dim() == 0 or value.shape[0] != self._trials):
             raise ValueError(
                 f"record: {name} must be [{self._trials}, ...], one for each trial, got {list(value.shape)}"

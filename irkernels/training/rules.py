@@ -63,11 +63,12 @@ def trained(model: Product) -> list[Parameter]:
     return list({id(factor): factor for factor in model.factors if factor.requires_grad}.values())
 
 
-def standing(model: Product) -> tuple[dict[int, Parameter], dict[int, int]]:
-    """Where the other operands come from: position -> frozen factor, and position -> index into trained(), met
-    before."""
+def standing(model: Product) -> tuple[dict[int, Tensor], dict[int, int]]:
+    """Where the other operands come from: position -> frozen factor; position -> index into trained(), met before."""
     index = {id(p): number for number, p in enumerate(trained(model))}
-    frozen, tied, met = {}, {}, set()
+    frozen: dict[int, Tensor] = {}
+    tied: dict[int, int] = {}
+    met: set[int] = set()
     for position, operand in enumerate(model.operands()):
         if id(operand) in met:
             tied[position] = index[id(operand)]
@@ -86,10 +87,10 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
     keys = [(owner[id(factor)], steps_made(kind, optimizer, factor)) for factor in trained(model)]
     distinct = list(dict.fromkeys(keys))
     options = [optimizer.param_groups[number] for number, _ in distinct]
-    for group in options:
+    for own in options:
         for name in _FLAGS:
-            if group.get(name) is not None:
-                flag(f"the optimizer's {name}", group[name])
+            if own.get(name) is not None:
+                flag(f"the optimizer's {name}", own[name])
     hyper = torch.stack([torch.stack([_numbers(each, n, overrides, trials) for n in HYPERS]) for each in options])
     rule = Rule(
         kind,
@@ -103,15 +104,13 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
         clip=None if overrides.clip is None else overrides.clip.to(device),
         clip_value=None if overrides.clip_value is None else overrides.clip_value.to(device),
     )
-    if kind == "group_rmsprop":
+    if isinstance(optimizer, GroupRMSprop):
         states = [optimizer.group_state(each) for each in options]
         rule.v = torch.stack([state["v"].reshape(trials) for state in states])
         rule.step = torch.stack([state["step"].reshape(trials) for state in states])
     momentum = (rule.hyper_of("momentum") != 0).any(1).tolist()
     for position, (factor, group) in enumerate(zip(trained(model), rule.group)):
-        names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"], "group_rmsprop": []}[
-            kind
-        ]
+        names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"]}.get(kind, [])
         names += ["max_exp_avg_sq"] * bool(kind == "adam" and options[group].get("amsgrad"))
         rule.moments[position] = kept_moments(optimizer, factor, names, model.trials)
     return rule

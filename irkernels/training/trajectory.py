@@ -40,7 +40,7 @@ class Trajectory:
     optimizer_state: dict[str, Any] | None = None
 
     def plot(
-        self, path: str | os.PathLike | None = None, metrics: list[str] | None = None, log_steps: bool = False
+        self, path: str | os.PathLike[str] | None = None, metrics: list[str] | None = None, log_steps: bool = False
     ) -> Any:
         """A figure with one panel for each metric against steps, all of them or those named; written to path if given.
 
@@ -53,12 +53,12 @@ class Trajectory:
 
         return draw(self, path, metrics, log_steps)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Into one file, atomically; torch.load(weights_only=True) reads it."""
         files.write(path, "Trajectory", {**{f.name: getattr(self, f.name) for f in fields(self)}})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Trajectory:
+    def load(cls, path: str | os.PathLike[str]) -> Trajectory:
         """A saved trajectory. Raises OSError and CheckpointError (damaged, or another kind of file)."""
         return cls(**files.read(path, "Trajectory"))
 
@@ -75,11 +75,11 @@ class Trajectory:
         return "\n".join(lines)
 
     def _ends(self) -> str:
-        if self.trials is None:
+        if isinstance(self.reason, str):
             return f"{_ENDED.get(self.reason, self.reason)} at step {self.stopped_at}"
-        parts = []
+        parts, stopped_at = [], torch.as_tensor(self.stopped_at)
         for reason in sorted(set(self.reason)):
-            at = self.stopped_at[torch.tensor([each == reason for each in self.reason])]
+            at = stopped_at[torch.tensor([each == reason for each in self.reason])]
             when = f"{at.min()}" if at.min() == at.max() else f"{at.min()} to {at.max()}"
             parts.append(f"{len(at)} {_ENDED.get(reason, reason)} at step {when}")
         return ", ".join(parts)
