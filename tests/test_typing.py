@@ -74,5 +74,6 @@ def test_the_package_passes_in_strict_mode(folder: Path) -> None:
 
 def test_the_stub_of_the_compiled_module_is_true(folder: Path) -> None:
     (folder / "allowed").write_text(OF_PYBIND)
-    status, said = run("mypy.stubtest", "irkernels._bind", "--allowlist", "allowed", folder=folder)
+    config = ("--mypy-config-file", str(ROOT / "pyproject.toml"))
+    status, said = run("mypy.stubtest", "irkernels._bind", "--allowlist", "allowed", *config, folder=folder)
     assert status == 0, said
