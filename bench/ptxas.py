@@ -103,9 +103,9 @@ def page(kernels: list[Kernel], version: str) -> str:
         f"nvcc {version}; made by `python -m bench.ptxas`. Stack, which is local memory, and spills are bytes of a",
         "thread, static shared memory those of a block.",
         "",
-        f"Kernels of verbs are to have neither stack nor spills: {len(verbs) - len(bad)} of {len(verbs)} meet this, and",
-        "the command fails while one does not. The kernels that take whole training runs (`train_...`) are listed, but",
-        "not held to that yet.",
+        f"Kernels of verbs are to have neither stack nor spills: {len(verbs) - len(bad)} of {len(verbs)} meet this,",
+        "and the command fails while one does not. The kernels that take whole training runs (`train_...`) are",
+        "listed, but not held to that yet.",
     ]
     for arch in dict.fromkeys(kernel.arch for kernel in kernels):
         rows = [
