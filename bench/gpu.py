@@ -3,7 +3,8 @@
 `python -m bench.gpu [--out FILE.json] [--quick]`. Where something is missing it says what, and ends with status 2.
 A part that fails is recorded as text and the others go on; status 1 tells that one did, or that bits differ.
 
-{"environment": {...}, "quick": bool, "parts": {part: {item: {...} or {"failed": text} or {"skipped": text}}},
+{"environment": {...}, "quick": bool, "seconds": {part: seconds},
+ "parts": {part: {item: {...} or {"failed": text} or {"skipped": text}}},
  "rows": {row: {"seconds": {contender: [q25, median, q75]}, "notes", "summary"}}, "summary": {part: {...}}}
 """
 
@@ -56,20 +57,25 @@ def _process(name: str, file: Path, quick: bool, end: float, patience: float) ->
     settings = os.environ | {"PYTHONPATH": path, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     lines, since, told, reason = -1, time.monotonic(), set(read(file)[1]), ""
     with tempfile.TemporaryFile("w+") as words:
-        running = subprocess.Popen(command, cwd=gpu_machine.ROOT, env=settings, stdout=words, stderr=words,
-                                   start_new_session=True)
-        ended = False
-        while not ended:
-            time.sleep(_LOOK)
-            ended = running.poll() is not None  # before the last look at its file
-            begun, found = read(file)
-            for item in found.keys() - told:
-                print(f"[{name}] {item}: {_verdict(found[item])}", file=sys.stderr, flush=True)
-            told |= found.keys()
-            if len(begun) + len(found) != lines:
-                lines, since = len(begun) + len(found), time.monotonic()
-            if not ended and time.monotonic() > min(end, since + patience):
-                reason = "it took too long and was ended; "
+        running = subprocess.Popen(
+            command, cwd=gpu_machine.ROOT, env=settings, stdout=words, stderr=words, start_new_session=True
+        )
+        try:
+            ended = False
+            while not ended:
+                time.sleep(_LOOK)
+                ended = running.poll() is not None  # before the last look at its file
+                begun, found = read(file)
+                for item in [item for item in found if item not in told]:
+                    print(f"[{name}] {item}: {_verdict(found[item])}", file=sys.stderr, flush=True)
+                told |= found.keys()
+                if len(begun) + len(found) != lines:
+                    lines, since = len(begun) + len(found), time.monotonic()
+                if not ended and time.monotonic() > min(end, since + patience):
+                    reason = "it took too long and was ended; "
+                    break
+        finally:
+            if running.poll() is None:
                 os.killpg(running.pid, signal.SIGKILL)  # compilers and sanitizers that it started too
                 running.wait()
         words.seek(0)
@@ -99,14 +105,16 @@ def main(arguments: list[str] | None = None) -> int:
     if absent := gpu_machine.missing():
         print("this machine cannot run it:\n" + "\n".join(f"- {each}" for each in absent), file=sys.stderr)
         return 2
-    found: dict[str, Any] = {"environment": gpu_machine.environment(), "quick": options.quick, "parts": {}}
+    found: dict[str, Any] = {"environment": gpu_machine.environment(), "quick": options.quick}
+    found |= {"seconds": {}, "parts": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in PARTS:
             start = time.monotonic()
             found["parts"][name] = run_part(name, options.quick, Path(folder))
+            found["seconds"][name] = round(time.monotonic() - start, 1)
             found |= summary(found["parts"])
             options.out.write_text(json.dumps(found, indent=1) + "\n")  # kept even if a later part ends this process
-            print(f"[{name}] {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            print(f"[{name}] {found['seconds'][name]} s", file=sys.stderr, flush=True)
             if name == "build" and found["summary"][name].get("failed"):
                 break
     print(gpu_report.ratio_table(found["rows"]))

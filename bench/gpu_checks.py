@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bench.gpu_machine import ROOT, nvcc
+from bench.peer import Absent
 
 TIERS = ("lanes", "core", "grid")
 _WEIGHTED = "weighted losses"
@@ -109,10 +110,18 @@ def _trained(name: str, device: str, tier: str) -> tuple[dict[str, Tensor], str]
 
 
 def compare_training(item: str, device: str = "cuda") -> dict[str, Any]:
-    """A problem of the emulation's tests, trained on the device by one tier and on a core of the CPU."""
+    """A problem of the emulation's tests, trained on the device by one tier and on a core of the CPU.
+
+    Raises Absent where the device has no native steps for it.
+    """
     name, tier = item.split(", ")
     expected, _ = _trained(name, "cpu", "core")
-    found, said = _trained(name, device, tier)
+    try:
+        found, said = _trained(name, device, tier)
+    except ValueError as error:
+        if "needs native steps" in str(error):
+            raise Absent(str(error)) from error
+        raise
     return compared(found, expected) | {"tier": said}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from bench import inputs
 from bench.gpu_rows import Row
 from bench.gpu_steps import eager_steps, factors_of, losses_of, matmul, own_steps
-from bench.gpu_timing import graphed, measured
+from bench.gpu_timing import device_lost, graphed, measured
 from bench.peer import Absent
 from bench.peers import along_the_path
 from bench.timing import quartiles, seconds_per_call
@@ -42,12 +42,15 @@ def timed(row: Row) -> dict[str, Any]:
         makers |= {"irkernels": functools.partial(_same, own), "irkernels, graphed": functools.partial(graphed, own)}
         return collected(makers)
     found = collected(makers, units_of(row))
+    if "failed" in found:
+        return found
     for tier in (None, "core", "grid", *["lanes"] * (row.multiply_adds <= _LANES_WORK)):
         name = f"irkernels, {tier}" if tier else "irkernels"
         try:
             found["seconds"][name], found["notes"][name] = own_steps(row, tier)
         except Exception as error:
-            _note(found, name, error)
+            if noted(found, name, error):
+                return found
     return found
 
 
@@ -99,13 +102,17 @@ def collected(makers: dict[str, Callable[[], Run]], units: int = 1) -> dict[str,
         try:
             found["seconds"][name] = tuple(each / units for each in measured(make()))
         except Exception as error:
-            _note(found, name, error)
+            if noted(found, name, error):
+                break
     return found
 
 
-def _note(found: dict[str, Any], name: str, error: BaseException) -> None:
+def noted(found: dict[str, Any], name: str, error: Exception) -> bool:
+    """Notes a contender's failure; true if the device is lost with it, which is the row's failure too."""
     found["notes"][name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    torch.cuda.synchronize()  # raises where the device can no longer be used: the process must end
+    if device_lost():
+        found["failed"] = f"{name}: {found['notes'][name]}"
+    return "failed" in found
 
 
 def _same(run: Run) -> Run:

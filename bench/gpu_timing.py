@@ -49,6 +49,17 @@ def graphed(call: Run) -> Run:
     return graph.replay
 
 
+def device_lost() -> bool:
+    """Whether the device can no longer be used by this process."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception:
+        return True
+    return False
+
+
 def ceilings(quick: bool) -> list[str]:
     return ["copy", "float32", "float64", "bfloat16"]
 
@@ -61,8 +72,4 @@ def ceiling(kind: str) -> dict[str, float]:
         return {"bytes a second": 2 * source.nbytes / measured(lambda: target.copy_(source), 0.02)[1]}
     size = 8192 if kind == "bfloat16" else 4096
     a, b = (torch.randn(size, size, device="cuda").to(getattr(torch, kind)) for _ in range(2))
-    before, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
-    try:
-        return {"flops a second": 2 * size**3 / measured(lambda: torch.mm(a, b), 0.02)[1]}
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+    return {"flops a second": 2 * size**3 / measured(lambda: torch.mm(a, b), 0.02)[1]}  # TF32 is off by default

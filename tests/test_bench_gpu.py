@@ -151,3 +151,31 @@ def test_ratios_and_shares() -> None:
     assert found["summary"]["registry"] == {"items": 3, "failed": ["q"], "other bits": ["p"]}
     assert "50 % (arithmetic)" in gpu_report.ratio_table(found["rows"])
     json.dumps(found, allow_nan=False)
+
+
+def test_a_row_keeps_what_was_timed_before_the_device_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("an illegal memory access\nand more")
+
+    monkeypatch.setattr(gpu_peers, "measured", lambda run: run() or (1.0, 2.0, 3.0))
+    monkeypatch.setattr(gpu_peers, "device_lost", lambda: True)
+    found = gpu_peers.collected({"good": lambda: lambda: None, "bad": lambda: broken, "late": lambda: broken}, 2)
+    assert found["seconds"] == {"good": (0.5, 1.0, 1.5)} and set(found["notes"]) == {"bad"}
+    assert found["failed"] == "bad: RuntimeError: an illegal memory access"
+
+
+def test_one_file_has_all_that_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"multiply-adds": 8, "bytes": 8, "seconds": {"irkernels": (1, 2, 3), "eager, einsum": (2, 4, 6)}, "notes": {}}
+    canned = {"times": {"A: a": row}, "registry": {"chain": {"results": 2, "other bits": 0}}}
+    monkeypatch.setattr(gpu_machine, "missing", list)
+    monkeypatch.setattr(gpu_machine, "environment", lambda: {"device": {"name": "one"}})
+    monkeypatch.setattr(gpu, "run_part", lambda name, *_: canned.get(name, {}))
+    out = tmp_path / "found.json"
+    assert gpu.main(["--quick", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert set(found) == {"environment", "quick", "seconds", "parts", "rows", "summary"} and found["quick"]
+    assert list(found["parts"]) == list(found["seconds"]) == list(found["summary"]) == list(PARTS)
+    assert found["rows"]["A: a"]["summary"] == {"best peer": "eager, einsum", "ratio": 2.0}
+    canned["build"] = {"build": {"failed": "nvcc said no"}}
+    assert gpu.main(["--out", str(out)]) == 1
+    assert list(json.loads(out.read_text())["parts"]) == ["build"], "nothing can run without a build"
