@@ -55,23 +55,29 @@ def timed(row: Row) -> dict[str, Any]:
 
 
 def compiled(row: Row) -> dict[str, Any]:
-    """Seconds of torch.compile with graphs of its own."""
+    """Seconds of torch.compile with graphs of its own; of training steps in both formulations."""
     torch._dynamo.reset()  # one graph at a time: else the limit on recompilations is reached
     settings = {"mode": "reduce-overhead", "dynamic": False, "fullgraph": True}
+    runs: dict[str, Run] = {}
     if isinstance(row, Product):
-        run = _gradients(row, torch.compile(along_the_path(row), **settings))
+        runs["torch.compile"] = _gradients(row, torch.compile(along_the_path(row), **settings))
     else:
-        loss, factors = losses_of(row)["gather"], factors_of(row)
-        gradients = torch.compile(torch.func.grad(loss), **settings)
+        for name, loss in losses_of(row).items():
+            gradients = torch.compile(torch.func.grad(loss), **settings)
+            runs[f"torch.compile, {name}"] = functools.partial(_step, gradients, factors_of(row))
+    return collected({name: functools.partial(_marked, run) for name, run in runs.items()}, units_of(row))
 
-        def run() -> None:
-            torch._foreach_add_(factors, list(gradients(factors)), alpha=-inputs.LEARNING_RATE)
 
+def _step(gradients: Callable[[list[Tensor]], list[Tensor]], factors: list[Tensor]) -> None:
+    torch._foreach_add_(factors, list(gradients(factors)), alpha=-inputs.LEARNING_RATE)
+
+
+def _marked(run: Run) -> Run:
     def one_step() -> None:
         torch.compiler.cudagraph_mark_step_begin()  # what the last run returned may be overwritten
         run()
 
-    return collected({"torch.compile": lambda: one_step}, units_of(row))
+    return one_step
 
 
 def jax(row: Row) -> dict[str, Any]:
