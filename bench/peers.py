@@ -77,13 +77,12 @@ def _einsum(row: Product, dtype: str, mode: str) -> Case:
     return _torch_case(row, dtype, mode, variants)
 
 
-def _compiled(row: Product, dtype: str, mode: str) -> Case:
-    # The cheapest pairwise order is fixed before tracing, so that the graph holds it and no path search is guarded on.
-    equation, extents = row.equation, dict(row.extents)
+def along_the_path(row: Product) -> Function:
+    """The product by torch.einsum of two operands at a time, in the cheapest order, which is fixed once."""
     dots = "" if row.trials is None else "..."
-    steps = pairwise_steps(equation, extents)
+    steps = pairwise_steps(row.equation, dict(row.extents))
 
-    def along_the_path(*operands: Tensor) -> Tensor:
+    def function(*operands: Tensor) -> Tensor:
         remaining = list(operands)
         for positions, step in steps:
             taken = [remaining.pop(position) for position in sorted(positions, reverse=True)]
@@ -92,8 +91,13 @@ def _compiled(row: Product, dtype: str, mode: str) -> Case:
             remaining.append(torch.einsum(dotted, *taken))
         return remaining[0]
 
+    return function
+
+
+def _compiled(row: Product, dtype: str, mode: str) -> Case:
+    # The order is fixed before tracing, so that the graph holds it and no path search is guarded on.
     torch._dynamo.reset()  # one graph at a time: else the limit on recompilations is reached
-    compiled = torch.compile(along_the_path, dynamic=False, fullgraph=True)
+    compiled = torch.compile(along_the_path(row), dynamic=False, fullgraph=True)
     return _torch_case(row, dtype, mode, {"compiled": compiled})
 
 
