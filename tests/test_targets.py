@@ -168,6 +168,7 @@ def test_a_build_without_nvcc(setup: ModuleType, monkeypatch: pytest.MonkeyPatch
         setup.targets()
 
 
+@pytest.mark.skipif(bool(irk.build_info()["cuda_architectures"]), reason="nvcc has compiled them for this build")
 def test_nvcc_compiles_the_kernels(setup: ModuleType, tmp_path: Path) -> None:
     tool = setup.find_nvcc()
     if tool is None:

@@ -55,7 +55,7 @@ struct TrialSights {
   IRK_FN void begin(int64_t t) { trial = t; }
   IRK_FN const T* watched() const { return room; }
   template <class Crew>
-  IRK_FN void look(const Crew& crew) const {
+  IRK_FN IRK_APART void look(const Crew& crew) const {
     for (int v = 0; v < records->n_sights; ++v) {
       const Sight& sight = records->sights[v];
       const TrialFrame<T> frame{sight.program, sight.buffers, nullptr, {}, trial, room + sight.scratch_offset,

@@ -77,7 +77,7 @@ IRK_FN IRK_APART void take_loss_share(const Step& step, const T* prediction, T* 
 }
 
 template <class T, class Crew>
-IRK_FN void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew) {
+IRK_FN IRK_APART void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew) {
   const Loop* pool = x.program.loops;
   const T* a = x.at(step.a);
   T *b = x.at(step.b), *c = x.at(step.c);
