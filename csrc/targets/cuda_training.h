@@ -55,7 +55,7 @@ class CudaTraining {
       return {tier, kLoneThreads, 0, least(x.trials, all), 1};
     }
     if (tier == Sharing::trials) {
-      const int64_t shared = x.room.bytes <= attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) ? x.room.bytes : 0;
+      const int64_t shared = x.room.bytes <= most_shared() ? x.room.bytes : 0;
       return {tier, threads, shared, least(x.trials, processors * resident<T>(threads, shared)), 1};
     }
     // a cluster's barrier is the cheaper one, the whole device has more arithmetic
@@ -81,7 +81,7 @@ class CudaTraining {
     const Within within = alone ? Within::thread : crews.tier == Sharing::trials ? Within::block
                             : crews.near                                          ? Within::cluster
                                                                                   : Within::grid;
-    grant<T>(crews.shared);
+    grant<T>();
     check(cudaLaunchKernelEx(&launching.config, train_crews<T>, x, within, alone ? 0 : int(crews.blocks)), "launching training");
   }
 
@@ -124,17 +124,19 @@ class CudaTraining {
   // Blocks that one processor runs at the same time.
   template <class T>
   static int64_t resident(int threads, int64_t shared) {
-    grant<T>(shared);
+    grant<T>();
     int blocks = 0;
     check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, train_crews<T>, threads, size_t(shared)), "asking for occupancy");
     if (blocks < 1) throw std::runtime_error("CUDA: no block of training fits this device");
     return blocks;
   }
 
-  // Shared memory beyond what every kernel may have unasked.
+  static int64_t most_shared() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+
+  // Shared memory beyond what every kernel may have unasked: all there is, for another thread's call may need more than ours.
   template <class T>
-  static void grant(int64_t shared) {
-    check(cudaFuncSetAttribute(train_crews<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)), "asking for shared memory");
+  static void grant() {
+    check(cudaFuncSetAttribute(train_crews<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(most_shared())), "asking for shared memory");
   }
 };
 
