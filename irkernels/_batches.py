@@ -50,8 +50,8 @@ def in_batches(
     run(operands, entries, target, begin, steps, active, done, batches, look_back) is one such call.
     """
     # what follows takes no memory: as many native calls as one may have to be made
-    active, going, some = active.clone(), torch.empty_like(active), torch.empty((), dtype=torch.bool)
-    done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64).unbind()
+    active, going, some = active.clone(), torch.empty_like(active), active.new_empty(())
+    done, made, all_made = torch.zeros(3, len(active), dtype=torch.int64, device=active.device).unbind()
     # to look back takes a batch too
     begins = [*range(0, steps, batches.steps), *([steps] if watching.look_back else [])]
     for begin in begins:
@@ -107,7 +107,7 @@ class Batches:
         csrc/bind/batches.h reads.
         """
         _native.draw_batches(self._indices, steps, self._size, self._count, self._seed, first)
-        chosen = self._indices[:steps].view(-1)
+        chosen = self._indices[:steps].view(-1).to(self._values.device)
         values, values_trial, values_step = self._values.take(chosen)
         weights, weights_trial, weights_step = (None, 0, 0) if self._weights is None else self._weights.take(chosen)
         taken = {position: each.take(chosen) for position, each in self._constants.items()}
@@ -122,7 +122,7 @@ class _Gathered:
     """Rows of a tensor [lead, count, ...], those of many steps side by side: [lead, steps * size, ...]."""
 
     def __init__(self, source: Tensor, size: int) -> None:
-        self._source, self._size, self._rest = source, size, source.shape[2:]
+        self._source, self._size, self._rest, self.device = source, size, source.shape[2:], source.device
         self.step_bytes = source.shape[0] * size * math.prod(self._rest) * source.itemsize
 
     def allocate(self, steps: int) -> None:
@@ -137,7 +137,10 @@ class _Gathered:
 
 
 class _Entries:
-    """Coordinates of the drawn entries and their sorted orders, in the coordinates' own integer type."""
+    """Coordinates of the drawn entries and their sorted orders, in the coordinates' own integer type.
+
+    They are listed on the CPU, and from there go to where the coordinates are.
+    """
 
     def __init__(self, at: Coordinates, orders: Sequence[Sequence[int]], size: int) -> None:
         self._at, self._orders, self._size = at, [tuple(order) for order in orders], size
@@ -148,7 +151,8 @@ class _Entries:
         self.fixed_bytes = len(orders) * at.nnz * index + 4 * size * torch.int64.itemsize  # ranks, room to sort
 
     def allocate(self, steps: int) -> None:
-        new, size = self._at.columns.new_empty, self._size
+        self._all = self._at.columns.cpu()
+        new, size = self._all.new_empty, self._size
         self._drawn = new(steps, self._columns, size)
         self._work = torch.empty(4 * size, dtype=torch.int64)
         self._sorted = [
@@ -159,12 +163,13 @@ class _Entries:
 
     def _ranks(self, order: tuple[int, ...]) -> Tensor:
         """Where each entry stands among all in this order."""
-        perm = self._at.sorted_by(order).perm
+        perm = self._at.sorted_by(order).perm.cpu()
         return torch.empty_like(perm).scatter_(0, perm.long(), torch.arange(len(perm), dtype=perm.dtype))
 
     def listed(self, indices: Tensor, steps: int, count: int) -> tuple[Tensor, tuple[Any, ...]]:
         _native.list_batches(
-            indices, steps, self._size, count, self._columns, self._at.columns, self._drawn, tuple(self._sorted),
-            self._work,
+            indices, steps, self._size, count, self._columns, self._all, self._drawn, tuple(self._sorted), self._work,
         )  # fmt: skip
-        return self._drawn, tuple(each[2:] for each in self._sorted)
+        there = self._at.columns.device
+        orders = ((*(part.to(there) for part in parts), groups) for _, _, *parts, groups in self._sorted)
+        return self._drawn.to(there), tuple(orders)

@@ -115,8 +115,6 @@ def why_not_natively(problem: Problem) -> str | None:
     factor = problem.factors[0]
     if not has_kernels(factor) or factor.dtype not in (torch.float32, torch.float64):
         return f"the factors are {factor.dtype} on {factor.device}"
-    if factor.is_cuda and problem.batch_size is not None:
-        return "mini-batches are drawn on the CPU"
     if launched(factor) and _train_plan(problem).gather:
         return "rows of so many operands are gathered in torch where kernels are launched"
     return None

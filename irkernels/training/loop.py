@@ -68,10 +68,9 @@ def fit(
 
     model: irk.nn.Product or a family.  data, of the factors' dtype: Observed (values [nnz] or [trials, nnz]), a dense
     target ([*output] or [trials, *output]), Sensing, RankOneSensing or Regression.  optimizer: torch.optim.SGD, Adam,
-    AdamW or irk.optim.GroupRMSprop over the model's parameters run natively (half types, other devices than CPU and
-    CUDA, mini-batches on CUDA: the same steps in plain torch); another one runs in an ordinary Python loop, with a
-    warning.  Parameters and optimizer state are updated in place, as so many optimizer.step() calls would; `.grad` is
-    not touched.
+    AdamW or irk.optim.GroupRMSprop over the model's parameters run natively (half types and other devices than CPU
+    and CUDA: the same steps in plain torch); another one runs in an ordinary Python loop, with a warning.  Parameters
+    and optimizer state are updated in place, as so many optimizer.step() calls would; `.grad` is not touched.
 
     loss: mse, half_sse, l1 or huber (with delta).  lr, and hyper={"momentum": ..., "betas": ..., ...}: in place of the
     optimizer's, a number or [trials] (betas: a pair or [trials, 2]).  clip: the largest norm of all gradients of a
