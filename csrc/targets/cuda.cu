@@ -7,11 +7,11 @@
 namespace irk {
 namespace {
 
-constexpr int kThreads = 128;                  // of a block
+constexpr int kThreads = 128;                // of a block; one of them on a processor is enough, so that nothing spills
 constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid, in x; threads take more than one item beyond
 
 template <class Body>
-__global__ void __launch_bounds__(kThreads) kernel(const __grid_constant__ Launch x) {
+__global__ void __launch_bounds__(kThreads, 1) kernel(const __grid_constant__ Launch x) {
   serve<Body>(x, int64_t(blockIdx.x) * kThreads + threadIdx.x, int64_t(gridDim.x) * kThreads);
 }
 

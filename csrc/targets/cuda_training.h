@@ -37,7 +37,7 @@ struct DeviceCrew : Team {
 
 // blocks: of a crew; 0: each thread is one. Rooms lie in the workspace, or, x.rooms being null, in the block's own memory.
 template <class T>
-__global__ void __launch_bounds__(kCrewThreads) train_crews(const __grid_constant__ Training x, Within within, int blocks) {
+__global__ void __launch_bounds__(kCrewThreads, 1) train_crews(const __grid_constant__ Training x, Within within, int blocks) {
   extern __shared__ __align__(16) char shared[];
   const int size = blocks ? blocks * int(blockDim.x) : 1;
   const int64_t thread = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, own = thread / size;
