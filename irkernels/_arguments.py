@@ -57,6 +57,8 @@ def real(name: str, value: Any) -> Tensor:
 def number(name: str, value: Any, least: float = -math.inf) -> float:
     """value as a finite float. Raises TypeError (no number) and ValueError (not finite, below `least`)."""
     try:
+        if isinstance(value, (str, bytes, bytearray)):  # float() would read them
+            raise TypeError
         found = float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{name} must be a number, got {value!r:.60}") from None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from irkernels._arguments import integer
+from irkernels._arguments import integer, number
 from irkernels.dynamics import roots
 from irkernels.dynamics.divided import complete_symmetric, rising_degrees
 from irkernels.dynamics.pairs import matrix_and_gradient
@@ -35,14 +35,14 @@ def balanced_velocity(W: Tensor, gradient: Tensor, depth: int, *, tolerance: flo
     Gradients in W and G are finite everywhere, repeated singular values included; in G exact everywhere, in W where W
     has full rank (elsewhere the map has a kink, depth 2, or none: zero values count as fixed).  Second and higher
     derivatives exist at full rank; they are taken through roots.py.
-    Raises TypeError (kind, dtype, a depth that is no integer) and ValueError (axes, shapes, depth below 1).
+    Raises TypeError (kind, dtype, a depth that is no integer) and ValueError (axes, shapes, depth below 1, tolerance).
     """
     W, gradient = matrix_and_gradient("balanced_velocity", W, gradient)
     depth = integer("depth", depth, 1)
-    tolerance = max(W.shape[-2:]) * torch.finfo(W.dtype).eps if tolerance is None else tolerance
+    share = max(W.shape[-2:]) * torch.finfo(W.dtype).eps if tolerance is None else number("tolerance", tolerance, 0)
     if W.shape[-2] > W.shape[-1]:
-        return _velocity(W.mT, gradient.mT, depth, tolerance).mT
-    return _velocity(W, gradient, depth, tolerance)
+        return _velocity(W.mT, gradient.mT, depth, share).mT
+    return _velocity(W, gradient, depth, share)
 
 
 def _velocity(W: Tensor, G: Tensor, depth: int, tolerance: float) -> Tensor:

@@ -11,7 +11,7 @@ PACKAGE = str(Path(irk.__file__).parent)
 ALLOWED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, NotImplementedError, OSError)
 _LONGEST = 3000  # characters of a message
 _CLEAR = ("alloc", "not enough memory", "Storage size calculation overflowed", "device type", "device string",
-    "accelerator device", "Found no NVIDIA driver", "Device string", "unpacking string")
+    "accelerator device", "Found no NVIDIA driver", "Device string", "Device index", "unpacking string")
 _UNCLEAR = ("incompatible function arguments", "incompatible constructor", "INTERNAL ASSERT", "Unable to cast", "(): ")
 
 
@@ -27,7 +27,8 @@ def complaint(error: BaseException) -> str | None:
         return None
     if isinstance(error, RuntimeError) and any(word in str(error) for word in _CLEAR):
         return None  # torch's own, as clear as ours would be
-    if "torch/optim" in frames[-1].filename:
+    own = [frame for frame in frames if not frame.filename.endswith("torch/_tensor.py")]  # subclasses pass through it
+    if "torch/optim" in own[-1].filename:
         return None  # torch's optimizers check their own arguments
     if not isinstance(error, ALLOWED):
         return f"{type(error).__name__} at {where}: {error!s:.200}"
