@@ -54,6 +54,19 @@ def real(name: str, value: Any) -> Tensor:
     return tensor
 
 
+def on_one_device(name: str, value: Tensor, beside: str, other: Tensor) -> None:
+    """Raises ValueError where two tensors are not on the same device."""
+    if value.device != other.device:
+        raise ValueError(f"{name} is on {value.device}, {beside} on {other.device} (devices must be equal)")
+
+
+def with_numbers(name: str, value: Tensor) -> Tensor:
+    """The value, where it has numbers to look at. Raises ValueError for one on the meta device."""
+    if value.is_meta:
+        raise ValueError(f"{name} is on meta: its numbers are asked for, and it has none")
+    return value
+
+
 def number(name: str, value: Any, least: float = -math.inf) -> float:
     """value as a finite float. Raises TypeError (no number) and ValueError (not finite, below `least`)."""
     try:
@@ -69,6 +82,8 @@ def number(name: str, value: Any, least: float = -math.inf) -> float:
 
 def per_trial(name: str, value: Any, trials: int | None) -> Tensor:
     """A number, or one for each trial, as float64 [trials] on the CPU ([1] without trials); finite and not negative."""
+    if isinstance(value, Tensor):
+        strided(name, value)
     try:
         given = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
     except (TypeError, ValueError) as error:

@@ -132,6 +132,8 @@ def completion_loss(
         return found
     _check_operands(equation, operands)
     if execute.traced(operands):
+        if not isinstance(loss, str):
+            raise TypeError(f"loss must be a name, got {type(loss).__name__}")
         return ops.completion_loss(equation, operands, observed, loss, delta)
     operands, observed = autocast.loss_operands(operands, observed)
     read = read_equation(equation, operands)

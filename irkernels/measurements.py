@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels._arguments import strided
+from irkernels._arguments import strided, with_numbers
 from irkernels.grammar import fresh_letters
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -135,7 +135,7 @@ def _read(name: str, given: Any) -> Tensor:
 
 
 def _finite_copy(name: str, tensor: Tensor) -> Tensor:
-    finite = torch.isfinite(tensor)
+    finite = torch.isfinite(with_numbers(name, tensor))
     if not finite.all():
         where = (~finite).nonzero()[0].tolist()
         raise ValueError(f"{name} has {tensor[tuple(where)].item()} at {where}; it must be finite")

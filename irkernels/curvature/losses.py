@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from irkernels._arguments import number
 from irkernels.reference.losses import LOSSES
 
 Bend = Callable[[Tensor], Tensor]  # dy -> H_L[dy]
@@ -92,9 +93,9 @@ class Callback:
 def checked_loss(loss: Any, delta: Any, on_data: bool) -> None:
     """Raises ValueError and TypeError for a loss that is neither a known name on data nor a function of W without."""
     if on_data:
-        if loss not in LOSSES:
+        if not isinstance(loss, str) or loss not in LOSSES:
             raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
-        if not delta > 0:
+        if not number("delta", delta) > 0:
             raise ValueError(f"delta must be positive, got {delta}")
     elif not callable(loss):
         raise ValueError("data is needed: observed=, target=, or a function of W as loss= (which takes neither)")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from irkernels._arguments import on_one_device
 from irkernels.dynamics.widths import checked_factors
 from irkernels.families.balance import differences
 from irkernels.families.bonds import bonds
@@ -70,6 +71,7 @@ def _structure(equation: str, factors: list[Tensor]) -> Structure:
     if len(structure.terms) != len(factors):
         raise ValueError(f"equation {equation!r} names {len(structure.terms)} operands, but {len(factors)} were given")
     for position, (term, factor) in enumerate(zip(structure.terms, factors)):
+        on_one_device(f"operand {position}", factor, "operand 0", factors[0])
         if factor.dim() < len(term):
             raise ValueError(f"operand {position} has {factor.dim()} dimensions, its letters {term!r} name {len(term)}")
         for letter, extent in zip(term, factor.shape[factor.dim() - len(term) :]):

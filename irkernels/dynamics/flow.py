@@ -83,7 +83,7 @@ def integrate(
 
     def slope(_: float, flat: Any) -> Any:
         now = torch.as_tensor(flat, dtype=torch.float64).to(start.device).reshape(start.shape)
-        return velocity(now).detach().cpu().reshape(-1).numpy()
+        return real("the velocity", velocity(now)).detach().cpu().reshape(-1).numpy()
 
     found = solve_ivp(
         slope, (times[0], times[-1]), initial.cpu().reshape(-1).numpy(), method, times, rtol=rtol, atol=atol

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from irkernels._arguments import number, real, strided
+from irkernels._arguments import number, on_one_device, real, strided, with_numbers
 
 
 def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: float = 1e-7) -> Tensor:
@@ -68,6 +68,7 @@ def _check(activations: Tensor, classes: Tensor, subclasses: Tensor) -> None:
     for name, labels in (("classes", classes), ("subclasses", subclasses)):
         if strided(name, labels).is_floating_point() or labels.is_complex():
             raise TypeError(f"{name} must be integers, got {labels.dtype}")
+        on_one_device(name, with_numbers(name, labels), "activations", activations)
     if activations.dim() != 2 or not classes.shape == subclasses.shape == activations.shape[:1]:
         raise ValueError(
             f"activations must be [n, neurons], classes and subclasses [n], got {list(activations.shape)},"

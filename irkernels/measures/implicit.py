@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer, number, real
+from irkernels._arguments import integer, number, real, with_numbers
 
 _BISECTIONS = 200  # halve the bracket of a ridge in log scale down to rounding
 
@@ -39,7 +39,7 @@ def early_stopping_penalty(X: Tensor, lr: float, steps: int) -> Tensor:
     and X is finite, TypeError for what is no real matrix or number.
     """
     integer("steps", steps, 1)
-    if real("early_stopping_penalty: X", X).dim() < 2 or X.numel() == 0 or X.is_meta or not X.isfinite().all():
+    if with_numbers("X", real("early_stopping_penalty: X", X)).dim() < 2 or X.numel() == 0 or not X.isfinite().all():
         raise ValueError(f"X must be finite [..., n, p], neither of them 0; got {list(X.shape)}")
     number("lr", lr)
     values, vectors = torch.linalg.eigh(X.mT @ X / X.shape[-2])
@@ -65,7 +65,7 @@ def gradient_flow_norm_ratio(X: Tensor, y: Tensor, times: Tensor) -> Tensor:
             raise ValueError(f"{name} must be [{', '.join(axes.split())}], got {list(given.shape)}")
         if given.dtype != X.dtype or given.device != X.device:
             raise TypeError(f"{name} is {given.dtype} on {given.device}, X {X.dtype} on {X.device} (must be equal)")
-    if len(y) != len(X) or X.numel() == 0 or X.is_meta or not X.isfinite().all():
+    if len(y) != len(with_numbers("X", X)) or X.numel() == 0 or not X.isfinite().all():
         raise ValueError(f"X must be finite [n, p] with n of y, neither of them 0; got {list(X.shape)} and {len(y)}")
     n = X.shape[0]
     U, sigma, _ = torch.linalg.svd(X, full_matrices=False)

@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from irkernels._arguments import flag, number, real, strided
+from irkernels._arguments import flag, number, real, strided, with_numbers
 from irkernels.measures.factors import checked_chain
 from irkernels.measures.path_norm import path_norm
 
@@ -91,9 +91,10 @@ def margin(outputs: Tensor, labels: Tensor, quantile: float = 0.05) -> Tensor:
             f"margin: outputs must be [n, classes] with two classes at least and labels [n], got"
             f" {list(outputs.shape)} and {list(labels.shape)}"
         )
-    if len(labels) == 0 or not ((labels >= 0) & (labels < outputs.shape[1])).all():
+    if len(with_numbers("margin: labels", labels)) == 0 or not ((labels >= 0) & (labels < outputs.shape[1])).all():
         raise ValueError(f"margin: labels must be in [0, {outputs.shape[1]}), one at least")
-    if not 0 <= number("quantile", quantile) <= 1:
+    quantile = number("quantile", quantile)
+    if not 0 <= quantile <= 1:
         raise ValueError(f"quantile must be between 0 and 1, got {quantile}")
     if labels.device != outputs.device:
         raise ValueError(f"margin: labels are on {labels.device}, outputs on {outputs.device}")

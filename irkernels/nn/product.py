@@ -39,6 +39,8 @@ class Product(nn.Module):
     ) -> None:
         super().__init__()
         self.trials = None if trials is None else integer("trials", trials, 1)
+        if constants is not None and not isinstance(constants, Mapping):
+            raise TypeError(f"constants must map operand positions to tensors, got {type(constants).__name__}")
         constants = dict(constants or {})
         operands = _in_operand_order(factors, constants)
         self.equation = _explicit(equation, operands, constants, self.trials)
