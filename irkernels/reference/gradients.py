@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels._arguments import strided
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.einsum import einsum
 from irkernels.reference.entries import entries, read_coordinates
@@ -37,7 +36,8 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
 def read_listed(cotangent: Any, read: Equation, operands: tuple[Tensor, ...]) -> tuple[Coordinates, Tensor]:
     """A cotangent given at listed entries, checked: its coordinates and its values [..., nnz]."""
     at, values = _sampled(cotangent)
-    strided("values of the cotangent", values)
+    if values.layout != torch.strided:
+        raise TypeError(f"values of the cotangent are {values.layout}; supported is torch.strided")
     coordinates = read_coordinates(at, read)
     _check("values of the cotangent", values, (*read.dense, coordinates.nnz), operands, broadcasts=True)
     return coordinates, values.expand(*read.dense, coordinates.nnz)
