@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from irkernels import autocast, autograd, execute, leaves, trials
 from irkernels.observed import Coordinates, Observed, unchecked_coordinates, unchecked_observed
 from irkernels.reference.equation import read_equation
-from irkernels.reference.gradients import read_listed
+from irkernels.reference.gradients import at_and_values, read_listed
 from irkernels.reference.losses import check_loss
 
 _LIBRARY = torch.library.Library("irkernels", "DEF")
@@ -35,7 +35,7 @@ def gradients(equation: str, operands: tuple[Tensor, ...], cotangent: Any) -> tu
     """The recorded verb `gradients`."""
     if isinstance(cotangent, Tensor):
         return tuple(torch.ops.irkernels.gradients(equation, operands, cotangent))
-    at, values = (cotangent, cotangent.values) if isinstance(cotangent, Observed) else cotangent
+    at, values = at_and_values(cotangent)
     return tuple(torch.ops.irkernels.entries_gradients(equation, operands, values, _at(at, operands)))
 
 

@@ -74,7 +74,13 @@ def _structure(equation: str, factors: list[Tensor]) -> Structure:
         on_one_device(f"operand {position}", factor, "operand 0", factors[0])
         if factor.dim() < len(term):
             raise ValueError(f"operand {position} has {factor.dim()} dimensions, its letters {term!r} name {len(term)}")
-        for letter, extent in zip(term, factor.shape[factor.dim() - len(term) :]):
+        trials, extents = factor.shape[: factor.dim() - len(term)], factor.shape[factor.dim() - len(term) :]
+        first = factors[0].shape[: factors[0].dim() - len(structure.terms[0])]
+        if trials != first:
+            raise ValueError(
+                f"operand {position} has trial axes {list(trials)}, operand 0 {list(first)} (must be equal)"
+            )
+        for letter, extent in zip(term, extents):
             if structure.extents.setdefault(letter, extent) != extent:
                 raise ValueError(
                     f"operand {position} has size {extent} for the letter {letter!r}, an operand before it"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer, number, real
+from irkernels._arguments import integer, number, real, with_numbers
 from irkernels.dynamics.balanced import balanced_velocity
 
 
@@ -73,7 +73,7 @@ def integrate(
     rtol, atol = number("rtol", rtol, 0.0), number("atol", atol, 0.0)  # of a NaN the solver would never make an end
     if not isinstance(method, str):
         raise TypeError(f"method must be the name of a solver, got {type(method).__name__}")
-    if not real("start", start).isfinite().all():
+    if not with_numbers("start", real("start", start)).isfinite().all():
         raise ValueError("start must be finite")
     if not times or any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise ValueError(f"times must rise and have at least one entry, got {times[:5]}")

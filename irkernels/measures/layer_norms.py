@@ -28,7 +28,7 @@ def schatten_norm(factor: Tensor, p: float = math.inf) -> Tensor:
     """The p-norm of the singular values: spectral (inf), Frobenius (2), trace norm (1); p >= 1."""
     if real("factor", factor).dim() < 2:
         raise ValueError(f"factor must be [..., rows, columns], got {list(factor.shape)}")
-    if not factor.isfinite().all():
+    if not with_numbers("factor", factor).isfinite().all():
         raise ValueError("factor has NaN or infinite entries, of which no singular values can be told")
     norms: Tensor = torch.linalg.vector_norm(torch.linalg.svdvals(factor), ord=_order("p", p), dim=-1)
     return norms

@@ -67,7 +67,8 @@ def segment_slopes(
     factors = tuple(factors)
     given: list[Tensor | None] = [None] * len(factors) if biases is None else list(biases)
     with torch.no_grad():
-        times = start.new_tensor([0.0, 1.0])
+        times = start.new_zeros(2)
+        times[1] = 1.0
         for layer in reversed(range(1, len(factors))):
             times = _with_zeros(times, _before(factors, given, layer, _at(start, end, times)))
         middles = (times[1:] + times[:-1]) / 2

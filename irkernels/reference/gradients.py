@@ -35,7 +35,7 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
 
 def read_listed(cotangent: Any, read: Equation, operands: tuple[Tensor, ...]) -> tuple[Coordinates, Tensor]:
     """A cotangent given at listed entries, checked: its coordinates and its values [..., nnz]."""
-    at, values = _sampled(cotangent)
+    at, values = at_and_values(cotangent)
     if values.layout != torch.strided:
         raise TypeError(f"values of the cotangent are {values.layout}; supported is torch.strided")
     coordinates = read_coordinates(at, read)
@@ -43,7 +43,8 @@ def read_listed(cotangent: Any, read: Equation, operands: tuple[Tensor, ...]) ->
     return coordinates, values.expand(*read.dense, coordinates.nnz)
 
 
-def _sampled(cotangent: Any) -> tuple[Any, Tensor]:
+def at_and_values(cotangent: Any) -> tuple[Any, Tensor]:
+    """What lists a cotangent, (at, values), unchecked.  Raises TypeError for what does not."""
     if isinstance(cotangent, Observed):
         return cotangent, cotangent.values
     if not (isinstance(cotangent, (tuple, list)) and len(cotangent) == 2 and isinstance(cotangent[1], Tensor)):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels._arguments import integer, number, real
+from irkernels._arguments import integer, number, real, with_numbers
 
 
 def cp_rank(
@@ -21,7 +21,7 @@ def cp_rank(
     Raises ImportError without TensorLy, TypeError (no real floating-point tensor), ValueError (order, a rank above
     `most`: the smallest error is named).
     """
-    if not real("cp_rank: T", T).isfinite().all():
+    if not with_numbers("cp_rank: T", real("cp_rank: T", T)).isfinite().all():
         raise ValueError("cp_rank: T must be finite")
     tolerance, seed = number("tolerance", tolerance), integer("seed", seed, 0)
     if T.dim() < 2:
