@@ -56,6 +56,14 @@ def test_what_stops_a_flow() -> None:
         integrate(lambda x: x.square(), torch.ones(1, dtype=F64), [0.0, 2.0])  # 1 / (1 - t)
 
 
+@pytest.mark.parametrize("method", ["DOP853", "RK45", "LSODA", "BDF", "Radau"])
+def test_a_flow_ends_where_its_evaluations_do(method: str) -> None:
+    with pytest.raises(RuntimeError, match=r"not integrated up to 1e\+18: 100 evaluations of the velocity led to \d"):
+        integrate(lambda x: x.cos(), torch.ones(1, dtype=F64), [0.0, 1e18], method=method, evaluations=100)
+    few = integrate(lambda x: -x, torch.ones(1, dtype=F64), [0.0, 0.1], method=method, evaluations=1000)
+    close(few[-1], torch.tensor([np.exp(-0.1)], dtype=F64), 1e-6)
+
+
 def test_without_scipy_the_error_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.integrate", None)
     with pytest.raises(ImportError, match=r"irkernels\[dynamics\]"):

@@ -56,14 +56,16 @@ def integrate(
     rtol: float = 1e-9,
     atol: float = 1e-12,
     method: str = "DOP853",
+    evaluations: int = 1_000_000,
 ) -> Tensor:
     """The solution at the times, [times, *start's shape] float64, without a graph.
 
     velocity: of a float64 tensor of start's shape on its device; start is the value at times[0], times rise.
     rtol, atol, method: scipy.integrate.solve_ivp's ("LSODA", "BDF" or "Radau" where the flow is stiff).  All trials
     take the same steps, so that one may differ by the tolerance from what it is alone.
+    evaluations: the most of the velocity, so that a flow too stiff or too long for its solver ends with an error.
     Raises ImportError without SciPy (pip install "irkernels[dynamics]"), TypeError, ValueError (start, times,
-    tolerances) and RuntimeError (the solver stopped early, with its reason).
+    tolerances) and RuntimeError (the solver stopped early, with its reason, or had no evaluations left).
     """
     try:
         from scipy.integrate import solve_ivp
@@ -71,6 +73,7 @@ def integrate(
         raise ImportError('the flow is integrated by SciPy: pip install "irkernels[dynamics]"') from error
     times = [number(f"times[{i}]", time) for i, time in enumerate(times)]
     rtol, atol = number("rtol", rtol, 0.0), number("atol", atol, 0.0)  # of a NaN the solver would never make an end
+    evaluations = integer("evaluations", evaluations, 1)
     if not isinstance(method, str):
         raise TypeError(f"method must be the name of a solver, got {type(method).__name__}")
     if not with_numbers("start", real("start", start)).isfinite().all():
@@ -81,7 +84,14 @@ def integrate(
     if len(times) == 1:
         return initial[None].clone()
 
-    def slope(_: float, flat: Any) -> Any:
+    used = itertools.count(1)
+
+    def slope(time: float, flat: Any) -> Any:
+        if next(used) > evaluations:
+            raise RuntimeError(
+                f"the flow was not integrated up to {times[-1]}: {evaluations} evaluations of the velocity led to"
+                f" {time:g} (evaluations= allows more; another method may need fewer)"
+            )
         now = torch.as_tensor(flat, dtype=torch.float64).to(start.device).reshape(start.shape)
         return real("the velocity", velocity(now)).detach().cpu().reshape(-1).numpy()
 

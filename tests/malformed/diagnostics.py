@@ -43,7 +43,9 @@ DIAGNOSTICS: dict[str, Callable[[], Made]] = {
     "slice_velocity": lambda: (d.slice_velocity, [draw(2, 2), [draw(3, 2), draw(4, 2)], draw(3, 4)], {}),
     "balancedness": lambda: (d.balancedness, [network()], {"equation": None}),
     "conserved_quantities": lambda: (d.conserved_quantities, [network()], {"equation": "ij,jk->ik"}),
-    "integrate": lambda: (d.integrate, [lambda x: -x, draw(3).double(), [0.0, 0.1]], {"rtol": 1e-3, "atol": 1e-3}),
+    "integrate": lambda: (
+        d.integrate, [lambda x: -x, draw(3).double(), [0.0, 0.1]], {"rtol": 1e-3, "atol": 1e-3, "evaluations": 1000}
+    ),
     "svd": lambda: (s.svd, [draw(2, 3)], {}),
     "effective_rank": lambda: (s.effective_rank, [draw(2, 3)], {}),
     "nuclear_norm": lambda: (s.nuclear_norm, [draw(2, 3)], {}),
