@@ -151,6 +151,8 @@ def test_selectivity_finds_planted_subclasses() -> None:
         )
     middle = sum(sorted(by_hand)[1:3]) / 2
     assert math.isclose(float(measures.selectivity(planted, classes, subclasses)), middle, rel_tol=1e-12)
+    half = measures.selectivity(planted.bfloat16(), classes, subclasses)  # in float32
+    assert half.dtype == torch.float32 and math.isclose(float(half), middle, rel_tol=0.02)
 
 
 def test_silhouette_by_its_definition() -> None:

@@ -29,6 +29,7 @@ inline View view_of(const TensorView& v, int skip = 0) {
 }
 
 inline std::vector<TensorView> read_operands(const py::tuple& operands, Dtype& dtype) {
+  if (operands.empty()) throw py::value_error("a product needs at least one operand, none was given");
   std::vector<TensorView> views;
   views.reserve(operands.size());
   for (size_t i = 0; i < operands.size(); ++i) {

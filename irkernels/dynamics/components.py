@@ -79,8 +79,8 @@ def product_of(part: Part, chains: str) -> tuple[Tensor, str | None]:
         return part, None
     if chains not in _CHAINS:
         raise ValueError(f"unknown chains {chains!r}; known are {', '.join(_CHAINS)}")
-    if not part:
-        raise ValueError("a chain needs at least one operand")
+    if not isinstance(part, Sequence) or not part:
+        raise ValueError("a chain needs a sequence of at least one operand")
     equation = _CHAINS[chains](len(part))
     return einsum(equation, *part), equation
 
@@ -89,7 +89,7 @@ def _pulled_back(
     factors: Sequence[Part], gradient: Any, chains: str
 ) -> tuple[list[Tensor], list[Tensor], list[str | None]]:
     """The matrices of all parts, the gradients in them, and the equations of chains."""
-    if isinstance(factors, Tensor) or not factors:
+    if not isinstance(factors, Sequence) or not factors:
         raise ValueError("components need a sequence of at least one factor")
     products = [product_of(part, chains) for part in widened(list(factors))]
     vectors, equations = [product for product, _ in products], [equation for _, equation in products]

@@ -56,7 +56,7 @@ def _column_blocks(part: Part, chains: str) -> list[Tensor]:
 
 def _along_slices(core: Tensor, factors: Sequence[Part], gradient: Any, chains: str) -> list[Tensor]:
     """For each mode <G, T_j> [..., r_n]."""
-    if isinstance(factors, Tensor) or not factors:
+    if not isinstance(factors, Sequence) or not factors:
         raise ValueError("slices need a sequence of at least one factor")
     matrices = [product_of(part, chains)[0] for part in widened(list(factors))]
     order = len(matrices)

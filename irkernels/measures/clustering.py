@@ -18,7 +18,7 @@ def selectivity(activations: Tensor, classes: Tensor, subclasses: Tensor, eps: f
     nonlinearity); a neuron that is negative everywhere counts as 0.  classes, subclasses: integers [n], a subclass
     within one class.  A class of one subclass is left out.  Raises ValueError for shapes and where no class is left.
     """
-    _check(activations, classes, subclasses)
+    activations = _checked(activations, classes, subclasses)
     eps = number("eps", eps, 0.0)
     alive = ~(activations < 0).all(0)
     best = []
@@ -42,7 +42,7 @@ def silhouette(activations: Tensor, classes: Tensor, subclasses: Tensor) -> Tens
     another subclass of the class: (b - a) / max(a, b); 0 for a subclass of one sample.  Arguments and errors as for
     selectivity; the paper takes the maximum over layers for each subclass before the median.
     """
-    _check(activations, classes, subclasses)
+    activations = _checked(activations, classes, subclasses)
     unit = torch.nn.functional.normalize(activations, dim=1)
     scores = []
     for label in classes.unique():
@@ -63,7 +63,8 @@ def silhouette(activations: Tensor, classes: Tensor, subclasses: Tensor) -> Tens
     return torch.quantile(torch.stack(scores), 0.5)
 
 
-def _check(activations: Tensor, classes: Tensor, subclasses: Tensor) -> None:
+def _checked(activations: Tensor, classes: Tensor, subclasses: Tensor) -> Tensor:
+    """The activations, of half type in float32."""
     real("activations", activations)
     for name, labels in (("classes", classes), ("subclasses", subclasses)):
         if strided(name, labels).is_floating_point() or labels.is_complex():
@@ -74,3 +75,4 @@ def _check(activations: Tensor, classes: Tensor, subclasses: Tensor) -> None:
             f"activations must be [n, neurons], classes and subclasses [n], got {list(activations.shape)},"
             f" {list(classes.shape)} and {list(subclasses.shape)}"
         )
+    return activations.to(torch.promote_types(activations.dtype, torch.float32))

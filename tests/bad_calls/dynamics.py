@@ -51,6 +51,7 @@ DYNAMICS: tuple[Row, ...] = (
         ("row", "column", "factor"),
     ),
     ("an empty chain", lambda v: v.dynamics.component_velocity([[]], V), ValueError, ("chain", "at least one operand")),
+    ("factors once", lambda v: v.dynamics.component_velocity(iter([V, V]), A), ValueError, ("sequence", "factor")),
     ("a tensor for factors", lambda v: v.dynamics.component_velocity(A, A), ValueError, ("sequence", "factor")),
     ("a tensor for slices", lambda v: v.dynamics.slice_velocity(A, A, A), ValueError, ("sequence", "factor")),
     (

@@ -94,6 +94,7 @@ EQUATIONS: tuple[Row, ...] = (
     ("too many operands", lambda v: v.einsum(CHAIN, A, B, C), ValueError, ("2", "3", "operands", "one term for each")),
     ("too few operands in a list", lambda v: v.einsum(CHAIN, [A]), ValueError, ("2", "1", "operands")),
     ("no operands", lambda v: v.einsum("ij->ij"), ValueError, ("operands?",)),
+    ("gradients of no operand", lambda v: v.gradients("->", cotangent=torch.ones(())), ValueError, ("operands?",)),
     ("no arrow head", lambda v: v.einsum("ij,jk>ik", A, B), ValueError, ("operand 1", "ij,jk>ik", ">")),
     ("no arrow shaft", lambda v: v.einsum("ij,jk-ik", A, B), ValueError, ("operand 1", "ij,jk-ik", "-")),
     ("two arrows", lambda v: v.einsum("ij->i->j", A), ValueError, ("output", "ij->i->j", "-")),
