@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from irkernels import curvature, dynamics, integrations, measures, nn, optim, reference, spectrum
-from irkernels._launch import deterministic
+from irkernels._blas import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot
 from irkernels.info import build_info, explain
 from irkernels.logscaled import log_einsum, log_entries

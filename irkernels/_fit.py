@@ -15,6 +15,7 @@ from torch import Tensor
 from irkernels import _native
 from irkernels._arrangement import arranged, arrangement_bytes
 from irkernels._batches import Batches, in_batches, observations, strided
+from irkernels._blas import deterministic
 from irkernels._folding import fold
 from irkernels._launch import (
     DTYPES,
@@ -23,7 +24,6 @@ from irkernels._launch import (
     VALUE,
     Entries,
     coordinates,
-    deterministic,
     has_kernels,
     launched,
     own_threads,

@@ -6,16 +6,14 @@ this file, _fit.py and _batches.py.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from irkernels import _native, openmp, reference
+from irkernels import _blas, _native, openmp, reference
 from irkernels._native import Plan
 from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
@@ -33,9 +31,6 @@ View = tuple[tuple[int, ...], tuple[int, ...]]  # shape and strides
 Entries = tuple[int, Tensor | None, tuple[Any, ...]]  # nnz (-1: the whole product), columns, sorted orders
 
 _Each = tuple[Tensor | None, ...]  # gradients, None where none is wanted
-# what _native.run takes before the workspace (plan, operands, output, saved, cotangent, gradients), and after it
-_Arguments = tuple[Plan, tuple[Tensor, ...], Tensor | None, Tensor | None, Tensor | None, _Each | None]
-_Rest = tuple[int, Tensor | None, tuple[Any, ...], tuple[Any, ...] | None, int, int]  # entries, target, threads, stream
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -165,7 +160,7 @@ def explain(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torch.
         up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials,
         tuple(up.output_shape), up.saved * compute_dtype(dtype).itemsize,
         {name: _workspace(plan, dtype) for name, plan in plans.items()},
-        0 if own_kernels_only() else sum(len(plan.blas) for plan in (up, down)),
+        sum(len(plan.blas_steps(LAUNCHES)) for plan in (up, down) if _blas.wanted(plan, LAUNCHES)),
         _training(equation, wanted, shapes, dtype, nnz, up),
     )  # fmt: skip
 
@@ -189,8 +184,8 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torc
 
 def _workspace(plan: Plan, dtype: torch.dtype) -> int:
     """Bytes that `_run` allocates: nothing where the stack has room."""
-    if plan.has_blas and not own_kernels_only():
-        return plan.scratch * compute_dtype(dtype).itemsize
+    if _blas.wanted(plan, LAUNCHES):
+        return plan.scratch * (plan.trials if LAUNCHES else 1) * compute_dtype(dtype).itemsize
     size = plan.scratch_bytes(own_threads())
     return size if size > _native.STACK_SCRATCH else 0
 
@@ -331,11 +326,17 @@ def _run(
     saved: Tensor | None = None, cotangent: Tensor | None = None, gradients: _Each | None = None,
     target: tuple[Any, ...] | None = None,
 ) -> bool:  # fmt: skip
-    threads, cuda = own_threads(), operands[0].is_cuda
+    threads, cuda, by_launch = own_threads(), operands[0].is_cuda, launched(operands[0])
     arguments = (plan, operands, output, saved, cotangent, gradients)
     rest = (*coordinates(plan, at), target, threads, stream_of(operands[0]))
-    if plan.has_blas and not own_kernels_only():
-        finite = _run_segments(plan, arguments, rest)
+    if _blas.wanted(plan, by_launch):
+        size = plan.scratch * (plan.trials if by_launch else 1)
+        scratch = operands[0].new_empty(size, dtype=compute_dtype(operands[0].dtype))
+        named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
+        tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
+        finite = _blas.run_segments(
+            plan, by_launch, tensors, lambda *span: _native.run(*arguments, scratch, *rest, *span)
+        )
     else:
         size, free = plan.scratch_bytes(threads, cuda), 0 if cuda else _native.STACK_SCRATCH
         scratch = operands[0].new_empty(size, dtype=torch.uint8) if size > free else None
@@ -344,57 +345,3 @@ def _run(
     if cuda and at is not None and gradients and not torch.cuda.is_current_stream_capturing():
         finite = all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
     return finite
-
-
-def _run_segments(plan: Plan, arguments: _Arguments, rest: _Rest) -> bool:
-    """The step list of each trial cut at the steps that BLAS takes."""
-    _, operands, output, saved, cotangent, gradients = arguments
-    scratch = operands[0].new_empty(plan.scratch, dtype=compute_dtype(operands[0].dtype))
-    named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
-    tensors: dict[int, Any] = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
-    finite = True
-    for trial in range(plan.trials):
-        offsets, first = plan.trial_offsets(trial), 0
-        for step, (batch, rows, columns, depth), a, b, c in plan.blas:
-            if step > first:
-                _native.run(*arguments, scratch, *rest, trial, first, step)
-            left = _matrices(a, tensors, offsets, batch, rows, depth)
-            right = _matrices(b, tensors, offsets, batch, depth, columns)
-            torch.matmul(left, right, out=_matrices(c, tensors, offsets, batch, rows, columns))
-            first = step + 1
-        finite = _native.run(*arguments, scratch, *rest, trial, first, -1)
-    return finite
-
-
-def _matrices(
-    place: tuple[int, ...], tensors: dict[int, Any], offsets: list[int], batch: int, rows: int, columns: int
-) -> Tensor:
-    """[rows, columns] or [batch, rows, columns]: the view that a BLAS step reads or writes."""
-    buffer, offset, *strides = place
-    tensor: Tensor = tensors[buffer]
-    start = tensor.storage_offset() + offset + offsets[buffer - _native.FIRST_BUFFER]
-    if batch == 1:
-        return tensor.as_strided((rows, columns), strides[1:], start)
-    return tensor.as_strided((batch, rows, columns), strides, start)
-
-
-_own = threading.local()
-
-
-def own_kernels_only() -> bool:
-    """Whether BLAS is to be avoided: inside deterministic(), or torch.use_deterministic_algorithms(True)."""
-    return getattr(_own, "only", False) or torch.are_deterministic_algorithms_enabled()
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Inside, all arithmetic is done by own kernels: the same bits for any number of threads, trials and CPU target.
-
-    Outside, large steps are handed to torch's matmul, whose bits hold for one machine, build and thread count only.
-    """
-    before = getattr(_own, "only", False)
-    _own.only = True
-    try:
-        yield
-    finally:
-        _own.only = before

@@ -65,5 +65,4 @@ LAUNCHES: bool = _bind.launches()
 cached_plans, clear_plans = _bind.cached_plans, _bind.clear_plans
 COMPILER = _bind.COMPILER
 BUFFERS = _bind.BUFFERS  # numbers of the buffers that are neither operand nor gradient
-FIRST_BUFFER = min(BUFFERS.values())
 STACK_SCRATCH = _bind.STACK_SCRATCH

@@ -17,7 +17,7 @@ from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
 import irkernels as irk
-from irkernels import _launch, _native
+from irkernels import _blas, _launch, _native
 
 CALLS = 20_000
 GROWTH = 1 << 20  # bytes that so many calls may leave behind
@@ -90,7 +90,7 @@ def told(case: Case, dtype: torch.dtype) -> dict[str, int]:
     text = irk.explain(case.equation, *case.shapes, nnz=case.nnz, dtype=dtype)
     route = case.name.partition(" ")[0].rstrip(",") if case.nnz else "dense"
     assert f"\nroute       {route}:" in text, case.name
-    assert ("by torch's matmul" in text) == ("BLAS" in case.name and not _launch.own_kernels_only()), case.name
+    assert ("by torch's matmul" in text) == ("BLAS" in case.name and not _blas.own_kernels_only()), case.name
     line = next(line for line in text.splitlines() if line.startswith("peak "))
     return {name: int(size.replace(",", "")) for name, size in re.findall(r"([a-z][a-z ]*?) ([\d,]*\d)", line[12:])}
 

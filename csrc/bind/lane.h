@@ -48,7 +48,7 @@ class LaneCall {
       if (g.place.kind != DeviceKind::cpu || g.scalar != views_[0].scalar) return false;
     }
     plan_ = find_plan({text, size_t(length)}, stage, {wanted, {}}, views_, Dtype(int(views_[0].scalar)), nnz_, cotangent ? &g : nullptr);
-    if (!plan_->blas.empty() || (plan_->gather && !targets.at({}).fit)) return false;
+    if (!plan_->blas_steps(targets.at({}).tier != nullptr).empty() || (plan_->gather && !targets.at({}).fit)) return false;
     if (nnz_ >= 0 && !(coordinates_fit() && find_orders() && (!cotangent || is_entries(g)))) return false;
     buffers_.assign(kOperands + 2 * views_.size(), nullptr);
     buffers_[kOne] = one(*plan_);

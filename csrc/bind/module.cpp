@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 
 #include "bind/calls.h"
@@ -34,26 +35,28 @@ bool can_run(const std::string& target_name) {
   return std::find(names.begin(), names.end(), target_name) != names.end();
 }
 
-// Steps that BLAS does better, each with the batch, rows, columns and depth of its product and the places of its three
-// tensors: (step, extents, (buffer, offset, strides) x 3). Buffers from 0 are the operands, then their gradients.
-py::tuple blas_steps(const Plan& plan) {
+// Steps that BLAS does better: (step, (rows, columns, depth), (extent, strides of the three) of each loop over products, then
+// (buffer, offset, row stride, column stride) x 3). Buffers from 0 are the operands, then their gradients.
+py::tuple blas_steps(const Plan& plan, bool launched) {
   py::list steps;
-  for (const BlasStep& b : plan.blas) {
-    const auto place = [](const Ref& ref, const std::array<int64_t, 3>& strides) {
-      return py::make_tuple(ref.buffer - kOperands, ref.offset, strides[0], strides[1], strides[2]);
+  for (const BlasStep& b : plan.blas_steps(launched)) {
+    const auto place = [](const Ref& ref, const std::array<int64_t, 2>& strides) {
+      return py::make_tuple(ref.buffer - kOperands, ref.offset, strides[0], strides[1]);
     };
+    py::list batch;
+    for (const Loop& axis : b.batch) batch.append(py::make_tuple(axis.extent, axis.a, axis.b, axis.c));
     const Step& s = plan.steps[size_t(b.step)];
-    steps.append(py::make_tuple(b.step, py::make_tuple(b.extents[0], b.extents[1], b.extents[2], b.extents[3]),
+    steps.append(py::make_tuple(b.step, py::make_tuple(b.extents[0], b.extents[1], b.extents[2]), py::tuple(batch),
                                 place(s.a, b.a), place(s.b, b.b), place(s.c, b.c)));
   }
   return py::tuple(steps);
 }
 
-// How far a trial moves each buffer, in elements: index of the buffer from 0 at the operands.
-std::vector<int64_t> trial_offsets(const Plan& plan, int64_t trial) {
-  std::vector<int64_t> offsets(kOperands + 2 * plan.product.operands.size(), 0);
+// How far a trial moves each buffer, in elements; buffers from 0 are the operands.
+std::map<int, int64_t> trial_offsets(const Plan& plan, int64_t trial) {
+  std::map<int, int64_t> offsets;
   for (const TrialLoop& loop : plan.trial_loops) {
-    for (size_t b = 0; b < offsets.size(); ++b) offsets[b] += trial % loop.extent * loop.strides[b];
+    for (int b = 0; b < kOperands + 2 * int(plan.product.operands.size()); ++b) offsets[b - kOperands] += trial % loop.extent * loop.strides[b];
     trial /= loop.extent;
   }
   return offsets;
@@ -70,8 +73,8 @@ PYBIND11_MODULE(_bind, m) {
       .def_readonly("trials", &Plan::trials)
       .def_readonly("work", &Plan::work)
       .def_readonly("gather", &Plan::gather)
-      .def_property_readonly("has_blas", [](const Plan& p) { return !p.blas.empty(); })
-      .def_property_readonly("blas", &blas_steps)
+      .def("has_blas", [](const Plan& p, bool launched) { return !p.blas_steps(launched).empty(); })
+      .def("blas_steps", &blas_steps)
       .def_property_readonly("scratch", [](const Plan& p) { return p.scratch; })
       .def("trial_offsets", &trial_offsets)
       .def_property_readonly("saved", [](const Plan& p) { return p.saved * p.trials; })

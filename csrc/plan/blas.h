@@ -6,14 +6,17 @@
 
 namespace irk {
 
-constexpr int64_t kBlasWork = int64_t(1) << 29;  // multiply-adds of one trial up to which own kernels were faster
-constexpr int64_t kBlasExtent = 128;             // a thinner product is bound by bytes, and faster here
+// Multiply-adds up to which own kernels are faster: of one trial on cores, as measured; of all trials by a launch, where own
+// kernels are some tens of times slower than the vendor's, but each call costs about 10 us more (from arithmetic).
+constexpr int64_t kBlasWork = int64_t(1) << 29, kLaunchedBlasWork = int64_t(1) << 24;
+// A thinner product is bound by bytes, and faster here.
+constexpr int64_t kBlasExtent = 128, kLaunchedBlasExtent = 32;
 
-inline bool blas_fits(const Plan& plan, int index, BlasStep& blas) {
+// A step as a matrix product, where it is one; its batch is the step's own loop.
+inline bool read_product(const Plan& plan, int index, BlasStep& blas) {
   const Step& s = plan.steps[size_t(index)];
-  if (s.op != Op::contract || s.work < kBlasWork || s.outer.count > 1 || s.k.count != 1 || s.lane.a != 0) return false;
-  const Loop batch = s.outer.count ? plan.loops[size_t(s.outer.first)] : Loop{1, 0, 0, 0}, k = plan.loops[size_t(s.k.first)];
-  if (std::min({s.row.extent, s.lane.extent, k.extent}) < kBlasExtent) return false;
+  if (s.op != Op::contract || s.outer.count > 1 || s.k.count != 1 || s.lane.a != 0) return false;
+  const Loop k = plan.loops[size_t(s.k.first)];
   // One unit stride and rows (or columns) that do not overlap.
   const auto matrix = [](int64_t x, int64_t extent_x, int64_t y, int64_t extent_y) {
     return (x == 1 && y >= extent_x) || (y == 1 && x >= extent_y);
@@ -21,9 +24,50 @@ inline bool blas_fits(const Plan& plan, int index, BlasStep& blas) {
   if (!matrix(s.row.a, s.row.extent, k.a, k.extent) || !matrix(k.b, k.extent, s.lane.b, s.lane.extent) ||
       !matrix(s.row.c, s.row.extent, s.lane.c, s.lane.extent))
     return false;
-  blas = {index, {batch.extent, s.row.extent, s.lane.extent, k.extent}, {batch.a, s.row.a, k.a}, {batch.b, k.b, s.lane.b},
-          {batch.c, s.row.c, s.lane.c}};
+  blas = {index, {s.row.extent, s.lane.extent, k.extent}, {s.row.a, k.a}, {k.b, s.lane.b}, {s.row.c, s.lane.c}, {}};
+  if (s.outer.count) blas.batch.push_back(plan.loops[size_t(s.outer.first)]);
   return true;
+}
+
+// The trial axes before the step's own, each merged with the next where one stride serves both; the longest last.
+inline std::vector<Loop> with_trials(const Plan& plan, const Step& s, const std::vector<Loop>& own) {
+  std::vector<Loop> axes;
+  int64_t faster = 1;  // trials that one index passes over; each has a scratch of its own
+  for (const TrialLoop& axis : plan.trial_loops) {
+    const auto stride = [&](const Ref& ref) { return ref.buffer == kScratch ? faster * plan.scratch : axis.strides[ref.buffer]; };
+    axes.insert(axes.begin(), {axis.extent, stride(s.a), stride(s.b), stride(s.c)});
+    faster *= axis.extent;
+  }
+  axes.insert(axes.end(), own.begin(), own.end());
+  std::vector<Loop> merged;
+  for (const Loop& axis : axes) {
+    if (axis.extent == 1) continue;
+    if (!merged.empty()) {
+      Loop& before = merged.back();
+      if (before.a == axis.extent * axis.a && before.b == axis.extent * axis.b && before.c == axis.extent * axis.c) {
+        before = {before.extent * axis.extent, axis.a, axis.b, axis.c};
+        continue;
+      }
+    }
+    merged.push_back(axis);
+  }
+  const auto longest = std::max_element(merged.begin(), merged.end(), [](const Loop& x, const Loop& y) { return x.extent < y.extent; });
+  if (longest != merged.end()) std::swap(*longest, merged.back());
+  return merged;
+}
+
+// For a plan whose trial loops have their strides.
+inline void choose_blas(Plan& plan) {
+  BlasStep blas;
+  for (int i = 0; i < int(plan.steps.size()); ++i) {
+    if (!read_product(plan, i, blas)) continue;
+    const Step& s = plan.steps[size_t(i)];
+    const int64_t thinnest = *std::min_element(blas.extents.begin(), blas.extents.end());
+    if (s.work >= kBlasWork && thinnest >= kBlasExtent) plan.blas.push_back(blas);
+    if (s.work * plan.trials < kLaunchedBlasWork || thinnest < kLaunchedBlasExtent) continue;
+    blas.batch = with_trials(plan, s, blas.batch);
+    plan.launched_blas.push_back(blas);
+  }
 }
 
 }  // namespace irk

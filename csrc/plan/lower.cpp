@@ -377,13 +377,11 @@ std::shared_ptr<const Plan> make_plan(const PlanRequest& request, const Product&
   constexpr int64_t kWidest = sizeof(double);
   checked_times(plan->scratch, kWidest, "bytes of workspace");
   checked_times(checked_times(plan->saved, kWidest, "bytes to keep"), plan->trials, "bytes to keep");
-  BlasStep blas;
-  for (int i = 0; !trains(request.stage) && i < int(plan->steps.size()); ++i)
-    if (blas_fits(*plan, i, blas)) plan->blas.push_back(blas);
   for (size_t i = 0; i < plan->trial_loops.size(); ++i) {
     plan->trial_strides[i][kSaved] *= plan->saved;
     plan->trial_loops[i].strides = plan->trial_strides[i].data();
   }
+  if (!trains(request.stage)) choose_blas(*plan);
   return plan;
 }
 

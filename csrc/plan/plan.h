@@ -37,12 +37,13 @@ struct PlanRequest {
   std::vector<bool> constant;          //              and the operands that no trial has for itself
 };
 
-// A contraction that is one (batched) matrix product: extents {batch, rows, columns, depth}, strides {batch, row, column}
-// of a [rows, depth], b [depth, columns], c [rows, columns].
+// A contraction that is a matrix product: extents {rows, columns, depth}, strides {row, column} of a [rows, depth],
+// b [depth, columns], c [rows, columns], and the loops over products side by side.
 struct BlasStep {
   int32_t step;
-  std::array<int64_t, 4> extents;
-  std::array<int64_t, 3> a, b, c;
+  std::array<int64_t, 3> extents;
+  std::array<int64_t, 2> a, b, c;
+  std::vector<Loop> batch;
 };
 
 struct Plan {
@@ -53,7 +54,7 @@ struct Plan {
   Dtype dtype;
   std::vector<Step> steps;
   std::vector<Loop> loops;
-  std::vector<BlasStep> blas;                       // steps large enough for the vendor's library
+  std::vector<BlasStep> blas, launched_blas;        // steps for the vendor's library, trial by trial; where launched, over trials
   std::vector<TrialLoop> trial_loops;
   std::vector<std::vector<int64_t>> trial_strides;  // [trial loops][buffers]
   std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read
@@ -82,6 +83,7 @@ struct Plan {
   };
   Blocks blocks;
 
+  const std::vector<BlasStep>& blas_steps(bool launched) const { return launched ? launched_blas : blas; }
   bool written_out() const { return !gather && !scaled; }  // whether the steps may be recorded as straight-line code
   Program program() const;
   std::string explain() const;
