@@ -163,3 +163,53 @@ def test_pytorch_60191_pairs_in_a_good_order() -> None:
     operands = [torch.randn(shape, dtype=torch.float64) for shape in ((3, 4, 5), (2, 6, 3), (3, 6, 2), (3, 7))]
     operands.append(torch.randn(8, 2, 7, dtype=torch.float64))
     torch.testing.assert_close(irk.einsum(equation, *operands), torch.einsum(equation, *operands))
+
+
+def test_tensor4all_rs_330_the_inner_product_of_two_trains() -> None:
+    """Exponential in the number of sites until it was swept in order."""
+
+    def cost(sites: int, bond: int = 4) -> int:
+        trains = [[chr(start + k) for k in range(sites + 1)] for start in (0x4E00, 0x5E00)]
+        terms, shapes = [], []
+        for letters in trains:
+            for site, (left, right) in enumerate(itertools.pairwise(letters)):
+                terms.append(left + chr(0x6E00 + site) + right)
+                shapes.append((1 if site == 0 else bond, 2, 1 if site == sites - 1 else bond))
+        return multiply_adds(",".join(terms) + "->", *shapes)[0]
+
+    assert cost(20) <= 20 * 2 * 2 * 4**3 and cost(40) <= 2.2 * cost(20)
+
+
+def test_pytorch_90978_a_sampled_product_takes_what_its_entries_take() -> None:
+    """sampled_addmm on the CPU formed the dense product."""
+    n, k, nnz = 3000, 16, 500
+    value, _ = multiply_adds("ij,jk->ik", (n, k), (k, n), nnz=nnz)
+    assert value <= nnz * k + n * k < n * n * k // 1000  # and a copy of the transposed operand
+
+
+def test_opt_einsum_104_all_marginals_share_their_intermediates() -> None:
+    """A contraction for each marginal of a network, where one sweep back gives them all."""
+    sizes = (3, 4, 5, 6, 7, 8)
+    factors = [torch.rand(m, n, dtype=torch.float64) for m, n in itertools.pairwise(sizes)]
+    equation = "ab,bc,cd,de,ef->"
+    weights = irk.gradients(equation, *factors, cotangent=torch.ones((), dtype=torch.float64))
+    joint = torch.einsum("ab,bc,cd,de,ef->abcdef", *factors)
+    for k, (factor, weight) in enumerate(zip(factors, weights)):
+        others = [axis for axis in range(6) if axis not in (k, k + 1)]
+        torch.testing.assert_close(factor * weight, joint.sum(others))
+    value, gradients = multiply_adds(equation, *itertools.pairwise(sizes))
+    assert gradients <= 3 * value
+
+
+def test_pytorch_minimize_39_products_with_a_hessian() -> None:
+    """vectorize=True allocated 3.7 TB for the Hessian; a product with it takes a few copies of the parameters."""
+    factors = [torch.randn(300, 40, dtype=torch.float64), torch.randn(40, 300, dtype=torch.float64)]
+    at = torch.randint(300, (2000, 2))
+    data = irk.Observed(at, torch.randn(2000, dtype=torch.float64), (300, 300))
+    tangents = [torch.randn_like(factor) for factor in factors]
+
+    def product() -> list[Tensor]:
+        return irk.curvature.hvp("ij,jk->ik", *factors, tangents=tangents, observed=data)
+
+    parameters = sum(factor.numel() for factor in factors)
+    assert most_alive(product) <= 8 * 20 * parameters < 8 * parameters**2 // 1000

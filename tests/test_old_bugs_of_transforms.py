@@ -180,3 +180,27 @@ def test_pytorch_87979_backward_of_bfloat16_is_not_float16() -> None:
     for operand in (a, b):
         assert operand.grad.dtype == torch.float32
         torch.testing.assert_close(operand.grad, torch.full_like(operand, 2e10), rtol=2e-2, atol=0)
+
+
+def test_functorch_680_a_hessian_in_chunks() -> None:
+    """All rows at once did not fit into memory."""
+    x, others = randn(3, 4), (randn(4, 2), randn(2, 2))
+    row = torch.eye(12, dtype=torch.float64).view(12, 3, 4)
+    (_, pullback) = vjp(grad(lambda y: loss(y, *others)), x)
+    rows = vmap(lambda v: pullback(v)[0], chunk_size=5)(row)
+    close(rows.view(3, 4, 3, 4), hessian(lambda y: plain_loss(y, *others))(x))
+
+
+def test_diffusers_9279_other_factors_without_compiling_anew() -> None:
+    """Adapters that are swapped: each swap compiled the model again."""
+    counter = torch._dynamo.testing.CompileCounter()
+    torch._dynamo.reset()
+    model = irk.nn.MatrixChain(5, 6, 2, init_scale=1.0, seed=0, dtype=torch.float64)
+    layer = torch.compile(lambda x, *f: irk.einsum("bo,oi,ih->bh", x, *f), backend=counter, fullgraph=True)
+    x = randn(4, 5)
+    for seed in range(3):
+        swapped = irk.nn.MatrixChain(5, 6, 2, init_scale=1.0, seed=seed, dtype=torch.float64)
+        model.load_state_dict(swapped.state_dict())
+        factors = list(model.parameters())
+        close(layer(x, *factors), x @ factors[0] @ factors[1])
+    assert counter.frame_count == 1

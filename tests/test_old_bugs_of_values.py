@@ -256,6 +256,14 @@ def test_itensors_944_the_logarithm_of_a_negative_product() -> None:
     assert found.sign.item() == -1 and found.logabs.item() == pytest.approx(math.log(9) + 300 * math.log(10), rel=1e-14)
 
 
+def test_numpy_8719_multi_dot_of_stacks() -> None:
+    """Single matrices only; stacks broadcast as matmul's do, and vectors at the ends take their axis away."""
+    a, b, c, d = (torch.randn(shape).double() for shape in ((2,), (2, 2, 6), (3, 1, 6, 2), (2,)))
+    close(irk.multi_dot([a, b, c, d]), (a[None] @ b @ c @ d[:, None])[..., 0, 0])
+    close(irk.multi_dot([b, c]), b @ c)
+    close(irk.multi_dot([a, b[0], c[0, 0], d]), a @ b[0] @ c[0, 0] @ d)
+
+
 def test_the_collection_is_large() -> None:
     """At least forty issues, each once."""
     texts = [path.read_text() for path in sorted(Path(__file__).parent.glob("test_old_bugs_of_*.py"))]
