@@ -2,6 +2,15 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError(
+        "irkernels computes on tensors of torch, which is not installed: `pip install torch`", name="torch"
+    ) from None
+
 from irkernels import curvature, dynamics, integrations, measures, nn, optim, reference, spectrum
 from irkernels._blas import deterministic
 from irkernels.functional import completion_loss, einsum, entries, gradients, multi_dot

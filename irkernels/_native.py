@@ -26,10 +26,8 @@ def available() -> list[str]:
 
 
 def _choose() -> Path:
-    """The file of the best target, or of the one that IRKERNELS_TARGET names, by its name or by its path."""
+    """The file of the best target, or of the one that IRKERNELS_TARGET names: the package's own, never a path."""
     forced, names = os.environ.get("IRKERNELS_TARGET"), available()
-    if forced and os.sep in forced and Path(forced).is_file():
-        return Path(forced)
     if not names:
         raise ImportError(
             f"no kernel target of this build runs on this machine; built: {', '.join(_built()) or 'none'}"

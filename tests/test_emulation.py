@@ -20,6 +20,7 @@ import irkernels as irk
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
+PACKAGE = Path(irk.__file__).parent
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-DIRK_SIMT", "-DIRK_SEVERE"]
 TIERS = ("lanes", "core", "grid")
 REGISTRY = ("registry_values", "entries", "nonfinite")
@@ -86,15 +87,15 @@ def trained(tier: str | None) -> dict[str, list[Tensor]]:
     return found
 
 
-def under(target: str, tier: str, file: Path) -> subprocess.CompletedProcess:
-    """This file as a program on another target: what it trains in a tier, or (`verb`) a product."""
+def under(package: Path, tier: str, file: Path) -> subprocess.CompletedProcess:
+    """This file as a program on the emulation of a package: what it trains in a tier, or (`verb`) a product."""
     command = [sys.executable, __file__, tier, str(file)]
-    return subprocess.run(command, env=environment(target), capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, env=environment(package), capture_output=True, text=True, timeout=600)
 
 
-def environment(target: str) -> dict[str, str]:
-    path = os.pathsep.join([str(Path(irk.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"IRKERNELS_TARGET": target, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+def environment(package: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"IRKERNELS_TARGET": "simt", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -109,36 +110,41 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_launched_training_gives_the_cores_bits(tier: str, expected: dict[str, list[Tensor]], tmp_path: Path) -> None:
-    done = under("simt", tier, tmp_path / "found.pt")
+    done = under(PACKAGE, tier, tmp_path / "found.pt")
     assert done.returncode == 0, done.stderr
     found = torch.load(tmp_path / "found.pt")
     assert [name for name in expected if not same(expected[name], found[name])] == []
 
 
 def build_severe(folder: Path, file: str = "", sound: str = "", faulty: str = "") -> Path:
-    """The severe emulation, with `faulty` in the place of `sound` in one file of its source."""
+    """The package with the severe emulation, with `faulty` in the place of `sound` in one file of its source."""
     shutil.copytree(CSRC, folder / "csrc")
     if file:
         text = (folder / "csrc" / file).read_text()
         assert text.count(sound) == 1, f"{file} has no single {sound!r} to break"
         (folder / "csrc" / file).write_text(text.replace(sound, faulty))
-    compiler, made = os.environ.get("CXX", "g++"), folder / "_target_severe.so"
+    package = folder / PACKAGE.name  # a target is one of the package's own files
+    package.mkdir()
+    for part in PACKAGE.iterdir():
+        if part.name != "_target_simt.so":
+            (package / part.name).symlink_to(part)
+    compiler, made = os.environ.get("CXX", "g++"), package / "_target_simt.so"
     heard = [compiler, *COMMON, "-O1", "-fsanitize=thread", "-I.", "-c", "targets/simt.cpp", "-o", "simt.o"]
     plain = [compiler, *COMMON, "-O2", "-I.", "-c", "targets/races.cpp", "-o", "races.o"]
     link = [compiler, "-shared", "simt.o", "races.o", "-Wl,-Bsymbolic", "-o", str(made)]
     for command in (heard, plain, link):
         subprocess.run(command, cwd=folder / "csrc", check=True, capture_output=True)
-    return made
+    return package
 
 
 @pytest.fixture(scope="module")
-def severe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(build_severe(tmp_path_factory.mktemp("severe")))
+def severe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_severe(tmp_path_factory.mktemp("severe"))
 
 
 @needs_compiler
 def test_training_is_sound_under_severe_emulation(
-    severe: str, expected: dict[str, list[Tensor]], tmp_path: Path
+    severe: Path, expected: dict[str, list[Tensor]], tmp_path: Path
 ) -> None:
     """No races, no divergence at a barrier, nothing beside shared memory, nothing read that was not written."""
     for tier in TIERS:
@@ -149,11 +155,12 @@ def test_training_is_sound_under_severe_emulation(
 
 
 @needs_compiler
-def test_the_registry_is_sound_under_severe_emulation(severe: str) -> None:
+def test_the_registry_is_sound_under_severe_emulation(severe: Path) -> None:
     """Values, gradients, entries and losses, NaN among the factors too: two threads of a launch never meet."""
     files = [str(ROOT / "tests" / f"test_{name}.py") for name in REGISTRY]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
-    done = subprocess.run(command, env=environment(severe), cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    settings = {"cwd": severe.parent, "capture_output": True, "text": True, "timeout": 1200}  # not beside the sources
+    done = subprocess.run(command, env=environment(severe), **settings)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
@@ -186,7 +193,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
     file, sound, faulty, tier, words = FAULTS[fault]
-    done = under(str(build_severe(tmp_path, file, sound, faulty)), tier, tmp_path / "found.pt")
+    done = under(build_severe(tmp_path, file, sound, faulty), tier, tmp_path / "found.pt")
     assert done.returncode != 0 and re.search(words, done.stderr), done.stderr[-500:]
 
 

@@ -5,7 +5,7 @@
 #include "targets/target.h"
 
 namespace irk {
-namespace {
+namespace cuda {  // a nameless one has a name after all, made of the folder of the build
 
 constexpr int kThreads = 128;                // of a block; one of them on a processor is enough, so that nothing spills
 constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid, in x; threads take more than one item beyond
@@ -61,7 +61,7 @@ int64_t fit_bytes(const Program& program, const FitCall& fit) {
 
 const TargetTable kTable{"cuda", run, fit, nullptr, Device<Cuda>::arenas, launched_tier, fit_bytes};
 
-}  // namespace
+}  // namespace cuda
 }  // namespace irk
 
-const irk::TargetTable* irk_target() { return &irk::kTable; }
+const irk::TargetTable* irk_target() { return &irk::cuda::kTable; }
