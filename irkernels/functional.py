@@ -35,8 +35,8 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
     docs/einsum-differences.md lists what differs from torch.einsum.
 
-    Raises TypeError (not a tensor, dtype) and ValueError (equation, dimensions, sizes, devices, path), which name the
-    operand by its position.
+    Raises TypeError (not a tensor, dtype), ValueError (equation, dimensions, sizes, devices, path), which name the
+    operand by its position, and OverflowError (2^63 elements or more).
 
     >>> einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 4)).shape
     torch.Size([2, 4])
