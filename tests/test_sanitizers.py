@@ -33,6 +33,12 @@ def sanitized_team(folder: Path, *flags: str) -> subprocess.CompletedProcess:
     return subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
 
 
+def test_contests_go_to_the_faster_and_try_the_slower_again(tmp_path: Path) -> None:
+    program, source = tmp_path / "contest", ROOT / "tests" / "native" / "contest.cpp"
+    subprocess.run([CXX, "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], timeout=60).returncode == 0
+
+
 def test_the_barrier_orders_what_members_write(tmp_path: Path) -> None:
     ran = sanitized_team(tmp_path)
     if "unexpected memory mapping" in ran.stderr:

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "run/fit.h"
+#include "team/contest.h"
 #include "targets/lanes.h"
 
 #ifndef IRK_TARGET_NAME
@@ -21,7 +22,10 @@ void run(const Program& program, const Call& call) {
   });
 }
 
-Rest rest;  // of all calls of the process
+Rest rest;          // of all calls of the process
+Contests contests;
+
+std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
 template <class T>
 void fit_trials(const Program& program, const FitCall& fit, const StepCode& code, const Shares& shares) {
@@ -43,9 +47,13 @@ void fit_trials(const Program& program, const FitCall& fit, const StepCode& code
 
 int32_t fit(const Program& program, const FitCall& fit) {
   Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
-  if (!shares.by_trial && !rest.over()) shares.threads = 1;
+  const bool could = !shares.by_trial && shares.threads > 1 && fit.sharing == Sharing::cheapest;
+  Contest* const contest = could && fit.steps > 0 ? &contests.of(program.work) : nullptr;
+  const auto began = now();
+  if (!shares.by_trial && (!rest.over() || (contest && !contest->for_team(began)))) shares.threads = 1;
   const StepCode code(program, fit, shares.by_trial || shares.threads == 1);
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, code, shares); });
+  if (contest) contest->took(shares.threads > 1, began, now(), fit.steps);
   return code.steps();
 }
 
