@@ -10,7 +10,7 @@ int to_team(irk::Contest& contest, int calls, int team, int alone, int64_t& now)
   int given = 0;
   for (int call = 0; call < calls; ++call) {
     const bool chosen = contest.for_team(Time(now));
-    const int64_t began = now, steps = 100;
+    const int64_t began = now, steps = 100'000;
     now += steps * (chosen ? team : alone);
     contest.took(chosen, Time(began), Time(now), steps);
     given += chosen;
@@ -28,6 +28,9 @@ int main() {
   if (slower < 10 || slower > 60) return 1;
   const int faster = to_team(contest, 1000, 5, 10, now);  // and found when it is not any more
   if (faster < 900) return 2;
+  const int64_t before = now;
+  contest.took(true, Time(now), Time(now + 1000), 1);  // a single slow step
+  if (!contest.for_team(Time(before))) return 4;
   if (&contests.of(1023) != &contest || &contests.of(1024) == &contest) return 3;
   return &contests.of(0) != &contests.of(1);
 }
