@@ -1,10 +1,10 @@
 // The CPU target: compiled once per instruction set from the same source, threads from the OpenMP pool that torch uses.
+#include "targets/contest.h"
 #include "targets/target.h"
 
 #include <vector>
 
 #include "run/fit.h"
-#include "team/contest.h"
 #include "targets/lanes.h"
 
 #ifndef IRK_TARGET_NAME

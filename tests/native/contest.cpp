@@ -1,5 +1,5 @@
 // Contests between a team and one thread, on a clock of the test's own.
-#include "team/contest.h"
+#include "targets/contest.h"
 
 namespace {
 
