@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from irkernels import _blas, _native, openmp, reference
-from irkernels._native import Plan
+from irkernels._native import Plan as Plan
 from irkernels.grammar import without_path
 from irkernels.observed import Coordinates, Observed
 
@@ -331,7 +331,7 @@ def _run(
     rest = (*coordinates(plan, at), target, threads, stream_of(operands[0]))
     if _blas.wanted(plan, by_launch):
         size = plan.scratch * (plan.trials if by_launch else 1)
-        scratch = operands[0].new_empty(size, dtype=compute_dtype(operands[0].dtype))
+        scratch: Tensor | None = operands[0].new_empty(size, dtype=compute_dtype(operands[0].dtype))
         named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
         tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}
         finite = _blas.run_segments(
