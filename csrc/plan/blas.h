@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 
+#include "plan/contraction.h"
 #include "plan/plan.h"
 
 namespace irk {
@@ -32,28 +33,17 @@ inline bool read_product(const Plan& plan, int index, BlasStep& blas) {
 // The trial axes before the step's own, each merged with the next where one stride serves both; the longest last.
 inline std::vector<Loop> with_trials(const Plan& plan, const Step& s, const std::vector<Loop>& own) {
   std::vector<Loop> axes;
-  int64_t faster = 1;  // trials that one index passes over; each has a scratch of its own
+  int64_t faster = 1;
   for (const TrialLoop& axis : plan.trial_loops) {
-    const auto stride = [&](const Ref& ref) { return ref.buffer == kScratch ? faster * plan.scratch : axis.strides[ref.buffer]; };
+    const auto stride = [&](const Ref& ref) { return launched_stride(axis, ref, faster, plan.scratch); };
     axes.insert(axes.begin(), {axis.extent, stride(s.a), stride(s.b), stride(s.c)});
     faster *= axis.extent;
   }
   axes.insert(axes.end(), own.begin(), own.end());
-  std::vector<Loop> merged;
-  for (const Loop& axis : axes) {
-    if (axis.extent == 1) continue;
-    if (!merged.empty()) {
-      Loop& before = merged.back();
-      if (before.a == axis.extent * axis.a && before.b == axis.extent * axis.b && before.c == axis.extent * axis.c) {
-        before = {before.extent * axis.extent, axis.a, axis.b, axis.c};
-        continue;
-      }
-    }
-    merged.push_back(axis);
-  }
-  const auto longest = std::max_element(merged.begin(), merged.end(), [](const Loop& x, const Loop& y) { return x.extent < y.extent; });
-  if (longest != merged.end()) std::swap(*longest, merged.back());
-  return merged;
+  merge_loops(axes);
+  const auto longest = std::max_element(axes.begin(), axes.end(), [](const Loop& x, const Loop& y) { return x.extent < y.extent; });
+  if (longest != axes.end()) std::swap(*longest, axes.back());
+  return axes;
 }
 
 // For a plan whose trial loops have their strides.

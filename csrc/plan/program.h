@@ -88,6 +88,12 @@ struct TrialLoop {
   const int64_t* strides;  // [n_buffers]
 };
 
+// How far one index of a trial axis moves a place in a launch, where each trial has a scratch of its own; faster: the trials
+// that the index passes over.
+inline int64_t launched_stride(const TrialLoop& axis, const Ref& ref, int64_t faster, int64_t scratch) {
+  return ref.buffer == kScratch ? faster * scratch : axis.strides[ref.buffer];
+}
+
 struct Program {
   Dtype dtype;
   int32_t n_operands;

@@ -75,7 +75,7 @@ class Device {
     int64_t faster = 1;  // trials that one index of a trial axis passes over
     for (int i = 0; i < program_.n_trials; ++i) {  // the first axis is the fastest, a walk's last one is
       const TrialLoop& axis = program_.trials[i];
-      const auto stride = [&](const Ref& ref) { return ref.buffer == kScratch ? faster * program_.scratch : axis.strides[ref.buffer]; };
+      const auto stride = [&](const Ref& ref) { return launched_stride(axis, ref, faster, program_.scratch); };
       room(x, used + program_.n_trials - 1 - i) = {axis.extent, stride(step.a), stride(step.b), stride(step.c)};
       faster *= axis.extent;
     }
