@@ -13,7 +13,7 @@ import torch
 from test_memory import most_alive
 
 import irkernels as irk
-from irkernels import _long_steps
+from irkernels import _long_steps, _native
 from irkernels._fit import fit_workspace
 from irkernels._watching import Watching
 from irkernels.training.engines import NativeSteps
@@ -99,6 +99,7 @@ def test_lanes_take_what_they_tell(count: int, threads) -> None:
 def _growth(steps: NativeSteps, active: torch.Tensor) -> int:
     """Bytes of the C heap that the first step keeps; what others give back meanwhile counts too, so ask more than
     once."""
+    _native.clear_plans()  # the step's own is among what it keeps
     before = _c_memory()
     steps.advance(1, active, Watching(40))
     return _c_memory() - before

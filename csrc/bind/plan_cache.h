@@ -30,14 +30,14 @@ class Key {
 
 class PlanCache {
  public:
-  template <class Request>
-  PlanPointer find_or_make(const std::string& key, Request&& request) {
+  template <class Make>
+  PlanPointer find_or_make(const std::string& key, Make&& make) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto found = plans_.find(key);
       if (found != plans_.end()) return found->second;
     }
-    PlanPointer plan = make_plan(request());
+    PlanPointer plan = make();
     const std::lock_guard<std::mutex> lock(mutex_);
     if (plans_.size() >= kMost) plans_.clear();
     plans_[key] = plan;

@@ -85,7 +85,7 @@ inline PlanPointer find_plan(std::string_view equation, Stage stage, const Wante
         throw py::value_error("the cotangent has shape " + py::str(py::cast(request.cotangent.shape)).cast<std::string>() +
                               ", the product has " + py::str(py::cast(expected)).cast<std::string>() + " (must be equal)");
     }
-    return request;
+    return make_plan(request);
   });
 }
 
@@ -108,22 +108,21 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
   return find_plan(equation, Stage(stage), flags, views, dtype, nnz, &g);
 }
 
-// One step of training, or (Stage::value) the product as training watches it: the factors carry a leading trial axis, the
-// constants do not; wanted: those that move.  ridge: "" or the equation of <W, W'> over the first operands twice (plan/penalty.h).
-inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
-                              const py::tuple& operands, int64_t trials, int64_t nnz, const std::string& ridge) {
-  Dtype dtype = Dtype::f32;
-  const auto views = read_operands(operands, dtype);
+constexpr int64_t kTraining = -1;  // begins the keys of training steps, where those of verbs have a stage
+
+inline PlanPointer make_train_plan(const std::string& equation, Stage stage, const std::vector<bool>& wanted,
+                                   const std::vector<bool>& per_trial, const std::vector<TensorView>& views, Dtype dtype, int64_t trials,
+                                   int64_t nnz, const std::string& ridge) {
   PlanRequest request;
   request.equation = equation;
   for (size_t i = 0; i < views.size(); ++i) {
     request.operands.push_back(view_of(views[i], per_trial[i] ? 1 : 0));
     request.trial_strides.push_back(per_trial[i] ? views[i].strides[0] : 0);
-    request.constant.push_back(Stage(stage) == Stage::train && !per_trial[i]);
+    request.constant.push_back(stage == Stage::train && !per_trial[i]);
   }
   request.wanted = wanted;
   request.dtype = dtype;
-  request.stage = Stage(stage);
+  request.stage = stage;
   request.nnz = nnz;
   request.trials = trials;
   const PlanPointer plan = make_plan(request);
@@ -146,6 +145,23 @@ inline PlanPointer train_plan(const std::string& equation, int stage, const std:
   }
   add_penalty(const_cast<Plan&>(*plan), *make_plan(penalty), positions);  // nobody else has it yet
   return plan;
+}
+
+// One step of training, or (Stage::value) the product as training watches it: the factors carry a leading trial axis, the
+// constants do not; wanted: those that move.  ridge: "" or the equation of <W, W'> over the first operands twice (plan/penalty.h).
+inline PlanPointer train_plan(const std::string& equation, int stage, const std::vector<bool>& wanted, const std::vector<bool>& per_trial,
+                              const py::tuple& operands, int64_t trials, int64_t nnz, const std::string& ridge) {
+  Dtype dtype = Dtype::f32;
+  const auto views = read_operands(operands, dtype);
+  Key key;
+  for (const int64_t x : {kTraining, int64_t(stage), int64_t(dtype), trials, nnz, int64_t(ridge.size())}) key.add(x);
+  for (size_t i = 0; i < views.size(); ++i) {
+    key.add(int64_t(wanted[i]) + 2 * int64_t(per_trial[i]));
+    key.add(views[i]);
+  }
+  key.add(ridge);
+  key.add(equation);
+  return cache.find_or_make(key.bytes(), [&] { return make_train_plan(equation, Stage(stage), wanted, per_trial, views, dtype, trials, nnz, ridge); });
 }
 
 // A plan from shapes and strides alone, for explain(); a dense cotangent is contiguous.

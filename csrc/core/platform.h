@@ -4,7 +4,8 @@
 #define IRK_EXPORT extern "C" __attribute__((visibility("default")))
 
 // IRK_FN: what a member of a team runs, on whichever machine. IRK_ONE_LANE: a pack is a single number, lanes are threads.
-// IRK_APART: compiled once, for all who call it.
+// IRK_APART: compiled once, for all who call it. IRK_INLINE: into each of them, so that packs stay in registers.
+#define IRK_INLINE inline __attribute__((always_inline))
 #if defined(__CUDACC__)
 #define IRK_FN __host__ __device__
 #define IRK_APART __noinline__

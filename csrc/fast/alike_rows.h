@@ -1,10 +1,10 @@
 // Listed entries of a product whose operands all have rows of the same letters: y[n] = sum over j of the product over the
 // operands i of row_i(n)[j]. The elements of a row lie in lanes; rows are read where they are. On the way up there are
-// prefixes, on the way down suffixes, both with exponents (steps/exponent.h) brought up to date every kLoose operands.
+// prefixes, on the way down suffixes, both with exponents (fast/exponents.h) brought up to date every kLoose operands.
 #pragma once
 #include <algorithm>
 
-#include "steps/exponent.h"
+#include "fast/exponents.h"
 #include "steps/rows.h"
 
 namespace irk {
@@ -12,9 +12,10 @@ namespace irk {
 template <class T, class Index>
 class AlikeRows {
   using Lanes = Pack<T>;
+  using Powers = Exponents<T>;
   static constexpr int W = Lanes::kLanes;
-  static constexpr int kSide = 4;  // entries at once: a product of many factors waits for each of its steps
-  static constexpr int kLoose = 8;
+  static constexpr int kSide = kAlikeSide;  // a product of many factors waits for each of its steps
+  static constexpr int kLoose = 8, kColumnsAhead = 8;
 
  public:
   // base: of the buffers, at this trial.
@@ -28,13 +29,14 @@ class AlikeRows {
       T total[kEntries] = {}, sum[kEntries];
       std::fill_n(sum, kEntries, T(-0.0));
       for (int64_t j = 0; j < width_; j += W) {
-        Lanes prefix[kEntries];
-        T exponents[kEntries][W];
-        up<kEntries>(first + at, j, prefix, exponents, nullptr, nullptr);
+        Lanes prefix[kEntries], before, behind;
+        Powers powers[kEntries];
+        up<kEntries>(first + at, j, prefix, powers, nullptr, nullptr);
         for (int e = 0; e < kEntries; ++e) {
           T product[W];
-          prefix[e].store(product);
-          for (int64_t k = 0; k < lanes(j); ++k) sum[e] += scaled(product[k], exponents[e][k]);
+          powers[e].split(before, behind);
+          (prefix[e] * before * behind).store(product);
+          for (int64_t k = 0; k < lanes(j); ++k) sum[e] += product[k];
         }
         if ((j + W) % kBlock && j + W < width_) continue;
         for (int e = 0; e < kEntries; ++e) {
@@ -46,46 +48,46 @@ class AlikeRows {
     });
   }
 
-  // pulled [operands, block, padded width]: the gradients of the rows, from those of the entries. kept: room for the exponents.
-  void pull(int64_t first, int64_t count, const T* cotangent, T* pulled, T* kept) const {
+  // The gradients of the rows, from those of the entries, into a block's workspace: summed by rows, or one by one.
+  void pull(int64_t first, int64_t count, const T* cotangent, T* workspace) const {
+    std::fill_n(workspace + g_.sums, g_.summed, T(0));
     each_side(count, [&](int64_t at, auto side) {
       constexpr int kEntries = decltype(side)::value;
       for (int64_t j = 0; j < width_; j += W) {
         Lanes prefix[kEntries];
-        T exponents[kEntries][W];
-        T* const to = pulled + at * g_.padded + j;
-        up<kEntries>(first + at, j, prefix, exponents, to, kept);
-        down<kEntries>(first + at, j, cotangent + at, to, kept);
+        Powers powers[kEntries];
+        up<kEntries>(first + at, j, prefix, powers, workspace, workspace + g_.scratch);
+        T* const to = workspace + g_.sums + j;
+        if (g_.summed) down<kEntries, true>(first + at, j, cotangent + at, workspace, to);
+        else down<kEntries, false>(first + at, j, cotangent + at, workspace, to + at * g_.padded);
       }
     });
   }
 
   // Parts that members share: each pack of each operand's rows.
-  int64_t parts() const { return n_ * ((width_ + W - 1) / W); }
+  int64_t parts() const { return n_ * packs(); }
 
-  // Adds gradients of rows to those of the operands, one entry after the other.
-  void add(int64_t first, int64_t count, const T* pulled, int64_t begin, int64_t end) const {
-    const int64_t packs = (width_ + W - 1) / W;
-    for (int64_t part = begin; part < end; ++part) {
-      const int i = int(part / packs);
-      const RowsOperand& o = g_.operands[i];
-      if (o.gradient.buffer == kNowhere) continue;
-      const int64_t j = part % packs * W;
-      const int held = lanes(j);
-      const T* from = pulled + i * g_.block * g_.padded + j;
+  // Adds gradients of rows, one entry after the other, to those of the operands.
+  void add(int64_t first, int64_t count, const T* workspace, int64_t begin, int64_t end) const {
+    each_part(begin, end, [&](int i, const RowsOperand& o, int64_t j) {
       const Coordinates<Index> at(entries_.columns, entries_.nnz, pool_, o.columns);
-      T* const to = base<T>(o.gradient);
-      if (run(o, &Loop::b)) {
-        for (int64_t n = 0; n < count; ++n, from += g_.padded) {
-          T* row = to + at.template offset<&Loop::b>(first + n) + j;
-          (Lanes::load(row, held) + Lanes::load(from)).store(row, held);
-        }
-        continue;
+      const T* from = workspace + g_.sums + i * g_.block * g_.padded + j;
+      for (int64_t n = 0; n < count; ++n, from += g_.padded) add_row(o, at.template offset<&Loop::b>(first + n), j, Lanes::load(from));
+    });
+  }
+
+  // Adds the sums of blocks, one block after the other, to the gradients of the operands.
+  void collect(const T* workspace, int64_t blocks, int64_t begin, int64_t end) const {
+    each_part(begin, end, [&](int, const RowsOperand& o, int64_t j) {
+      Walk row(pool_, o.listed);
+      const int64_t rows = row.size();
+      for (int64_t r = 0; r < rows; ++r, row.next()) {
+        const T* from = workspace + g_.sums + o.pulled + row.c * g_.padded + j;
+        Lanes sum = Lanes::load(from);
+        for (int64_t b = 1; b < blocks; ++b) sum = sum + Lanes::load(from + b * g_.slot);
+        add_row(o, row.b, j, sum);
       }
-      for (int64_t n = 0; n < count; ++n, from += g_.padded)
-        for (int k = 0; k < held; ++k)
-          to[at.template offset<&Loop::b>(first + n) + Offsets(pool_, o.rest, j + k).b] += from[k];
-    }
+    });
   }
 
  private:
@@ -94,6 +96,26 @@ class AlikeRows {
     int64_t at = 0;
     for (; at + kSide <= count; at += kSide) f(at, std::integral_constant<int, kSide>());
     for (; at < count; ++at) f(at, std::integral_constant<int, 1>());
+  }
+
+  int64_t packs() const { return (width_ + W - 1) / W; }
+
+  // f(number of the operand, operand, first element) for parts [begin, end) of gradients that are wanted.
+  template <class F>
+  void each_part(int64_t begin, int64_t end, F&& f) const {
+    for (int64_t part = begin; part < end; ++part) {
+      const int i = int(part / packs());
+      if (g_.operands[i].gradient.buffer != kNowhere) f(i, g_.operands[i], part % packs() * W);
+    }
+  }
+
+  void add_row(const RowsOperand& o, int64_t at, int64_t j, Lanes x) const {
+    T* const to = base<T>(o.gradient) + at;
+    const int held = lanes(j);
+    if (run(o, &Loop::b)) return (Lanes::load(to + j, held) + x).store(to + j, held);
+    T row[W];
+    x.store(row);
+    for (int k = 0; k < held; ++k) to[Offsets(pool_, o.rest, j + k).b] += row[k];
   }
 
   int lanes(int64_t j) const { return int(std::min<int64_t>(W, width_ - j)); }
@@ -105,89 +127,106 @@ class AlikeRows {
     return o.rest.count == 0 || (o.rest.count == 1 && pool_[o.rest.first].*stride == 1);
   }
 
+  // Asks for coordinates that are soon read: from column to column no hardware foresees them.
+  void ask(int i, int64_t entry) const {
+    if (i < 0 || i >= n_ || !g_.operands[i].columns.count) return;
+    const int64_t column = pool_[g_.operands[i].columns.first].extent;
+    __builtin_prefetch(static_cast<const Index*>(entries_.columns) + column * entries_.nnz + entry);
+  }
+
   template <int kEntries>
-  void load(const RowsOperand& o, int64_t entry, int64_t j, Lanes* rows) const {
+  IRK_INLINE void load(const RowsOperand& o, int64_t entry, int64_t j, Lanes* rows) const {
     const Coordinates<Index> at(entries_.columns, entries_.nnz, pool_, o.columns);
     const T* const from = base<const T>(o.operand);
     const int held = lanes(j);
     if (run(o, &Loop::a)) {
-      for (int e = 0; e < kEntries; ++e) rows[e] = Lanes::load(from + at.template offset<&Loop::a>(entry + e) + j, held);
+      each_offset<kEntries, &Loop::a>(at, entry, [&](int e, int64_t row) {
+        rows[e] = held == W ? Lanes::load(from + row + j) : Lanes::load(from + row + j, held);
+      });
       return;
     }
-    for (int e = 0; e < kEntries; ++e) {
-      T row[W] = {};
-      for (int k = 0; k < held; ++k)
-        row[k] = from[at.template offset<&Loop::a>(entry + e) + Offsets(pool_, o.rest, j + k).a];
-      rows[e] = Lanes::load(row);
-    }
+    each_offset<kEntries, &Loop::a>(at, entry, [&](int e, int64_t row) {
+      T x[W] = {};
+      for (int k = 0; k < held; ++k) x[k] = from[row + Offsets(pool_, o.rest, j + k).a];
+      rows[e] = Lanes::load(x);
+    });
   }
 
-  static Lanes settled(Lanes product, T* exponents) {
-    T x[W];
-    product.store(x);
-    for (int k = 0; k < W; ++k) {
-      const int e = exponent_of(x[k]);
-      x[k] *= power_of_two<T>(-e);
-      exponents[k] += T(e);
+  // f(e, offset of entry + e).
+  template <int kEntries, int64_t Loop::*kStride, class F>
+  static void each_offset(const Coordinates<Index>& at, int64_t entry, F&& f) {
+    if (at.n == 1) {
+      const Index* column = at.columns + at.loops[0].extent * at.nnz + entry;
+      const int64_t stride = at.loops[0].*kStride;
+#pragma GCC unroll 8
+      for (int e = 0; e < kEntries; ++e) f(e, int64_t(column[e]) * stride);
+      return;
     }
-    return Lanes::load(x);
+    for (int e = 0; e < kEntries; ++e) f(e, at.template offset<kStride>(entry + e));
   }
 
-  // The product of all operands; to: [operands] where the products of those before each go; kept: [groups] their exponents.
+  // The product of all operands; to: [operands, entries, W] where the products of those before each go; kept: their exponents
+  // [groups, entries, W].
   template <int kEntries>
-  void up(int64_t entry, int64_t j, Lanes* prefix, T (*exponents)[W], T* to, T* kept) const {
+  void up(int64_t entry, int64_t j, Lanes* prefix, Powers* powers, T* to, T* kept) const {
     for (int e = 0; e < kEntries; ++e) {
       prefix[e] = Lanes::broadcast(T(1));
-      std::fill_n(exponents[e], W, T(0));
+      powers[e] = Powers::zero();
     }
     for (int i = 0; i < n_; ++i) {
       if (i % kLoose == 0) {
-        for (int e = 0; e < kEntries && i; ++e) prefix[e] = settled(prefix[e], exponents[e]);
-        if (to) kept = std::copy_n(exponents[0], kEntries * W, kept);
+        for (int e = 0; e < kEntries; ++e) {
+          if (i) prefix[e] = powers[e].settle(prefix[e]);
+          if (to) powers[e].store(kept + e * W);
+        }
+        if (to) kept += kEntries * W;
       }
-      for (int e = 0; e < kEntries && to; ++e) prefix[e].store(to + e * g_.padded);
-      if (to) to += g_.block * g_.padded;
+      for (int e = 0; e < kEntries && to; ++e) prefix[e].store(to + e * W);
+      if (to) to += kEntries * W;
       Lanes rows[kEntries];
+      ask(i + kColumnsAhead, entry);
       load<kEntries>(g_.operands[i], entry, j, rows);
       for (int e = 0; e < kEntries; ++e) prefix[e] = prefix[e] * rows[e];
     }
   }
 
-  // In place of the products of those before each operand: these times those behind it times the cotangent.
-  template <int kEntries>
-  void down(int64_t entry, int64_t j, const T* cotangent, T* pulled, const T* kept) const {
+  // The products of those before each operand, times those behind it, times the cotangent: added to the row's sum, or kept.
+  template <int kEntries, bool kSummed>
+  void down(int64_t entry, int64_t j, const T* cotangent, const T* workspace, T* pulled) const {
+    const T* const kept = workspace + g_.scratch;
     Lanes suffix[kEntries], before[kEntries] = {}, behind[kEntries] = {};
-    T exponents[kEntries][W] = {};
-    std::fill_n(suffix, kEntries, Lanes::broadcast(T(1)));
+    Powers powers[kEntries];
+    for (int e = 0; e < kEntries; ++e) {
+      suffix[e] = Lanes::broadcast(T(1));
+      powers[e] = Powers::zero();
+    }
     for (int i = n_; i-- > 0;) {
       if (i == n_ - 1 || i % kLoose == kLoose - 1) {
         for (int e = 0; e < kEntries; ++e) {
-          if (i < n_ - 1) suffix[e] = settled(suffix[e], exponents[e]);
-          split(kept + (i / kLoose * kEntries + e) * W, exponents[e], before[e], behind[e]);
+          if (i < n_ - 1) suffix[e] = powers[e].settle(suffix[e]);
+          (Powers::load(kept + (i / kLoose * kEntries + e) * W) + powers[e]).split(before[e], behind[e]);
         }
       }
-      T* const to = pulled + i * g_.block * g_.padded;
-      for (int e = 0; e < kEntries; ++e)
-        (Lanes::load(to + e * g_.padded) * suffix[e] * before[e] * Lanes::broadcast(cotangent[e]) * behind[e]).store(to + e * g_.padded);
+      const RowsOperand& o = g_.operands[i];
+      const T* const prefix = workspace + i * kEntries * W;
+      const auto slope = [&](int e) {
+        return Lanes::load(prefix + e * W) * suffix[e] * before[e] * Lanes::broadcast(cotangent[e]) * behind[e];
+      };
+      if (o.gradient.buffer != kNowhere && kSummed) {
+        const Coordinates<Index> at(entries_.columns, entries_.nnz, pool_, o.columns);
+        each_offset<kEntries, &Loop::c>(at, entry, [&](int e, int64_t row) {
+          T* const sum = pulled + o.pulled + row * g_.padded;
+          (Lanes::load(sum) + slope(e)).store(sum);
+        });
+      } else if (o.gradient.buffer != kNowhere) {
+        for (int e = 0; e < kEntries; ++e) slope(e).store(pulled + (i * g_.block + e) * g_.padded);
+      }
       if (i == 0) break;
       Lanes rows[kEntries];
-      load<kEntries>(g_.operands[i], entry, j, rows);
+      ask(i - kColumnsAhead, entry);
+      load<kEntries>(o, entry, j, rows);
       for (int e = 0; e < kEntries; ++e) suffix[e] = suffix[e] * rows[e];
     }
-  }
-
-  // The powers of two of a prefix and a suffix together, in two halves: finite, so that a zero stays one.
-  static void split(const T* a, const T* b, Lanes& before, Lanes& behind) {
-    constexpr int kMost = 2 * (Format<T>::kBias - 1);
-    T first[W], second[W];
-    for (int k = 0; k < W; ++k) {
-      const T sum = a[k] + b[k];
-      const int whole = sum < T(-kMost) ? -kMost : sum > T(kMost) ? kMost : int(sum), half = whole / 2;
-      first[k] = power_of_two<T>(half);
-      second[k] = power_of_two<T>(whole - half);
-    }
-    before = Lanes::load(first);
-    behind = Lanes::load(second);
   }
 
   const Gathered& g_;

@@ -98,18 +98,32 @@ class GatheredEmission : public ExponentEmission {
     return std::all_of(values_.begin(), values_.end(), [&](const Tensor& t) { return t.letters.without(listed_) == row; });
   }
 
-  // A block has a gradient of each row, [operands, entries, padded], and the exponents of prefixes.
+  // The workspace of a block: products of the operands before each, [operands, side, lanes], their exponents, and gradients
+  // of rows. Where many entries share a row there is a block for each of few members, which sums them; else they lie one
+  // by one, [operands, entries, padded], and are added to the operands' in a round of their own.
   int64_t describe_alike(Gathered& g, bool pull) {
-    constexpr int64_t kExponents = 4 * 16;  // of a group of operands: of entries side by side, of lanes
+    constexpr int64_t kLanes = 16, kBlocks = 8, kFewest = 512;
     const int64_t n = int64_t(values_.size());
     g.padded = whole_line(plan_.blocks.operands[0].width);
-    const BlockSizes sizes = block_sizes(checked_times(n, g.padded, "elements of rows"), request_.nnz, kAlikeElements);
-    g.block = sizes.block;
-    g.slots = sizes.slots;
+    const int64_t each = checked_times(n, g.padded, "elements of rows"), blocks = std::clamp<int64_t>(request_.nnz / kFewest, 1, kBlocks);
+    double sums = 0;
+    for (RowsOperand& o : plan_.blocks.operands) {
+      if (o.gradient.buffer == kNowhere) continue;
+      o.pulled = sums <= kAlikeElements ? int64_t(sums) : -1;
+      double elements = double(g.padded);
+      for (int l = o.listed.first; l < o.listed.first + o.listed.count; ++l) elements *= double(plan_.loops[size_t(l)].extent);
+      sums += elements;
+    }
+    const bool summed = pull && sums <= kAlikeElements && sums * double(blocks) <= 0.5 * double(each) * double(request_.nnz);
+    const BlockSizes sizes = block_sizes(each, request_.nnz, kAlikeElements);
+    g.block = summed ? (request_.nnz + blocks - 1) / blocks : sizes.block;
+    g.slots = summed ? blocks : sizes.slots;
+    g.summed = summed ? int64_t(sums) : 0;
     g.dense = pool({});
     g.output = 0;
-    g.scratch = pull ? n * g.block * g.padded : 0;
-    g.slot = g.scratch + (pull ? (n + 7) / 8 * kExponents : 0);
+    g.scratch = n * kAlikeSide * kLanes;
+    g.sums = g.scratch + (n + 7) / 8 * kAlikeSide * kLanes;
+    g.slot = pull ? g.sums + (summed ? g.summed : checked_times(each, g.block, "elements of rows")) : 0;
     return checked_times(g.slots, g.slot, "elements of workspace");
   }
 
@@ -125,11 +139,15 @@ class GatheredEmission : public ExponentEmission {
   int64_t describe(size_t i, const Tensor& gradient, bool wanted, bool alike) {
     const Tensor& t = values_[i];
     const auto stride = [&](int l) { return wanted ? gradient.strides[size_t(l)] : 0; };
-    RowsOperand o{t.ref, wanted ? gradient.ref : Ref{kNowhere, 0}, {}, {}, 1, -1, -1};
-    std::vector<Loop> columns, rest;
-    int64_t column = 0;
+    RowsOperand o{t.ref, wanted ? gradient.ref : Ref{kNowhere, 0}, {}, {}, {}, 1, -1, -1};
+    std::vector<Loop> columns, letters, rest;
+    int64_t column = 0, rows = 1;
     for (int l : product_.output) {
-      if (listed(i, l)) columns.push_back({column, t.strides[size_t(l)], stride(l), 0});
+      if (listed(i, l)) {
+        columns.push_back({column, t.strides[size_t(l)], stride(l), rows});
+        letters.push_back({product_.extent(l), 0, stride(l), rows});
+        rows = int64_t(uint64_t(rows) * uint64_t(product_.extent(l)));  // without meaning where it is beyond all numbers
+      }
       column += !product_.letters[size_t(l)].ellipsis;
     }
     std::vector<int> row = rest_of(i);
@@ -140,6 +158,7 @@ class GatheredEmission : public ExponentEmission {
     }
     merge_loops(rest);
     o.columns = pool(columns);
+    o.listed = pool(letters);
     o.rest = pool(rest);
     if (!columns.empty()) o.rows = 0;
     plan_.blocks.operands.push_back(o);

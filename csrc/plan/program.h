@@ -62,13 +62,16 @@ struct Step {
 // One operand of a product at listed coordinates, and its row for each entry of a block: [entries, width].
 struct RowsOperand {
   Ref operand, gradient;  // gradient: kNowhere where it is not wanted
-  Span columns;           // listed letters: column (in `extent`), stride in the operand (a) and in its gradient (b)
+  Span columns;           // listed letters: column (in `extent`), stride in the operand (a), its gradient (b), its rows' order (c)
+  Span listed;            // the same letters with their extents: stride in the gradient (b), in the order of rows (c)
   Span rest;              // the other letters, whose strides in a row are its elements in order: operand (a), gradient (b);
                           // the same order in all operands where their rows are alike
   int64_t width;          // elements of a row
   int64_t rows, pulled;   // where rows and their gradients lie in the workspace of a block; rows -1: no letter is listed, the
-};                        // operand itself is read, and its gradient comes whole from each block
+};                        // operand itself is read, and its gradient comes whole from each block. pulled of alike rows that are
+                          // summed by blocks: where its sums begin
 constexpr int32_t kNowhere = -1;
+constexpr int kAlikeSide = 8;  // entries whose rows are multiplied side by side
 
 struct Program;
 
@@ -81,6 +84,8 @@ struct Gathered {
   int64_t slots, slot;                // blocks at work at the same time, and elements of the workspace of each
   int64_t output, scratch;            // where these lie in it
   int64_t padded;                     // rows of all operands alike: elements from one row's gradient to the next, no programs; else 0
+  int64_t sums, summed;               // alike: where a block's own sums of the gradients of rows lie in its workspace, and how many
+                                      // elements; 0: the rows' gradients lie there one by one
 };
 
 struct TrialLoop {

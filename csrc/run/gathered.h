@@ -37,18 +37,14 @@ class GatheredStep {
   }
 
   void pull(const Team& team) const {
+    if (g_.summed) return pull_sums(team);
     const int64_t side = std::min<int64_t>(team.size, g_.slots);
     int64_t parts = g_.padded ? alike_.parts() : 0;
     for (int i = 0; i < n_ && !g_.padded; ++i) parts += moves(i) ? g_.operands[i].width : 0;
     team.sync();
     for (int64_t first = 0; first < blocks_; first += side) {
       const int64_t last = std::min(blocks_, first + side);
-      if (first + team.rank < last && team.rank < side && !team.stopped()) {
-        const int64_t b = first + team.rank;
-        T* const cotangent = frame_.at(step_.a) + b * g_.block;
-        if (g_.padded) alike_.pull(b * g_.block, count(b), cotangent, slot_of(team.rank), slot_of(team.rank) + g_.scratch);
-        else run(b, slot_of(team.rank), *g_.pull[!whole(b)], cotangent);
-      }
+      if (first + team.rank < last && team.rank < side && !team.stopped()) pull_block(first + team.rank, team.rank);
       team.sync();
       scatter(first, last, team.begin(parts), team.end(parts));
       team.sync();
@@ -60,6 +56,21 @@ class GatheredStep {
   bool whole(int64_t b) const { return (b + 1) * g_.block <= entries_.nnz; }
   int64_t count(int64_t b) const { return std::min(g_.block, entries_.nnz - b * g_.block); }
   T* slot_of(int64_t i) const { return frame_.at(step_.b) + i * g_.slot; }
+
+  void pull_block(int64_t b, int64_t slot) const {
+    T* const cotangent = frame_.at(step_.a) + b * g_.block;
+    if (g_.padded) alike_.pull(b * g_.block, count(b), cotangent, slot_of(slot));
+    else run(b, slot_of(slot), *g_.pull[!whole(b)], cotangent);
+  }
+
+  // Every block sums the gradients of its rows; then the operands' take these sums, one block after the other.
+  void pull_sums(const Team& team) const {
+    team.sync();
+    for (int64_t b = team.rank; b < blocks_ && !team.stopped(); b += team.size) pull_block(b, b);
+    team.sync();
+    alike_.collect(slot_of(0), blocks_, team.begin(alike_.parts()), team.end(alike_.parts()));
+    team.sync();
+  }
 
   // The dense product of one block, or its gradients.
   void run(int64_t b, T* slot, const Program& program, T* cotangent) const {

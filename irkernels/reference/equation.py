@@ -5,6 +5,7 @@ The grammar is torch.einsum's and opt_einsum's: a letter is any character but bl
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,8 @@ def read_equation(equation: str, operands: tuple[Tensor, ...]) -> Equation:
     Raises TypeError (equation not a string; operand not a tensor, of another kind or mixed dtype) and ValueError
     (malformed, unbound or repeated output letters, number of operands or dimensions, extents, devices).
     """
+    if not isinstance(equation, str):
+        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     terms, output = _split(equation)
     if len(terms) != len(operands):
         raise ValueError(
@@ -97,9 +100,8 @@ def join_axes(
     return tuple(torch.broadcast_shapes(known, spread)) if spread else known
 
 
+@functools.lru_cache(maxsize=256)
 def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
-    if not isinstance(equation, str):
-        raise TypeError(f"equation must be a string, got {type(equation).__name__}")
     equation = without_path(equation)
     check_characters(equation)
     left, _, right = explicit(equation).partition("->")

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -109,6 +110,14 @@ def same_settings(path: str | os.PathLike[str], saved: dict[str, Any], now: dict
                 f"resume: {os.fspath(path)!r} was written with {name} {saved.get(name)}, but now it is {value};"
                 " for another run from these parameters, call fit without resume"
             )
+
+
+Digest = Callable[[Any], str]
+
+
+def no_digest(body: Any) -> str:
+    """Of a run that no other is compared with: reading all its tensors would take longer than a few steps."""
+    return "-"
 
 
 def digest(body: Any) -> str:

@@ -19,7 +19,7 @@ from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.reference.fit import dense_loss
 from irkernels.reference.losses import LOSSES
-from irkernels.training.checkpoint import digest
+from irkernels.training.checkpoint import Digest
 
 Data = Observed | Measurements | Tensor
 
@@ -78,7 +78,7 @@ def checked_data(name: str, data: Any, model: Product) -> Data:
     return data
 
 
-def describe(data: Data) -> str:
+def describe(data: Data, digest: Digest) -> str:
     """Enough to tell other data: kind, size and a digest."""
     if isinstance(data, Tensor):
         return f"dense {tuple(data.shape)} {digest(data)}"

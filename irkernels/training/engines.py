@@ -21,7 +21,7 @@ from irkernels.optim import GroupRMSprop
 from irkernels.reference.fit import fit_steps
 from irkernels.reference.recording import Watch
 from irkernels.reference.rules import clipped
-from irkernels.training.checkpoint import digest
+from irkernels.training.checkpoint import Digest
 from irkernels.training.data import added_positions
 from irkernels.training.distributed import Ranks, observations_share
 from irkernels.training.exchange import adopt_state, hand_back, load_state, state_of
@@ -139,7 +139,7 @@ class NativeSteps:
         """[T] float64, on the CPU."""
         return self.problem.rule.hyper_of("lr")[0].cpu()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, digest: Digest) -> dict[str, Any]:
         """What must be equal for a run to be continued."""
         rule = self.problem.rule
         hyper = {name: rule.hyper_of(name) for name in HYPERS}
@@ -270,7 +270,7 @@ class OrdinarySteps:
         lrs = torch.as_tensor(self._overrides.options().get("lr", own), dtype=torch.float64)
         return lrs.detach().reshape(-1).expand(self._model.trials or 1).clone().cpu()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, digest: Digest) -> dict[str, Any]:
         groups = [
             {k: v for k, v in {**g, **self._overrides.options()}.items() if k != "params"}
             for g in self._optimizer.param_groups

@@ -150,17 +150,19 @@ def fit(
     engine = _engine_for(model, objective, optimizer, overrides, tier, ranks)
     if optimizer_state is not None:
         engine.adopt(optimizer_state)
+    compared = ranks.count > 1 or resume is not None or checkpoint is not None
+    digest = files.digest if compared else files.no_digest
     settings = {
         "equation": model.equation, "shapes": [list(f.shape) for f in model.factors], "trials": model.trials,
-        "dtype": str(model.factors[0].dtype), "constants": files.digest(list(model.constants.values())),
-        **objective.settings(), "record": metrics.names, "record_every": record_every,
+        "dtype": str(model.factors[0].dtype), "constants": digest(list(model.constants.values())),
+        **objective.settings(digest), "record": metrics.names, "record_every": record_every,
         "quantities": {name: str(quantity) for name, quantity in metrics.within.items()},
-        **engine.settings(), **ranks.settings(),
+        **engine.settings(digest), **ranks.settings(),
     }  # fmt: skip
     shared = {name: value for name, value in settings.items() if name != "distributed"}
     if ranks.shares_observations:
         del shared["data"]
-    begin = files.digest([factor.detach() for factor in model.factors])
+    begin = digest([factor.detach() for factor in model.factors])
     ranks.check_alike({**shared, "steps": steps, "the model's parameters": begin})
     trials, factor = model.trials or 1, model.factors[0].detach()
     records = compile_records(metrics.within, model.shape, trials, record_every, factor)

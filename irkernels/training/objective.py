@@ -16,6 +16,7 @@ from irkernels.nn.product import Product
 from irkernels.observed import Observed
 from irkernels.reference.losses import product_penalties
 from irkernels.reference.sampler import batch_indices, observed_batch
+from irkernels.training.checkpoint import Digest
 from irkernels.training.data import Data, describe, model_loss
 
 
@@ -60,13 +61,13 @@ class Objective:
             problems.append(read_problem(equation, operands, None, None, penalties, 1.0, moving))
         return problems
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, digest: Digest) -> dict[str, Any]:
         """What must be equal for a run to be continued."""
         sampling = {} if self.batch_size is None else {"batch_size": self.batch_size, "sampler_seed": self.sampler_seed}
         penalties: dict[str, Any] = {} if self.ridge is None else {"ridge": self.ridge.tolist()}
         if self.penalty is not None:
             penalties["penalty"] = getattr(self.penalty, "__qualname__", type(self.penalty).__qualname__)
-        return {"loss": self.loss, "delta": self.delta, "data": describe(self.data), **sampling, **penalties}
+        return {"loss": self.loss, "delta": self.delta, "data": describe(self.data, digest), **sampling, **penalties}
 
     def _penalties(self, model: Product) -> Tensor | float:
         if self.ridge is None and self.penalty is None:
