@@ -127,7 +127,7 @@ def test_bits_do_not_depend_on_threads(case: Case) -> None:
 def test_workspace_does_not_grow_with_the_entries() -> None:
     case = CASES[1]
     sizes = []
-    for nnz in (5_000, 50_000, 500_000):
+    for nnz in (5_000, 50_000, 100_000):
         plan = _launch.explain(case.equation, (True,) * 4, [(s, (s[1], 1)) for s in case.shapes], torch.float32, nnz)
         assert plan.gather
         sizes.append(plan.workspace["backward"])

@@ -18,6 +18,7 @@ class ContractStep {
   static constexpr int64_t kRight = (int64_t(260) << 10) / int64_t(sizeof(T));  // a block of the right operand, in panels
   static constexpr int64_t kPad = kLanes;          // between panels, which would else meet in the same sets of a cache
   static constexpr int64_t kLine = Fetch<T>::kLine;
+  static constexpr int64_t kLineBytes = 64, kCrowdedRows = 24;  // rows that pay for packing
   static constexpr int64_t kFarBytes = 2048;       // strides from which a walk along k wants a page each
   static constexpr int64_t kNearBytes = 1 << 18;   // results that a cache holds anyway are not fetched ahead
 
@@ -32,7 +33,7 @@ class ContractStep {
     }
     if (step.k.count == 1) { a_k_ = pool[step.k.first].a; b_k_ = pool[step.k.first].b; }
     const bool large_b = k_ * step.lane.extent > kRight;
-    pack_b_ = step.lane.b != 1 || !single_k_;
+    pack_b_ = step.lane.b != 1 || !single_k_ || (!batch_ && crowded(b_k_, std::min(k_, kBlock)) && step.row.extent > kCrowdedRows);
     fetch_b_ = large_b && single_k_ && (step.lane.b == 1 || b_k_ == 1);
     pack_a_ = batch_ ? step.lane.a != 1 || !single_k_
                      : !single_k_ || (step.lane.extent > 2 * Shape::kColumns && (far(a_k_) || far(step.row.a)));
@@ -64,6 +65,12 @@ class ContractStep {
   }
 
  private:
+  // Whether numbers so far apart meet in so few of the 64 sets of a first cache that it holds, with 8 lines in each, less
+  // than half of them.
+  static bool crowded(int64_t stride, int64_t numbers) {
+    const int64_t bytes = stride * int64_t(sizeof(T)), apart = std::min<int64_t>(bytes & -bytes, 64 * kLineBytes);
+    return apart * numbers > 2 * 8 * 64 * kLineBytes;
+  }
   static bool far(int64_t stride) { return stride * int64_t(sizeof(T)) >= kFarBytes; }
   static int64_t panel_of(int64_t depth) { return depth * Shape::kColumns + kPad; }
   static int64_t panels_of(int64_t lanes) { return pieces(lanes, Shape::kColumns); }
