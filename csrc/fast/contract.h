@@ -37,6 +37,7 @@ class ContractStep {
     fetch_b_ = large_b && single_k_ && (step.lane.b == 1 || b_k_ == 1);
     pack_a_ = batch_ ? step.lane.a != 1 || !single_k_
                      : !single_k_ || (step.lane.extent > 2 * Shape::kColumns && (far(a_k_) || far(step.row.a)));
+    summed_ = k_ != 1 || !batch_ || step.lane.a != 1 || step.lane.b != 1 || step.lane.c != 1;
     rows_per_tile_ = !batch_ ? Shape::kRows : pack_a_ ? 1 : Shape::kBatchRows;
     ahead_ = step.row.extent * step.lane.extent * int64_t(sizeof(T)) > kNearBytes;
   }
@@ -80,6 +81,7 @@ class ContractStep {
     const T* a = a_ + outer.a + row * step_.row.a + column * step_.lane.a;
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
+    if (!summed_) return products(a, b, c, rows, columns);
     if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns, team);
     const RowTiles tiles(rows, rows_per_tile_);
     TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false, ahead_, {}};
@@ -99,6 +101,17 @@ class ContractStep {
     for (int64_t k = 0; k < k_ && !team.stopped(); k += kBlock) {
       if (fetch_b_) fetch_next(t, b, std::min(k_, k + kBlock), columns, tiles.count == 1 ? 2 : 1);
       for (int64_t i = 0, r = 0, end; i < tiles.count; ++i, r = end) tile_row(k, r, end = tiles.end(i, r));
+    }
+  }
+
+  // Nothing is summed: rows of a times the one of b, number by number.
+  void products(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
+    using Lanes = Pack<T>;
+    const int64_t whole = columns / kLanes * kLanes;
+    const int tail = int(columns - whole);
+    for (int64_t r = 0; r < rows; ++r, a += step_.row.a, c += step_.row.c) {
+      for (int64_t j = 0; j < whole; j += kLanes) (Lanes::load(a + j) * Lanes::load(b + j)).store(c + j);
+      if (tail) (Lanes::load(a + whole, tail) * Lanes::load(b + whole, tail)).store(c + whole, tail);
     }
   }
 
@@ -181,7 +194,7 @@ class ContractStep {
   const Loop* pool_;
   const T *a_, *b_;
   T* c_;
-  bool batch_, single_k_, pack_a_, pack_b_, ahead_, fetch_b_;
+  bool batch_, single_k_, pack_a_, pack_b_, ahead_, fetch_b_, summed_;
   int64_t k_ = 1, a_k_ = 0, b_k_ = 0, a_run_ = 1, b_run_ = 1;  // runs: how many steps along k are steps in memory
   int rows_per_tile_;
 };

@@ -2,6 +2,8 @@
 #include "targets/contest.h"
 #include "targets/target.h"
 
+#include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "run/fit.h"
@@ -30,6 +32,7 @@ std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_si
 template <class T>
 void fit_trials(const Program& program, const FitCall& fit, const StepCode& code, const Shares& shares) {
   const int64_t trials = trial_count(program);
+  std::atomic<int64_t> next{0};  // trials end at different steps: whoever is free takes the next one
   TeamNotes common(fit);
   parallel(shares.threads, [&](const Team& team) {
     std::vector<char*> base(size_t(code.places.count));
@@ -39,21 +42,24 @@ void fit_trials(const Program& program, const FitCall& fit, const StepCode& code
     const int part = shares.by_trial ? team.rank : 0;
     char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
     Fit<T> loop(program, fit, code, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
-    const int64_t first = shares.by_trial ? team.begin(trials) : 0, last = shares.by_trial ? team.end(trials) : trials;
-    for (int64_t t = first; t < last; ++t) loop.run(t, base.data(), scratch);
+    if (shares.by_trial)
+      for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < trials;) loop.run(t, base.data(), scratch);
+    else
+      for (int64_t t = 0; t < trials; ++t) loop.run(t, base.data(), scratch);
   });
   if (!shares.by_trial && shares.threads > 1) rest.after(common.alone);
 }
 
 int32_t fit(const Program& program, const FitCall& fit) {
-  Shares shares = share(program.work, trial_count(program), fit.call.threads, kTeamTraining, fit.sharing);
+  const int64_t active = std::max<int64_t>(1, std::count(fit.active, fit.active + trial_count(program), true));
+  Shares shares = share(program.work, active, fit.call.threads, kTeamTraining, fit.sharing);
   const bool could = !shares.by_trial && shares.threads > 1 && fit.sharing == Sharing::cheapest;
   Contest* const contest = could && fit.steps > 0 ? &contests.of(program.work) : nullptr;
   const auto began = now();
   if (!shares.by_trial && (!rest.over() || (contest && !contest->for_team(began)))) shares.threads = 1;
   const StepCode code(program, fit, shares.by_trial || shares.threads == 1);
   with_compute_type(program.dtype, [&](auto zero) { fit_trials<decltype(zero)>(program, fit, code, shares); });
-  if (contest) contest->took(shares.threads > 1, began, now(), fit.steps);
+  if (contest) contest->took(shares.threads > 1, began, now(), fit.steps * active);
   return code.steps();
 }
 
