@@ -148,13 +148,33 @@ template <>
 inline Pack<double> Pack<double>::load(const double* p, int lanes) {
   return {(Vector)_mm256_maskload_pd(p, lane_mask64(lanes))};
 }
+// In pieces: a masked store takes tens of cycles on some machines.
 template <>
 inline void Pack<float>::store(float* p, int lanes) const {
-  _mm256_maskstore_ps(p, lane_mask32(lanes), (__m256)v);
+  if (lanes == kLanes) return store(p);
+  __m128 part = _mm256_castps256_ps128((__m256)v);
+  if (lanes & 4) {
+    _mm_storeu_ps(p, part);
+    p += 4;
+    part = _mm256_extractf128_ps((__m256)v, 1);
+  }
+  if (lanes & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), part);
+    p += 2;
+    part = _mm_movehl_ps(part, part);
+  }
+  if (lanes & 1) _mm_store_ss(p, part);
 }
 template <>
 inline void Pack<double>::store(double* p, int lanes) const {
-  _mm256_maskstore_pd(p, lane_mask64(lanes), (__m256d)v);
+  if (lanes == kLanes) return store(p);
+  __m128d part = _mm256_castpd256_pd128((__m256d)v);
+  if (lanes & 2) {
+    _mm_storeu_pd(p, part);
+    p += 2;
+    part = _mm256_extractf128_pd((__m256d)v, 1);
+  }
+  if (lanes & 1) _mm_store_sd(p, part);
 }
 #endif
 

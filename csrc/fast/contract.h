@@ -19,6 +19,7 @@ class ContractStep {
   static constexpr int64_t kPad = kLanes;          // between panels, which would else meet in the same sets of a cache
   static constexpr int64_t kLine = Fetch<T>::kLine;
   static constexpr int64_t kLineBytes = 64, kCrowdedRows = 24;  // rows that pay for packing
+  static constexpr int64_t kFewPanels = 4;         // that the first cache holds
   static constexpr int64_t kFarBytes = 2048;       // strides from which a walk along k wants a page each
   static constexpr int64_t kNearBytes = 1 << 18;   // results that a cache holds anyway are not fetched ahead
 
@@ -37,7 +38,7 @@ class ContractStep {
     fetch_b_ = large_b && single_k_ && (step.lane.b == 1 || b_k_ == 1);
     pack_a_ = batch_ ? step.lane.a != 1 || !single_k_
                      : !single_k_ || (step.lane.extent > 2 * Shape::kColumns && (far(a_k_) || far(step.row.a)));
-    summed_ = k_ != 1 || !batch_ || step.lane.a != 1 || step.lane.b != 1 || step.lane.c != 1;
+    summed_ = k_ != 1 || step.lane.a >> 1 || step.lane.b >> 1 || step.lane.c != 1;
     rows_per_tile_ = !batch_ ? Shape::kRows : pack_a_ ? 1 : Shape::kBatchRows;
     ahead_ = step.row.extent * step.lane.extent * int64_t(sizeof(T)) > kNearBytes;
   }
@@ -82,7 +83,13 @@ class ContractStep {
     const T* b = b_ + outer.b + column * step_.lane.b;
     T* c = c_ + outer.c + row * step_.row.c + column * step_.lane.c;
     if (!summed_) return products(a, b, c, rows, columns);
-    if (pack_a_ || pack_b_) return packed(a, b, c, rows, columns, team);
+    if (rows == 1 && !batch_ && single_k_ && b_k_ == 1 && step_.lane.b != 1) return row_of_sums(a, b, c, columns, team);
+    if (pack_a_ || pack_b_) {  // of few rows: what is packed is read at once, and not again
+      const int64_t together = rows > Shape::kRows ? columns : kFewPanels * Shape::kColumns;
+      for (int64_t j = 0; j < columns; j += together)
+        packed(a + j * step_.lane.a, b + j * step_.lane.b, c + j * step_.lane.c, rows, std::min(together, columns - j), team);
+      return;
+    }
     const RowTiles tiles(rows, rows_per_tile_);
     TileArguments<T> t{0, a, step_.row.a, a_k_, b, b_k_, c, step_.row.c, step_.lane.c, 0, false, ahead_, {}};
     const auto tile_row = [&](int64_t k, int64_t begin, int64_t end) {
@@ -104,14 +111,65 @@ class ContractStep {
     }
   }
 
-  // Nothing is summed: rows of a times the one of b, number by number.
+  // Nothing is summed: rows of a times the one of b, number by number; either may have one number for a whole row.
   void products(const T* a, const T* b, T* c, int64_t rows, int64_t columns) const {
+    const auto with = [&](auto a_lanes, auto b_lanes) {
+      for (int64_t r = 0; r < rows; ++r, a += step_.row.a, c += step_.row.c) row_of_products(a_lanes, b_lanes, a, b, c, columns);
+    };
+    using One = std::false_type;
+    using Many = std::true_type;
+    if (step_.lane.a && step_.lane.b) with(Many(), Many());
+    else if (step_.lane.a) with(Many(), One());
+    else if (step_.lane.b) with(One(), Many());
+    else with(One(), One());
+  }
+
+  template <class ManyA, class ManyB>
+  static void row_of_products(ManyA, ManyB, const T* a, const T* b, T* c, int64_t columns) {
     using Lanes = Pack<T>;
-    const int64_t whole = columns / kLanes * kLanes;
-    const int tail = int(columns - whole);
-    for (int64_t r = 0; r < rows; ++r, a += step_.row.a, c += step_.row.c) {
-      for (int64_t j = 0; j < whole; j += kLanes) (Lanes::load(a + j) * Lanes::load(b + j)).store(c + j);
-      if (tail) (Lanes::load(a + whole, tail) * Lanes::load(b + whole, tail)).store(c + whole, tail);
+    const Lanes one_a = Lanes::broadcast(*a), one_b = Lanes::broadcast(*b);
+    int64_t j = 0;
+    for (; j + kLanes <= columns; j += kLanes)
+      ((ManyA::value ? Lanes::load(a + j) : one_a) * (ManyB::value ? Lanes::load(b + j) : one_b)).store(c + j);
+    if (const int tail = int(columns - j))
+      ((ManyA::value ? Lanes::load(a + j, tail) : one_a) * (ManyB::value ? Lanes::load(b + j, tail) : one_b)).store(c + j, tail);
+  }
+
+  // One row, of a b whose unit stride runs along k: squares of it are turned in registers on their way.
+  void row_of_sums(const T* a, const T* b, T* c, int64_t columns, const Team& team) const {
+    constexpr int kSquares = IRK_VECTOR_REGISTERS / kLanes > 2 ? 2 : 1;
+    int64_t j = 0;
+    for (; j + kSquares * kLanes <= columns && !team.stopped(); j += kSquares * kLanes) sums<kSquares>(a, b, c, j, kLanes);
+    for (; j < columns && !team.stopped(); j += kLanes) sums<1>(a, b, c, j, int(std::min<int64_t>(kLanes, columns - j)));
+  }
+
+  template <int kSquares>
+  void sums(const T* a, const T* b, T* c, int64_t column, int lanes) const {
+    using Lanes = Pack<T>;
+    Lanes total[kSquares] = {}, part[kSquares], square[kSquares][kLanes];
+    b += column * step_.lane.b;
+    c += column * step_.lane.c;
+    for (int64_t block = 0; block < k_; block += kBlock) {
+      const int64_t last = std::min(k_, block + kBlock);
+      for (int s = 0; s < kSquares; ++s) part[s] = Lanes::nothing();
+      for (int64_t k = block; k < last; k += kLanes) {
+        const int depth = int(std::min<int64_t>(kLanes, last - k));
+        for (int s = 0; s < kSquares; ++s) load_square(b + s * kLanes * step_.lane.b + k, step_.lane.b, lanes, depth, square[s]);
+        if (depth == kLanes) {
+#pragma GCC unroll 16
+          for (int i = 0; i < kLanes; ++i)
+            for (int s = 0; s < kSquares; ++s) part[s] = fma(Lanes::broadcast(a[(k + i) * a_k_]), square[s][i], part[s]);
+        } else {
+          for (int i = 0; i < depth; ++i)
+            for (int s = 0; s < kSquares; ++s) part[s] = fma(Lanes::broadcast(a[(k + i) * a_k_]), square[s][i], part[s]);
+        }
+      }
+      for (int s = 0; s < kSquares; ++s) total[s] = block ? total[s] + part[s] : part[s];
+    }
+    for (int s = 0; s < kSquares; ++s) {
+      T row[kLanes];
+      total[s].store(row);
+      for (int i = 0; i < lanes; ++i) c[(s * kLanes + i) * step_.lane.c] = row[i];
     }
   }
 

@@ -7,16 +7,32 @@
 
 namespace irk {
 
-// from[i, j] -> to[j, i]: `rows` x `depth` numbers at `from`, unit stride along depth, both at most kLanes.
+// square[j] = from[., j]: `rows` x `depth` numbers at `from`, unit stride along depth, both at most kLanes; zero beyond.
+template <class T>
+inline void load_square(const T* from, int64_t stride, int rows, int depth, Pack<T>* square) {
+  constexpr int W = Pack<T>::kLanes;
+  if (rows == W && depth == W) {
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) square[i] = Pack<T>::load(from + i * stride);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) square[i] = i < rows ? Pack<T>::load(from + i * stride, depth) : Pack<T>::zero();
+  }
+  transpose(square);
+}
+
+// from[i, j] -> to[j, i]
 template <class T>
 inline void transpose_square(const T* from, int64_t stride, int rows, int depth, T* to, int64_t to_stride) {
   constexpr int W = Pack<T>::kLanes;
   Pack<T> square[W];
+  load_square(from, stride, rows, depth, square);
+  if (rows == W && depth == W) {
 #pragma GCC unroll 16
-  for (int i = 0; i < W; ++i)
-    square[i] = i >= rows ? Pack<T>::zero() : depth == W ? Pack<T>::load(from + i * stride) : Pack<T>::load(from + i * stride, depth);
-  transpose(square);
-  for (int i = 0; i < depth; ++i) square[i].store(to + i * to_stride, rows);
+    for (int i = 0; i < W; ++i) square[i].store(to + i * to_stride);
+  } else {
+    for (int i = 0; i < depth; ++i) square[i].store(to + i * to_stride, rows);
+  }
 }
 
 template <class T>

@@ -45,6 +45,17 @@ void choose_tile(std::vector<Loop>& loops, Contraction& out) {
     for (Loop& loop : loops) swap_sides(loop);
     for (Loop& loop : out.k) swap_sides(loop);
   }
+  if (out.k.empty()) {  // rows side by side, whatever they are made of: fast/contract.h, products()
+    for (size_t lane = 0; lane < loops.size(); ++lane) {
+      if (loops[lane].c != 1 || loops[lane].a >> 1 || loops[lane].b >> 1) continue;
+      const double c = TileCost::products(loops, loops[lane]);
+      if (c >= least) continue;
+      least = c, best_lane = lane, best_row = none, swapped = false;
+      for (int side = 0; side < 2 && best_row == none; ++side)
+        for (size_t row = 0; row < loops.size(); ++row)
+          if (row != lane && (side ? loops[row].a : loops[row].b) == 0) best_row = row, swapped = side;
+    }
+  }
   for (size_t i = 0; i < loops.size(); ++i) {
     if (i == best_lane) out.lane = loops[i];
     else if (i == best_row) out.row = loops[i];

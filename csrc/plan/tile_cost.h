@@ -34,6 +34,14 @@ class TileCost {
     if (k.back().b == 1) b_run_ = k.back().extent;
   }
 
+  // Where nothing is summed and the rows lie side by side.
+  static double products(const std::vector<Loop>& loops, const Loop& lane) {
+    constexpr double kRow = 12;
+    double rows = 1;
+    for (const Loop& loop : loops) rows *= double(loop.extent);
+    return rows / double(lane.extent) * (kRow + pieces(double(lane.extent), kLanes) * kStore);
+  }
+
   // lane.b is not 0, row.b is.
   double of(const Loop& lane, const Loop& row) const {
     const double n = double(lane.extent), m = double(row.extent), outer = total_ / (n * m);

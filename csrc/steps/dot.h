@@ -72,12 +72,24 @@ struct Partials {
       }
     } else {
       T left[kPartials], right[kPartials];
-      for (int j = 0; j < n; ++j, walk.next()) {
-        left[j] = a[walk.a];
-        right[j] = b[walk.b];
-      }
+      gather(a, b, walk, n, left, right);
       add(left, right, n);
     }
+  }
+  template <class Runs>  // a walk that tells how long the innermost loop goes on
+  static void gather(const T* a, const T* b, Runs& walk, int n, T* left, T* right) {
+    for (int j = 0, together; j < n; j += together) {
+      together = int(least<int64_t>(n - j, walk.ahead()));
+      copy(a + walk.a, walk.innermost().a, together, left + j);
+      copy(b + walk.b, walk.innermost().b, together, right + j);
+      walk.next(together);
+    }
+  }
+  static void copy(const T* from, int64_t stride, int n, T* to) {
+    if (stride == 1)
+      for (int i = 0; i < n; ++i) to[i] = from[i];
+    else
+      for (int i = 0; i < n; ++i) to[i] = from[i * stride];
   }
   // Of a pack of one lane: the p-th alone.
   IRK_FN void add_at(int p, T a, T b) { sums[p].v = fma(a, b, sums[p].v); }
@@ -124,12 +136,31 @@ IRK_FN inline T dot(const T* a, const T* b, int64_t n) {
   return sum.total();
 }
 
+// sum of a[i] * b, in the same order.
+template <class T>
+IRK_FN T weighted_sum(const T* a, T b, int64_t n) {
+  T right[kPartials];
+  for (int i = 0; i < kPartials; ++i) right[i] = b;
+  TreeSum<T> sum;
+  for (int64_t block = 0; block < n; block += kReduction) {
+    const int64_t last = least(n, block + kReduction);
+    Partials<T> sums;
+    int64_t i = block;
+    for (; i + kPartials <= last; i += kPartials) sums.add(a + i, right);
+    sums.add(a + i, right, int(last - i));
+    sum.push(halve_lanes(sums.halved()));
+  }
+  return sum.total();
+}
+
 // The same over any nest of loops: terms are gathered, kPartials at a time.
 template <class T>
 IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
   Walk walk(pool, k);
   const int64_t n = walk.size();
   if (k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 1) return dot(a, b, n);
+  if (Pack<T>::kLanes > 1 && k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 0) return weighted_sum(a, *b, n);
+  if (Pack<T>::kLanes > 1 && k.count == 1 && pool[k.first].a == 0 && pool[k.first].b == 1) return weighted_sum(b, *a, n);
   TreeSum<T> sum;
   for (int64_t block = 0; block < n; block += kReduction) {
     const int64_t last = least(n, block + kReduction);

@@ -89,6 +89,15 @@ struct Walk {
       c += index[i] * loops[i].c;
     }
   }
+  const Loop& innermost() const { return loops[n - 1]; }
+  int64_t ahead() const { return innermost().extent - index[n - 1]; }  // from here to the end of the innermost loop
+  void next(int64_t steps) {  // at most so many
+    index[n - 1] += steps - 1;
+    a += (steps - 1) * innermost().a;
+    b += (steps - 1) * innermost().b;
+    c += (steps - 1) * innermost().c;
+    next();
+  }
   void next() {
     for (int i = n; i-- > 0;) {
       a += loops[i].a;
