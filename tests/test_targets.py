@@ -28,6 +28,16 @@ LONG = (
     Product("transposed", "ijk->kji", ((17, 5, 19),)),
     Product("diagonals_of_trials", "...iij,...jk->...ik", ((4, 3, 3, 5), (4, 5, 2)), trials=4),
     Product("two_axes_of_trials", "...ij,...jk->...ik", ((3, 5, 2, 4), (3, 5, 4, 3))),
+    Product("matrix_times_vector", "ij,j->i", ((37, 300), (300,))),
+    Product("few_rows_times_vector", "ij,j->i", ((5, 140), (140,))),
+    Product("many_rows_times_vector", "ij,j->i", ((19, 45), (45,))),
+    Product("long_sum", "i->", ((2_500,),)),
+    Product("sums_of_rows", "ij->i", ((19, 45),)),
+    Product("scaled_rows", "ij,i->ij", ((19, 37), (19,))),
+    Product("scaled_columns", "ij,j->ij", ((19, 37), (37,))),
+    Product("outer_product", "i,j->ij", ((19,), (37,))),
+    Product("four_vectors", "i,i,i,i->i", ((203,),) * 4),
+    Product("crowded_columns", "ij,jk->ik", ((40, 130), (130, 256))),
     Product("trials_beyond_2_16", "...ij,...jk->...ik", ((65_537, 2, 1), (65_537, 1, 2)), trials=65_537),
 )
 TRIALS = tuple(product.with_trials(5) for product in FAMILIES if product.trials is None and product.elements < 5_000)
