@@ -37,6 +37,10 @@ LONG = (
     Product("scaled_columns", "ij,j->ij", ((19, 37), (37,))),
     Product("outer_product", "i,j->ij", ((19,), (37,))),
     Product("four_vectors", "i,i,i,i->i", ((203,),) * 4),
+    Product("transposed_times", "ij,ji->ij", ((37, 21), (21, 37))),
+    Product("times_transposed", "kji,ijk->ijk", ((3, 21, 18), (18, 21, 3))),
+    Product("transposed_scaled", "ij,i->ji", ((21, 19), (21,))),
+    Product("transposed_dot", "ij,ji->", ((21, 19), (19, 21))),
     Product("crowded_columns", "ij,jk->ik", ((40, 130), (130, 256))),
     Product("trials_beyond_2_16", "...ij,...jk->...ik", ((65_537, 2, 1), (65_537, 1, 2)), trials=65_537),
 )

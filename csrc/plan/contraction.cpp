@@ -25,6 +25,15 @@ void swap_sides(Contraction& parts) {
   parts.swapped = !parts.swapped;
 }
 
+// Whether results side by side along this loop are products of one operand that lies as they do, or has one number for all
+// of them, and of one whose unit stride runs along the next loop: fast/transpose.h.
+bool turns(const std::vector<Loop>& loops, size_t lane) {
+  if (loops.size() < 2 || lane + 1 != loops.size() || loops[lane].c != 1) return false;
+  const Loop &fast = loops[lane], &next = loops[lane - 1];
+  if (std::min(fast.extent, next.extent) < int64_t(kNominalLanes)) return false;
+  return (next.b == 1 && fast.b != 1 && fast.a >> 1 == 0) || (next.a == 1 && fast.a != 1 && fast.b >> 1 == 0);
+}
+
 // The cheapest lane and rows of all; the other loops go around them.
 void choose_tile(std::vector<Loop>& loops, Contraction& out) {
   const size_t none = loops.size();
@@ -47,6 +56,7 @@ void choose_tile(std::vector<Loop>& loops, Contraction& out) {
   }
   if (out.k.empty()) {  // rows side by side, whatever they are made of: fast/contract.h, products()
     for (size_t lane = 0; lane < loops.size(); ++lane) {
+      if (turns(loops, lane) && TileCost::turned(loops) < least) least = TileCost::turned(loops), best_lane = lane, best_row = none, swapped = false;
       if (loops[lane].c != 1 || loops[lane].a >> 1 || loops[lane].b >> 1) continue;
       const double c = TileCost::products(loops, loops[lane]);
       if (c >= least) continue;

@@ -42,6 +42,13 @@ class TileCost {
     return rows / double(lane.extent) * (kRow + pieces(double(lane.extent), kLanes) * kStore);
   }
 
+  // The same where one operand has two axes exchanged.
+  static double turned(const std::vector<Loop>& loops) {
+    double numbers = 1;
+    for (const Loop& loop : loops) numbers *= double(loop.extent);
+    return numbers * kTransposed;
+  }
+
   // lane.b is not 0, row.b is.
   double of(const Loop& lane, const Loop& row) const {
     const double n = double(lane.extent), m = double(row.extent), outer = total_ / (n * m);

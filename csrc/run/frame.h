@@ -29,7 +29,7 @@ struct Frame {
     const Loop* pool = program.loops;
     switch (step.op) {
       case Op::contract:
-        if (TransposeStep<T>::fits(step, pool)) return TransposeStep<T>(step, pool, at(step.b), at(step.c)).run(team);
+        if (TransposeStep<T>::fits(step, pool)) return TransposeStep<T>(step, pool, at(step.a), at(step.b), at(step.c)).run(team);
         return ContractStep<T>(step, pool, at(step.a), at(step.b), at(step.c)).run(team);
       case Op::dot: return dot_step<T>(step, pool, at(step.a), at(step.b), at(step.c), team);
       case Op::fill: return fill(step, team);
