@@ -1,5 +1,5 @@
-"""`python -m bench [A] [sizes] [B] [C] [D] [sweep] [layer] [gradients] [curvature] [tensorly] [dynamics] [numerics]
-[--results DIR]`."""
+"""`python -m bench [A] [sizes] [plain] [B] [C] [D] [sweep] [layer] [gradients] [curvature] [tensorly] [dynamics]
+[numerics] [--results DIR]`."""
 
 from bench.table import main
 

@@ -1,12 +1,10 @@
 """Measures tables of ratios against other packages, side by side in one run, and prints them with their targets.
 
-A: operators (and what a call costs).  sizes: the same between table A's sizes.  B: whole training steps.  C: the same
-for tensors.  D: completions as large as memory allows.  sweep: every size from 1 to 128.  layer: factorised layers in
-training.  gradients: what all gradients cost beside the value.  curvature: second derivatives beside gradients.
-tensorly:
-TensorLy's decompositions and functions, stock and with irkernels.  dynamics: the end-to-end preconditioner against
-matrix powers.
-numerics: how errors grow with depth and size, beside eager torch.
+A: operators (and what a call costs).  sizes: the same between table A's sizes.  plain: equations that bytes bound.
+B: whole training steps.  C: the same for tensors.  D: completions as large as memory allows.  sweep: every size from 1
+to 128.  layer: factorised layers in training.  gradients: what all gradients cost beside the value.  curvature: second
+derivatives beside gradients.  tensorly: TensorLy's decompositions and functions, stock and with irkernels.  dynamics:
+the end-to-end preconditioner against matrix powers.  numerics: how errors grow with depth and size, beside eager torch.
 Progress goes to standard error, tables to standard output.
 """
 
@@ -29,6 +27,7 @@ from bench import (
     machine,
     numerics,
     operators,
+    plain,
     report,
     sizes,
     sweep,
@@ -42,6 +41,7 @@ from bench.workers import Workers
 TABLES = {
     "A": operators.table_a,
     "sizes": sizes.sizes,
+    "plain": plain.plain_equations,
     "B": training.table_b,
     "C": tensors.table_c,
     "D": large.table_d,

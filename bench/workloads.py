@@ -19,7 +19,7 @@ class Product:
     """An end-to-end product: its equation, the extent of each letter, and how many independent trials."""
 
     name: str
-    family: str  # "chain", "hadamard", "cp", "tucker", "tt" or "ht": which peers have a function of their own for it
+    family: str  # "chain", "hadamard", "cp", "tucker", "tt", "ht", "plain": which peers have a function for it
     equation: str  # without trials
     extents: tuple[tuple[str, int], ...]
     trials: int | None = None
@@ -83,6 +83,12 @@ def chain(extents: list[int], trials: int | None = None, name: str | None = None
         name = f"chain {depth} x ({extents[0]}x{extents[0]})"
         name = name if trials is None else f"{trials} chains of {depth} x ({extents[0]}x{extents[0]})"
     return Product(name, "chain", equation, tuple(zip(letters, extents)), trials)
+
+
+def plain(equation: str, **extents: int) -> Product:
+    """Any equation, of no family."""
+    sizes = ", ".join(f"{letter} {extent}" for letter, extent in extents.items())
+    return Product(f"{equation}, {sizes}", "plain", equation, tuple(extents.items()))
 
 
 def cp(order: int, size: int, rank: int) -> Product:

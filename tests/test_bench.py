@@ -24,7 +24,8 @@ from bench.layers import LAYERS, Layer, low_rank, tensor_train, tucker  # noqa: 
 from bench.layers import cp as cp_layer  # noqa: E402
 from bench.measure import QUICK, Measurement, side_by_side  # noqa: E402
 from bench.peer import Absent, Peer  # noqa: E402
-from bench.peers import CALL_PEERS, COMPILED, OPERATOR_PEERS  # noqa: E402
+from bench.peers import CALL_PEERS, COMPILED, EINSUM, OPERATOR_PEERS, OWN  # noqa: E402
+from bench.plain import ROWS as PLAIN  # noqa: E402
 from bench.plot import Curve, plot_sweep  # noqa: E402
 from bench.sizes import SIZES  # noqa: E402
 from bench.tensor_peers import TENSOR_PEERS  # noqa: E402
@@ -68,6 +69,7 @@ def _cases() -> list:
         for peer in OPERATOR_PEERS
         if peer is not COMPILED or row in (OPERATORS[0], OPERATORS[-1])
     ]
+    pairs += [(row, peer) for row in PLAIN for peer in OPERATOR_PEERS if peer in (EINSUM, OWN)]
     return [pytest.param(row, peer, id=f"{row.name}-{peer.name}") for row, peer in pairs]
 
 
