@@ -24,10 +24,7 @@ def table_a(session: Session) -> None:
     if not found:
         return
     overhead = calls.median(peers.MM.name) if peers.MM.name in calls.seconds else 0.0
-    print(f"\nTable A: value and all gradients, {session.dtype}, median microseconds\n")
-    print(report.times(found, _OTHERS, [OWN]))
-    print("\nPeer's time over ours, median of the rounds (best peer with quartiles)\n")
-    print(report.ratio_table(found, _OTHERS, OWN))
+    report.print_beside(f"Table A: value and all gradients, {session.dtype}", found, _OTHERS, OWN)
     print("\nOurs against the larger of arithmetic time and compulsory bytes over stream bandwidth, microseconds\n")
     lines = [[done.row.name, *_limit_cells(session, done, overhead)] for done in found]
     print(report.text_table(["row", "arithmetic", "bytes", OWN, "share of the limit", "bound by"], lines))

@@ -35,10 +35,7 @@ def plain_equations(session: Session) -> None:
         if not found:
             return
         names = [peer.name for peer in _PEERS if peer is not peers.OWN]
-        print(f"\nPlain equations: {what}, {session.dtype}, median microseconds\n")
-        print(report.times(found, names, [OWN]))
-        print("\nPeer's time over ours, median of the rounds (best peer with quartiles)\n")
-        print(report.ratio_table(found, names, OWN))
+        report.print_beside(f"Plain equations: {what}, {session.dtype}", found, names, OWN)
         for done in found:
             session.json_rows += report.json_rows("plain", done, session.about, mode=mode, dtype=session.dtype)
         session.targets += never_slower(f"plain, {mode}", [done for done in found if OWN in done.seconds], names)

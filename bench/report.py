@@ -85,6 +85,14 @@ def ratio(done: Measurement, peer: str | None, own: str) -> str:
     return f"{middle} ({low}-{high})"
 
 
+def print_beside(title: str, found: list[Measurement], names: list[str], own: str) -> None:
+    """Times, and ratios of the peers' to ours."""
+    print(f"\n{title}, median microseconds\n")
+    print(times(found, names, [own]))
+    print("\nPeer's time over ours, median of the rounds (best peer with quartiles)\n")
+    print(ratio_table(found, names, own))
+
+
 def ratio_table(measurements: Sequence[Measurement], peers: Sequence[str], own: str) -> str:
     """Each peer's time over ours, the best peer's with quartiles, and geometric means over the rows that a peer has."""
     lines = []

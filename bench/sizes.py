@@ -51,10 +51,7 @@ def sizes(session: Session) -> None:
     if not found:
         return
     names = [peer.name for peer in _PEERS if peer is not peers.OWN]
-    print(f"\nSizes: value and all gradients, {session.dtype}, median microseconds\n")
-    print(report.times(found, names, [OWN]))
-    print("\nPeer's time over ours, median of the rounds (best peer with quartiles)\n")
-    print(report.ratio_table(found, names, OWN))
+    report.print_beside(f"Sizes: value and all gradients, {session.dtype}", found, names, OWN)
     for done in found:
         session.json_rows += report.json_rows("sizes", done, session.about, mode="gradients", dtype=session.dtype)
     session.targets += never_slower("sizes", [done for done in found if OWN in done.seconds], names)
