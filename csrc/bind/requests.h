@@ -110,6 +110,7 @@ inline PlanPointer plan(const std::string& equation, int stage, const py::object
 
 constexpr int64_t kTraining = -1;  // begins the keys of training steps, where those of verbs have a stage
 
+// What train_plan, below, keeps.
 inline PlanPointer make_train_plan(const std::string& equation, Stage stage, const std::vector<bool>& wanted,
                                    const std::vector<bool>& per_trial, const std::vector<TensorView>& views, Dtype dtype, int64_t trials,
                                    int64_t nnz, const std::string& ridge) {

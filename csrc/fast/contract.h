@@ -252,7 +252,8 @@ class ContractStep {
   const Loop* pool_;
   const T *a_, *b_;
   T* c_;
-  bool batch_, single_k_, pack_a_, pack_b_, ahead_, fetch_b_, summed_;
+  bool batch_, single_k_, pack_a_, pack_b_, ahead_, fetch_b_;
+  bool summed_;  // or a lane's stride is neither 0 nor 1 (s >> 1 is 0 for these alone), so that products() does not serve
   int64_t k_ = 1, a_k_ = 0, b_k_ = 0, a_run_ = 1, b_run_ = 1;  // runs: how many steps along k are steps in memory
   int rows_per_tile_;
 };

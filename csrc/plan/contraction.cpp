@@ -26,7 +26,7 @@ void swap_sides(Contraction& parts) {
 }
 
 // Whether results side by side along this loop are products of one operand that lies as they do, or has one number for all
-// of them, and of one whose unit stride runs along the next loop: fast/transpose.h.
+// of them, and of one whose unit stride runs along the next loop: fast/transpose.h. (s >> 1 is 0 for strides 0 and 1.)
 bool turns(const std::vector<Loop>& loops, size_t lane) {
   if (loops.size() < 2 || lane + 1 != loops.size() || loops[lane].c != 1) return false;
   const Loop &fast = loops[lane], &next = loops[lane - 1];
