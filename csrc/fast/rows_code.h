@@ -3,12 +3,14 @@
 #pragma once
 #include <algorithm>
 
+#include "fast/ahead.h"
 #include "fast/numbers_code.h"
 
 namespace irk {
 
-// Of sampled rows: packs of entries that are worth writing, and those from which their places are read from a table.
-constexpr int64_t kMostEntries = 4096, kUnrolled = 512;
+// Of sampled rows: packs of entries that are worth writing, those that are worth it wherever they lie (no row is asked for
+// ahead), and those from which their places are read from a table.
+constexpr int64_t kMostEntries = 1 << 19, kFewEntries = 4096, kUnrolled = 512;
 
 // c[at(n), k] = sum over the entries n of a group of a[n] * b[at(n), k]
 template <class Index>
@@ -18,10 +20,11 @@ class SampledRowsCode {
   static constexpr Gpr kTable = Gpr::r11, kStored = Gpr::r10, kCount = Gpr::r9, kRead = Gpr::r8;
 
  public:
-  SampledRowsCode(Assembler& out, const Step& step, const Loop* pool, const Entries& entries)
+  // team: whose share is written
+  SampledRowsCode(Assembler& out, const Step& step, const Loop* pool, const Entries& entries, const Team& team)
       : out_(out), step_(step), pool_(pool), nnz_(entries.nnz), order_(entries.orders[step.order]),
         at_(order_.columns, nnz_, pool, step.columns), starts_(static_cast<const Index*>(order_.starts)),
-        width_(extent_of(pool, step.k)) {}
+        groups_(order_, nnz_, team), width_(extent_of(pool, step.k)) {}
 
   bool fits() const {
     if (step_.k.count > 1 || width_ == 0) return false;
@@ -30,7 +33,8 @@ class SampledRowsCode {
       if (pool_[step_.outer.first + i].c == 0) return false;  // repetitions would add to c
     for (int64_t group = 0; group < order_.groups; ++group)
       if (starts_[group + 1] - starts_[group] > kBlock) return false;
-    return nnz_ * packs() * extent_of(pool_, step_.outer) <= (width_ == 1 ? kMostNumbers : kMostEntries);
+    const bool near = step_.spread * out_.element() <= kOwnCache;
+    return nnz_ * packs() * extent_of(pool_, step_.outer) <= (width_ == 1 ? kMostNumbers : near ? kMostEntries : kFewEntries);
   }
 
   void write() {
@@ -47,7 +51,7 @@ class SampledRowsCode {
         for (int64_t begin = 0; begin < packs(); begin += kMost) listed_rows(outer, begin);
         continue;
       }
-      for (int64_t group = 0; group < order_.groups; ++group)
+      for (int64_t group = groups_.first; group < groups_.last; ++group)
         if (starts_[group] < starts_[group + 1]) row(outer, starts_[group], starts_[group + 1], same_b);
     }
   }
@@ -102,7 +106,7 @@ class SampledRowsCode {
     const int64_t column = begin * out_.most_lanes();
     std::vector<int64_t> places;
     int32_t groups = 0;
-    for (int64_t group = 0; group < order_.groups; ++group) {
+    for (int64_t group = groups_.first; group < groups_.last; ++group) {
       const int64_t first = starts_[group], last = starts_[group + 1];
       if (first == last) continue;
       ++groups;
@@ -146,6 +150,7 @@ class SampledRowsCode {
   const Order& order_;
   Coordinates<Index> at_;
   const Index* starts_;
+  const Groups<Index> groups_;
   const int64_t width_;
 };
 

@@ -1,11 +1,12 @@
 // What a step does with its gradients, as machine code: are all of them finite, and one update of every factor by
-// steps/update.h, with the same bits.
+// steps/update.h, with the same bits. Of a member of a team: of its share.
 #pragma once
 #include <algorithm>
 
 #include "fast/blocks.h"
 #include "fast/code_arrays.h"
-#include "steps/pace.h"
+#include "steps/gradients.h"
+#include "steps/update.h"
 
 namespace irk {
 
@@ -33,7 +34,7 @@ class FiniteCode {
   static constexpr int kSums = 6, kZero = 14, kMask = 15;
 
  public:
-  FiniteCode(Assembler& out, const FitCall& fit) : out_(out), fit_(fit) {}
+  FiniteCode(Assembler& out, const FitCall& fit, const Team& team) : out_(out), fit_(fit), team_(team) {}
 
   bool fits() const { return !wants_norm(fit_.rule); }  // else all gradients are looked at for that
 
@@ -43,11 +44,12 @@ class FiniteCode {
     out_.clear(kZero);
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];
-      fetch_array(out_, Gpr::rcx, {kScratch, factor.gradient_offset});
-      if (const int tail = int(factor.elements % width); tail && !out_.moves_whole(tail))
-        out_.load(width, kMask, out_.lane_mask(tail));
+      const int64_t blocks = reduction_blocks(factor.elements), first = team_.begin(blocks) * kReduction;
+      const int64_t n = std::min(factor.elements, team_.end(blocks) * kReduction) - first;
+      fetch_array(out_, Gpr::rcx, {kScratch, factor.gradient_offset + first});
+      if (const int tail = int(n % width); tail && !out_.moves_whole(tail)) out_.load(width, kMask, out_.lane_mask(tail));
       int next = 0;
-      each_code_pack(out_, factor.elements, {Gpr::rcx}, [&](int lanes, int64_t bytes) {
+      each_code_pack(out_, n, {Gpr::rcx}, [&](int lanes, int64_t bytes) {
         const int sum = next++ % (kSums - 1);
         if (lanes == width) return out_.fma231(width, sum, kZero, {Gpr::rcx, bytes});
         out_.load(lanes, kSums, {Gpr::rcx, bytes}, kMask);
@@ -62,6 +64,7 @@ class FiniteCode {
  private:
   Assembler& out_;
   const FitCall& fit_;
+  const Team team_;
 };
 
 class UpdateCode {
@@ -72,8 +75,8 @@ class UpdateCode {
  public:
   // arrays: where the addresses of each factor are, its numbers first, then its moments; coefficients: where those of
   // each group's are, by steps/pace.h in the type that computes
-  UpdateCode(Assembler& out, const FitCall& fit, int32_t arrays, int32_t coefficients)
-      : out_(out), fit_(fit), arrays_(arrays), coefficients_(coefficients), width_(out.most_lanes()) {}
+  UpdateCode(Assembler& out, const FitCall& fit, int32_t arrays, int32_t coefficients, const Team& team)
+      : out_(out), fit_(fit), team_(team), arrays_(arrays), coefficients_(coefficients), width_(out.most_lanes()) {}
 
   bool fits() const { return !fit_.rule.clip_value; }
 
@@ -81,19 +84,27 @@ class UpdateCode {
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];
       if (f == 0 || factor.group != fit_.factors[f - 1].group) read_coefficients(factor);
-      out_.fetch(Gpr::rax, address_at(arrays_ + f * (1 + kMoments)));
-      fetch_array(out_, Gpr::rcx, {kScratch, factor.gradient_offset});
+      const PackShare share(factor.elements, width_, team_);
+      const int64_t n = share.last - share.first;
+      if (n <= 0) continue;
+      fetch_share(Gpr::rax, f, 0, share.first);
+      fetch_array(out_, Gpr::rcx, {kScratch, factor.gradient_offset + share.first});
       for (int m = 0; m < kMoments; ++m)
-        if (factor.moments[m]) out_.fetch(kMoment[m], address_at(arrays_ + f * (1 + kMoments) + 1 + m));
-      if (const int tail = int(factor.elements % width_); tail && !out_.moves_whole(tail))
-        out_.load(width_, kMask, out_.lane_mask(tail));
-      each_code_pack(out_, factor.elements, {Gpr::rax, Gpr::rcx, kMoment[0], kMoment[1], kMoment[2]},
+        if (factor.moments[m]) fetch_share(kMoment[m], f, 1 + m, share.first);
+      if (const int tail = int(n % width_); tail && !out_.moves_whole(tail)) out_.load(width_, kMask, out_.lane_mask(tail));
+      each_code_pack(out_, n, {Gpr::rax, Gpr::rcx, kMoment[0], kMoment[1], kMoment[2]},
                      [&](int lanes, int64_t bytes) { move(factor, lanes, bytes); });
     }
   }
 
  private:
   static constexpr Gpr kMoment[] = {Gpr::rdx, Gpr::r8, Gpr::r9};
+
+  // Where a member's share of a factor begins (array 0), or of one of its moments.
+  void fetch_share(Gpr d, int factor, int array, int64_t first) const {
+    out_.fetch(d, address_at(arrays_ + factor * (1 + kMoments) + array));
+    if (first) out_.add(d, first * out_.element());
+  }
 
   bool adam() const { return fit_.rule.kind == RuleKind::adam; }
 
@@ -166,6 +177,7 @@ class UpdateCode {
 
   Assembler& out_;
   const FitCall& fit_;
+  const Team team_;
   const int32_t arrays_, coefficients_;
   const int width_;
   std::vector<Field> used_;  // coefficients that a register holds

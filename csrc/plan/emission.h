@@ -46,6 +46,7 @@ class Emission : public Placement {
     Step step{};
     step.op = Op::fill;
     step.c = c;
+    step.order = -1;
     step.count = 1;
     if (!loops.empty() && loops.back().c == 1) {
       step.count = loops.back().extent;
@@ -135,6 +136,15 @@ class Emission : public Placement {
     std::vector<Loop> all;
     for (int l : layout_of(into)) all.push_back({product_.extent(l), 0, 0, into.strides[l]});
     fill(into.ref, all);
+  }
+  // The same, for who need not do it where every row has an entry.
+  void fill_rows_without_entries(const Tensor& into) {
+    fill_rows(into);
+    Step& step = plan_.steps.back();
+    step.order = order_by(into);
+    step.spread = 1;
+    for (int l : product_.output)
+      if (!product_.letters[l].ellipsis && into.letters[l]) step.spread = checked_times(step.spread, product_.extent(l), "rows");
   }
 
   // into[at(n), k] = sum over n of g[n] * other[at(n), k], entries sorted by the columns that `into` has.

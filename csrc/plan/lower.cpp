@@ -274,7 +274,7 @@ class Lowering : public GatheredEmission {
     const Tensor dense = shaped(layout, pull.target.ref, n);
     pull.direct = dense.strides == pull.target.strides && pull.target.letters == dense.letters;
     if (!pull.direct) pull.rows = make(layout);
-    fill_rows(pull.rows);
+    fill_rows_without_entries(pull.rows);
     return pull;
   }
 

@@ -52,9 +52,10 @@ struct Step {
   Span k;          // contracted letters, the last one fastest: products are accumulated in this order
   Span columns;    // sampled steps: column (in `extent`) and its strides
   Loop row, lane;  // contract: the register tile. b never depends on row
-  int32_t order;   // sampled steps: which sorted order of the entries (a dot: -1 for the caller's)
+  int32_t order;   // sampled steps: which sorted order of the entries (a dot: -1 for the caller's); fill: that of the
+                   // entries whose groups overwrite rows of it later, or -1
   int64_t count;   // fill, widen, narrow: elements; loss: scalars of the prediction
-  int64_t spread;  // sampled steps: elements over which the rows of a tensor lie
+  int64_t spread;  // sampled steps: elements over which the rows of a tensor lie; fill of an order: how many rows
   int64_t work;    // multiply-adds of one trial
   int32_t fence;   // whether a team must have made all steps before: it reads or overwrites what they left since the last fence
 };

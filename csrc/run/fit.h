@@ -1,6 +1,7 @@
 // The step loop: loss and gradients by the plan's step list, then the update, for every active trial.
 // Stops a trial before the update that a non-finite loss or gradient would make. Reference: irkernels/reference/fit.py
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "run/descent.h"
@@ -28,8 +29,9 @@ template <class T>
 class Fit {
  public:
   // part: which of the threads' workspaces is this team's.
+  // code: of this member, as long as its team stands.
   Fit(const Program& program, const FitCall& fit, const StepCode& code, const Team& team, TeamNotes& notes, int part)
-      : program_(program), fit_(fit), code_(code), team_(team), notes_(notes), trials_(trial_count(program)),
+      : program_(program), fit_(fit), code_(&code), team_(team), notes_(notes), trials_(trial_count(program)),
         watch_(fit, team_, trials_, FrameSights<T>(fit, part)), coefficients_(size_t(fit.rule.groups)) {}
 
   // Done at once by members whose team has broken up: the first one takes all further steps.
@@ -55,6 +57,7 @@ class Fit {
         left_ = team_.rank > 0;
         if (left_) return;
         team_ = Team{0, 1, nullptr, fit_.stop};
+        code_ = &own_.emplace(program_, fit_, team_);
       }
     }
     if (fit_.look_back) {
@@ -68,7 +71,7 @@ class Fit {
  private:
   // What stays where it is for all steps of a trial, for written code.
   void place(char** base, int64_t trial, T* room) {
-    const CodePlaces& at = code_.places;
+    const CodePlaces& at = code_->places;
     const auto set = [base](int32_t where, void* data) { base[where] = static_cast<char*>(data); };
     set(at.loss, static_cast<T*>(fit_.call.target->loss) + trial);
     set(at.room, room);
@@ -82,15 +85,15 @@ class Fit {
 
   void evaluate(const Frame<T>& frame) const {
     const T* values = static_cast<const T*>(frame.target->values) + frame.trial * frame.target->values_stride;
-    frame.base[code_.places.values] = reinterpret_cast<char*>(const_cast<T*>(values));
-    auto run = code_.runs.begin();
+    frame.base[code_->places.values] = reinterpret_cast<char*>(const_cast<T*>(values));
+    auto run = code_->runs.begin();
     for (int s = 0; s < program_.n_steps; ++s) {
-      if (run != code_.runs.end() && run->first == s) {
-        code_(run->code, frame.base);
+      if (program_.steps[s].fence) team_.sync();
+      if (run != code_->runs.end() && run->first == s) {
+        (*code_)(run->code, frame.base);
         s = run++->last - 1;
         continue;
       }
-      if (program_.steps[s].fence) team_.sync();
       const Op op = program_.steps[s].op;
       const bool waits = op == Op::loss || op == Op::rows_value || op == Op::rows_pull;  // inside, for all members
       if (waits || !team_.stopped()) frame.run(program_.steps[s], team_);
@@ -132,10 +135,11 @@ class Fit {
       team_.sync();
       return false;
     }
-    if (code_.update != StepCode::kNone) {
+    if (code_->update != StepCode::kNone) {
       for (size_t g = 0; g < coefficients_.size(); ++g)
         coefficients_[g] = each_coefficient<T>([&](auto field) { return T(notes_.paces[g].now.*field); });
-      code_(code_.update, base);
+      (*code_)(code_->update, base);
+      team_.sync();
       return true;
     }
     for (int f = 0; f < fit_.n_factors; ++f) {
@@ -148,19 +152,20 @@ class Fit {
 
   // A member's look at the loss and at all gradients.
   bool finite(int64_t trial, char** base, const T* scratch) {
-    if (code_.broken == StepCode::kNone) return looks_finite(fit_, notes_.of_trial(), trial, scratch, team_);
-    return all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1) && !code_(code_.broken, base);
+    if (code_->broken == StepCode::kNone) return looks_finite(fit_, notes_.of_trial(), trial, scratch, team_);
+    return all_finite(static_cast<const T*>(fit_.call.target->loss) + trial, 1) && !(*code_)(code_->broken, base);
   }
 
   const Program& program_;
   const FitCall& fit_;
-  const StepCode& code_;
+  const StepCode* code_;
   Team team_;
   TeamNotes& notes_;
   const int64_t trials_;
   Watch<T, Team, FrameSights<T>> watch_;
   std::vector<Coefficients<T>> coefficients_;  // [groups] for written code
   bool left_ = false;
+  std::optional<StepCode> own_;  // of a first member that goes on alone
 };
 
 }  // namespace irk

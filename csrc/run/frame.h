@@ -52,6 +52,7 @@ struct Frame {
 
  private:
   void fill(const Step& step, const Team& team) const {
+    if (overwritten(step, entries)) return;
     if (holds_half(program, step.c.buffer)) fill_step(step, program.loops, half<uint16_t>(step.c), team);
     else fill_step(step, program.loops, at(step.c), team);
   }

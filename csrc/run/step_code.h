@@ -1,5 +1,6 @@
 // The small steps of a training program as machine code, a function for each run of them, and what becomes of the
-// gradients: made once for a fit, shared by its trials. What is not written is interpreted; the bits are the same.
+// gradients: made once for a fit, shared by its trials, or by each member of a team for its share of every step. What is
+// not written is interpreted; the bits and the shares are the same.
 #pragma once
 #include "fast/contract_code.h"
 #include "fast/dots_code.h"
@@ -31,15 +32,14 @@ class StepCode {
  public:
   static constexpr int64_t kFewest = 200;  // steps of a fit that make up for the writing
 
-  // Without any function where machine code is not to be had, or not worth the while, or where members share a step:
-  // how they do is not written.  alone: each trial has one member
-  StepCode(const Program& program, const FitCall& fit, bool alone)
-      : places(program, fit), program_(program), fit_(fit), out_(program.dtype == Dtype::f64) {
+  // Without any function where machine code is not to be had, or not worth the while.  team: its member's share is written
+  StepCode(const Program& program, const FitCall& fit, const Team& team)
+      : places(program, fit), program_(program), fit_(fit), team_(team), out_(program.dtype == Dtype::f64) {
     const bool computed = program.dtype == Dtype::f32 || program.dtype == Dtype::f64;
-    if (!computed || !alone || fit.steps < kFewest || !Executable::possible()) return;
+    if (!computed || fit.steps < kFewest || !Executable::possible()) return;
     for (int32_t s = 0; s < program.n_steps; s = std::max(write_run(s), s + 1));
-    broken = function([&] { return written(FiniteCode(out_, fit)); });
-    update = function([&] { return written(UpdateCode(out_, fit, places.factors, places.coefficients)); });
+    broken = function([&] { return written(FiniteCode(out_, fit, team)); });
+    update = function([&] { return written(UpdateCode(out_, fit, places.factors, places.coefficients, team)); });
     if (out_.sound()) code_ = Executable(out_.finished());
     if (!code_) runs.clear(), broken = update = kNone;
   }
@@ -76,16 +76,19 @@ class StepCode {
     return begin;
   }
 
-  // The run of written steps that begins at `first`; where it ends.
+  // The run of written steps that begins at `first`; where it ends, a team's before it must wait again.
   int32_t write_run(int32_t first) {
     int32_t last = first;
     const Entry code = function([&] {
-      while (last < program_.n_steps && written(program_.steps[last])) ++last;
+      while (last < program_.n_steps && !(last > first && waits(last)) && written(program_.steps[last])) ++last;
       return last > first;
     });
     if (code != kNone) runs.push_back({first, last, code});
     return last;
   }
+
+  bool drawn() const { return fit_.batches && fit_.batches->entries; }  // other entries in every step
+  bool waits(int32_t step) const { return team_.size > 1 && program_.steps[step].fence; }
 
   template <class Code>
   static bool written(Code code) {
@@ -95,6 +98,9 @@ class StepCode {
   }
   bool written(const Step& step) {
     const Loop* pool = program_.loops;
+    const bool sampled_step = step.op == Op::sampled_dot || step.op == Op::sampled_axpy;
+    if (step.op == Op::fill && !drawn() && overwritten(step, fit_.call.entries)) return true;
+    if (team_.size > 1 && !sampled_step) return false;  // how members share the others is not written
     switch (step.op) {
       case Op::contract:
         return written(TransposeCode(out_, step, pool)) || written(ContractCode(out_, step, pool, places.room));
@@ -102,7 +108,7 @@ class StepCode {
       case Op::loss: return written(LossCode(out_, step, *fit_.call.target, places.values, places.loss));
       case Op::sampled_dot:
       case Op::sampled_axpy:
-        if (fit_.batches && fit_.batches->entries) return false;  // other places in every step
+        if (drawn()) return false;
         return fit_.call.entries->wide ? sampled<int64_t>(step) : sampled<int32_t>(step);
       default: return false;
     }
@@ -111,13 +117,14 @@ class StepCode {
   bool sampled(const Step& step) {
     const Loop* pool = program_.loops;
     const Entries& entries = *fit_.call.entries;
-    if (step.op == Op::sampled_axpy) return written(SampledRowsCode<Index>(out_, step, pool, entries));
-    if (step.k.count) return written(SampledDotsCode<Index>(out_, step, pool, entries));
-    return written(SampledNumbersCode<Index>(out_, step, pool, entries));
+    if (step.op == Op::sampled_axpy) return written(SampledRowsCode<Index>(out_, step, pool, entries, team_));
+    if (step.k.count) return written(SampledDotsCode<Index>(out_, step, pool, entries, team_));
+    return team_.size == 1 && written(SampledNumbersCode<Index>(out_, step, pool, entries));
   }
 
   const Program& program_;
   const FitCall& fit_;
+  const Team team_;
   Assembler out_;
   Executable code_;
 };

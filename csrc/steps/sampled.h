@@ -80,6 +80,11 @@ struct Groups {
   }
 };
 
+// Whether all that a step fills is written by a sum of rows later.
+inline bool overwritten(const Step& fill, const Entries* entries) {
+  return fill.order >= 0 && entries && entries->orders[fill.order].groups == fill.spread;
+}
+
 // Whether a repetition adds to c: a '...' letter that c lacks is summed over.
 IRK_FN inline bool adds(const Walk& outer) {
   for (int i = 0; i < outer.n; ++i)

@@ -35,7 +35,17 @@ IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, V*
   return fma(c.rate, first / (c.root * sqrt(most ? *most : second) + c.eps), c.shrink * p);
 }
 
-// A member's share of 0..n: entry(i) for every whole pack, then entry(i, lanes) for the rest. Where a pack is one number,
+// A member's share of n numbers, in whole packs but for the last.
+struct PackShare {
+  int64_t first, last;
+  IRK_FN PackShare(int64_t n, int64_t width, const Team& team) {
+    const int64_t packs = (n + width - 1) / width;
+    first = team.begin(packs) * width;
+    last = least(n, team.end(packs) * width);
+  }
+};
+
+// Of a member's share of 0..n: entry(i) for every whole pack, then entry(i, lanes) for the rest. Where a pack is one number,
 // members are threads side by side, and so are their numbers.
 template <class T, class Entry>
 IRK_FN inline void each_pack(int64_t n, const Team& team, Entry entry) {
@@ -43,10 +53,10 @@ IRK_FN inline void each_pack(int64_t n, const Team& team, Entry entry) {
   if constexpr (W == 1) {
     for (int64_t i = team.rank; i < n; i += team.size) entry(i);
   } else {
-    const int64_t last = team.end(n);
-    int64_t i = team.begin(n);
-    for (; i + W <= last; i += W) entry(i);
-    if (i < last) entry(i, int(last - i));
+    const PackShare share(n, W, team);
+    int64_t i = share.first;
+    for (; i + W <= share.last; i += W) entry(i);
+    if (i < share.last) entry(i, int(share.last - i));
   }
 }
 
