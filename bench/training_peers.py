@@ -21,7 +21,7 @@ from bench.timing import fastest, seconds_per_call
 from bench.workloads import MANY_TRIALS, TRIALS, Completion
 
 _EAGER_STEPS = 50  # in a Python loop a step's cost does not depend on how many there are
-_OWN_SECONDS = 0.1  # a native run is made this long, so that its start costs nothing in comparison
+_OWN_SECONDS = 0.4  # a native run is made this long, so that its start costs nothing in comparison
 _MANY_AT_MOST = 10  # extents up to which very many trials are run
 
 
