@@ -236,11 +236,7 @@ def was_freed(tensor: Tensor) -> bool:
     """
     if type(tensor) not in (Tensor, torch.nn.Parameter) or torch.compiler.is_compiling():
         return False  # subclasses and tracers keep their numbers elsewhere
-    if (
-        tensor.layout != torch.strided
-        or tensor.device.type == "meta"
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    ):
+    if tensor.layout != torch.strided or tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
     return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 

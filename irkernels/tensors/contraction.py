@@ -14,11 +14,8 @@ from irkernels.reference.operands import check_kind
 
 def contraction(equation: str, operands: Sequence[Tensor]) -> Tensor:
     """irkernels.einsum where sizes of one letter must be equal: a factor with one column among others is an error."""
-    single = False
-    for position, operand in enumerate(operands):
-        check_kind(position, operand)
-        single = single or 1 in operand.shape
-    if single:
+    tensors = all(isinstance(operand, Tensor) for operand in operands)  # einsum refuses others
+    if tensors and any(1 in operand.shape for operand in operands):
         _check_equal(equation, operands)
     return einsum(equation, *operands)
 
