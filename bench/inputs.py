@@ -43,14 +43,11 @@ def completing(row: Completion, dtype: str, seed: int, trials: int | None = None
     return Completing(at, truth.reshape(-1)[flat].astype(dtype), factors)
 
 
-_ORDINARY_ORDER = 20  # up to which the entries of a tensor can be numbered
-
-
 def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completing:
     """Entries of a tensor of rank 3, at [nnz, order], and factors whose product has entries of variance 1."""
     draw = np.random.default_rng(seed)
     shape = row.product.output_shape
-    if len(shape) > _ORDINARY_ORDER:
+    if not row.formed:
         return _completing_high_order(row, dtype, draw)
     at = np.stack(np.unravel_index(draw.choice(math.prod(shape), size=row.observed, replace=False), shape), axis=1)
     truth = [draw.standard_normal((extent, 3)) for extent in shape]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 from bench.cost import multiply_adds, pairwise_steps
 
+_FORMED_ORDER = 20  # of the largest product that is formed
+
 
 @dataclass(frozen=True)
 class Product:
@@ -232,8 +234,18 @@ class TensorCompletion:
         return f"{self.product.name}, {self.observed} observed"
 
     @property
+    def formed(self) -> bool:
+        """Whether it can be: of higher orders no entry has a number, and no order of contractions is searched for."""
+        return len(self.product.output_shape) <= _FORMED_ORDER
+
+    @property
     def multiply_adds(self) -> int:
-        """Of the dense product and its gradients, the last meeting only where an entry is observed."""
+        """Of the dense product and its gradients, the last meeting only where an entry is observed.
+
+        Of a product that is not formed: those of its rows at the entries.
+        """
+        if not self.formed:
+            return 3 * self.observed * sum(math.prod(shape[1:]) for shape in self.product.shapes)
         _, last = pairwise_steps(self.product.equation, dict(self.product.extents))[-1]
         extents = dict(self.product.extents)
         root = math.prod(extents[letter] for letter in set(last) - set(",->"))
