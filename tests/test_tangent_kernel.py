@@ -11,6 +11,7 @@ from torch.autograd import gradcheck
 
 import irkernels as irk
 from irkernels import curvature
+from irkernels.experiments.low_rank import completion
 from irkernels.reference import curvature as reference
 from irkernels.testing.derivatives import assert_equal, normal
 from irkernels.testing.product import Product
@@ -112,3 +113,20 @@ def test_alignment_rises_along_training() -> None:
     before = aligned()
     irk.fit(model, irk.Regression(X, Y), torch.optim.SGD(model.parameters(), lr=0.02), steps=3000)
     assert aligned() > before + 0.2
+
+
+def test_alignment_rises_along_matrix_completion() -> None:
+    """E1 at depth 3 (Arora et al. 2019); the kernel of 20 x 20 entries is that of the chain of their rows and columns."""
+    truth, observed = completion(None, seed=0, dtype=torch.float32)
+    model = irk.nn.MatrixChain(100, 100, depth=3, init="gaussian", init_scale=1e-3, seed=0)
+
+    def aligned() -> Tensor:
+        A, B, C = (factor.detach().double() for factor in model.factors)
+        kernel = curvature.tangent_kernel("ij,jk,kl->il", A[:20], B, C[:, :20])
+        return curvature.alignment(kernel, truth[:20, :20].double())
+
+    before = aligned()
+    optimizer = irk.optim.GroupRMSprop(model.parameters(), lr=1e-3, eps=1e-4)
+    run = irk.fit(model, observed, optimizer, steps=60_000, stop=irk.Stop(loss=1e-6, every=1), progress=False)
+    assert run.reason == "converged" and (model().detach() - truth).square().mean() < 1e-4
+    assert aligned() > 2 * before
