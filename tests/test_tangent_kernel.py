@@ -116,7 +116,7 @@ def test_alignment_rises_along_training() -> None:
 
 
 def test_alignment_rises_along_matrix_completion() -> None:
-    """E1 at depth 3 (Arora et al. 2019); the kernel of 20 x 20 entries is that of the chain of their rows and columns."""
+    """E1 at depth 3 (Arora et al. 2019); the kernel of 20 x 20 entries is that of the chain of their rows, columns."""
     truth, observed = completion(None, seed=0, dtype=torch.float32)
     model = irk.nn.MatrixChain(100, 100, depth=3, init="gaussian", init_scale=1e-3, seed=0)
 
