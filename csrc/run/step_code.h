@@ -2,6 +2,8 @@
 // gradients: made once for a fit, shared by its trials, or by each member of a team for its share of every step. What is
 // not written is interpreted; the bits and the shares are the same.
 #pragma once
+#include <new>
+
 #include "fast/contract_code.h"
 #include "fast/dots_code.h"
 #include "fast/executable.h"
@@ -32,15 +34,16 @@ class StepCode {
  public:
   static constexpr int64_t kFewest = 200;  // steps of a fit that make up for the writing
 
-  // Without any function where machine code is not to be had, or not worth the while.  team: its member's share is written
+  // Without any function where machine code is not to be had or not worth the while, or for want of memory.  team: the share
+  // of its member is written
   StepCode(const Program& program, const FitCall& fit, const Team& team)
       : places(program, fit), program_(program), fit_(fit), team_(team), out_(program.dtype == Dtype::f64) {
     const bool computed = program.dtype == Dtype::f32 || program.dtype == Dtype::f64;
     if (!computed || fit.steps < kFewest || !Executable::possible()) return;
-    for (int32_t s = 0; s < program.n_steps; s = std::max(write_run(s), s + 1));
-    broken = function([&] { return written(FiniteCode(out_, fit, team)); });
-    update = function([&] { return written(UpdateCode(out_, fit, places.factors, places.coefficients, team)); });
-    if (out_.sound()) code_ = Executable(out_.finished());
+    try {
+      write();
+    } catch (const std::bad_alloc&) {  // members make theirs in threads, which nothing may leave by an exception
+    }
     if (!code_) runs.clear(), broken = update = kNone;
   }
 
@@ -66,6 +69,13 @@ class StepCode {
   int64_t operator()(Entry function, char** addresses) const { return code_.at<int64_t(char**)>(function)(addresses); }
 
  private:
+  void write() {
+    for (int32_t s = 0; s < program_.n_steps; s = std::max(write_run(s), s + 1));
+    broken = function([&] { return written(FiniteCode(out_, fit_, team_)); });
+    update = function([&] { return written(UpdateCode(out_, fit_, places.factors, places.coefficients, team_)); });
+    if (out_.sound()) code_ = Executable(out_.finished());
+  }
+
   // What `write` adds to the code as a function, unless it adds nothing.
   template <class Write>
   Entry function(Write write) {
