@@ -52,16 +52,21 @@ def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completin
     at = np.stack(np.unravel_index(draw.choice(math.prod(shape), size=row.observed, replace=False), shape), axis=1)
     truth = [draw.standard_normal((extent, 3)) for extent in shape]
     values = np.prod([factor[at[:, mode]] for mode, factor in enumerate(truth)], axis=0).sum(1)
-    inputs, output = row.product.equation.split("->")
-    summands = math.prod(extent for letter, extent in row.product.extents if letter not in output)
-    scale = summands ** (-0.5 / len(inputs.split(",")))
+    scale = _summands(row) ** (-0.5 / len(row.product.shapes))
     factors = [(draw.standard_normal(operand) * scale).astype(dtype) for operand in row.product.shapes]
     return Completing(at, (values / values.std()).astype(dtype), factors)
 
 
 def _completing_high_order(row: TensorCompletion, dtype: str, draw: np.random.Generator) -> Completing:
-    """Products of so many normal numbers would all vanish: factors of random sign and size near 1."""
+    """Products of so many normal numbers would all vanish: factors of random sign, alike in size; entries of variance 1."""
     shape = row.product.output_shape
     at = draw.integers(0, shape, (row.observed, len(shape)))
-    factors = [np.exp(0.05 * draw.standard_normal(f)) * draw.choice([-1.0, 1.0], f) for f in row.product.shapes]
+    scale = _summands(row) ** (-0.5 / len(shape))
+    factors = [scale * np.exp(0.01 * draw.standard_normal(f)) * draw.choice([-1.0, 1.0], f) for f in row.product.shapes]
     return Completing(at, draw.standard_normal(row.observed).astype(dtype), [f.astype(dtype) for f in factors])
+
+
+def _summands(row: TensorCompletion) -> int:
+    """Products that an entry is the sum of."""
+    output = row.product.equation.split("->")[1]
+    return math.prod(extent for letter, extent in row.product.extents if letter not in output)

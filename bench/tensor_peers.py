@@ -17,7 +17,7 @@ from torch import Tensor
 from bench import inputs
 from bench.inputs import LEARNING_RATE
 from bench.peer import Case, Peer, absent_unless
-from bench.training_peers import steps_for
+from bench.training_peers import steps_for, took_all
 from bench.workloads import TensorCompletion
 
 _EAGER_STEPS = 10
@@ -117,7 +117,7 @@ def _irkernels(row: TensorCompletion, dtype: str, mode: str) -> Case:
         now[:] = [model, observed, torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)]
 
     def run(steps: int) -> list[Tensor]:
-        irk.fit(*now, steps=steps, progress=False)
+        took_all(irk.fit(*now, steps=steps, progress=False))
         return list(now[0].parameters())
 
     fresh(0)

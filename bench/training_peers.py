@@ -181,13 +181,20 @@ def _irkernels(row: Completion, dtype: str, mode: str, trials: int | None = None
                 parameter.copy_(torch.from_numpy(factor))
 
     def run(steps: int) -> list[Tensor]:
-        irk.fit(model, data[0], optimizer, steps=steps, progress=False)
+        took_all(irk.fit(model, data[0], optimizer, steps=steps, progress=False))
         return list(model.parameters())
 
     fresh(0)
     run(1)
     steps = row.given_steps or steps_for(run)
     return Case(fresh, lambda: run(steps), _arrays, steps * (trials or 1))
+
+
+def took_all(trajectory: Any) -> None:
+    """Raises ArithmeticError where a run ended before its last step: its time would say nothing."""
+    reasons = {trajectory.reason} if isinstance(trajectory.reason, str) else set(trajectory.reason)
+    if reasons != {"steps"}:
+        raise ArithmeticError(f"its run ended early: {', '.join(sorted(reasons))}")
 
 
 def steps_for(run: Callable[[int], object]) -> int:
