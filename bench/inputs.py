@@ -58,7 +58,7 @@ def completing_tensor(row: TensorCompletion, dtype: str, seed: int) -> Completin
 
 
 def _completing_high_order(row: TensorCompletion, dtype: str, draw: np.random.Generator) -> Completing:
-    """Products of so many normal numbers would all vanish: factors of random sign, alike in size; entries of variance 1."""
+    """Products of so many normal numbers would vanish: factors of random sign, alike in size; entries of variance 1."""
     shape = row.product.output_shape
     at = draw.integers(0, shape, (row.observed, len(shape)))
     scale = _summands(row) ** (-0.5 / len(shape))
