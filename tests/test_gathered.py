@@ -33,6 +33,12 @@ class Case:
         return torch.stack([torch.randint(n, (self.nnz,), generator=generator) for n in self.output], 1)
 
 
+def canonical(name: str, order: int, size: int, rank: int, nnz: int = 70) -> Case:
+    letters = [chr(0x4E00 + i) for i in range(order)]
+    equation = f"{','.join(letter + 'r' for letter in letters)}->{''.join(letters)}"
+    return Case(name, equation, ((size, rank),) * order, (size,) * order, nnz)
+
+
 CASES = (
     Case("shared letter", "ar,br,cr,dr->abcd", ((100, 5),) * 4, (100,) * 4),
     Case("several blocks", "ar,br,cr,dr->abcd", ((2000, 3),) * 4, (2000,) * 4, 2500),
@@ -45,9 +51,11 @@ CASES = (
     Case("a letter in two operands", "ar,ar,bsr,crs,dr->abcd", ((90, 4), (90, 4), (90, 2, 4), (90, 4, 2), (90, 4)),
          (90,) * 4),
     Case("a diagonal", "aar,br,cr,dr->abcd", ((90, 90, 4), *((90, 4),) * 3), (90,) * 4),
-    Case("order 40", ",".join(chr(0x4E00 + i) + "r" for i in range(40)) + "->" + "".join(chr(0x4E00 + i)
-                                                                                         for i in range(40)),
-         ((2, 3),) * 40, (2,) * 40),
+    canonical("order 40", 40, 2, 3),
+    canonical("one component", 40, 2, 1),
+    canonical("two components", 36, 2, 2, 133),
+    canonical("one component, more rows than entries", 20, 200, 1, 41),
+    canonical("two components, more rows than entries", 20, 200, 2, 41),
 )  # fmt: skip
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -71,6 +79,22 @@ def test_values_and_gradients(case: Case) -> None:
     ):
         for a, b in zip(pulled, wanted):
             assert a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@each_case
+def test_single_precision(case: Case) -> None:
+    """Against the same sums of absolute values: packs of float32 hold more rows than those of float64."""
+    operands, at = case.operands(torch.float32), case.at()
+    found = irk.entries(case.equation, *operands, at=at)
+    cotangent = torch.randn(found.shape, dtype=F64, generator=torch.Generator().manual_seed(2))
+    pulled = torch.autograd.grad(found, operands, cotangent.float())
+    wide = [operand.detach().double().requires_grad_() for operand in operands]
+    sizes = [operand.detach().abs().requires_grad_() for operand in wide]
+    expected, bound = (reference.entries(case.equation, *each, at=at) for each in (wide, sizes))
+    assert ((found - expected).abs() <= 1e-5 * bound).all()
+    wanted = torch.autograd.grad(expected, wide, cotangent.float().double())
+    for a, b, size in zip(pulled, wanted, torch.autograd.grad(bound, sizes, cotangent.abs()), strict=True):
+        assert ((a - b).abs() <= 1e-5 * size).all()
 
 
 @each_case
