@@ -20,6 +20,8 @@ class LanesStep {
   int64_t code() const { return table_.code(traced_.get()); }
   void fit(const Program& program, const FitCall& call) const { table_.fit(traced_.get(), program, call); }
 
+  static void operator delete(void*) noexcept {}  // owned by shared pointers, as Plan is
+
  private:
   const LanesTable& table_;
   const std::shared_ptr<const void> traced_;

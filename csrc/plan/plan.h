@@ -87,6 +87,9 @@ struct Plan {
   bool written_out() const { return !gather && !scaled; }  // whether the steps may be recorded as straight-line code
   Program program() const;
   std::string explain() const;
+
+  // Only shared pointers own a plan. pybind11, out of memory between a pointer and its owner, deletes the pointer: of no effect.
+  static void operator delete(void*) noexcept {}
 };
 
 std::shared_ptr<const Plan> make_plan(const PlanRequest& request);

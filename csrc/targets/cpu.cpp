@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -30,30 +31,47 @@ Contests contests;
 
 std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
+// What a thread of training holds for itself.
+template <class T>
+struct Member {
+  // for_all: the code of everybody who is no part of a team, or null; then this member has its own
+  Member(const Program& program, const FitCall& fit, const Shares& shares, const Team& team, const StepCode* for_all, TeamNotes& common)
+      : base(size_t(CodePlaces(program, fit).count)), notes(fit) {
+    const bool alone = shares.by_trial;
+    const int part = alone ? team.rank : 0;
+    scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
+    if (!for_all) for_all = &share.emplace(program, fit, team);
+    written = for_all->steps();
+    const Team own = alone ? Team{0, 1, nullptr, fit.stop} : Team{team.rank, team.size, team.barrier, fit.stop};
+    loop.emplace(program, fit, *for_all, own, alone ? notes : common, part);
+  }
+  void run(int64_t trial) { loop->run(trial, base.data(), scratch); }
+
+  std::vector<char*> base;
+  TeamNotes notes;
+  char* scratch;
+  std::optional<StepCode> share;
+  int32_t written;
+  std::optional<Fit<T>> loop;
+};
+
 // How many steps of the list were written as machine code.
 template <class T>
 int32_t fit_trials(const Program& program, const FitCall& fit, const Shares& shares) {
   const int64_t trials = trial_count(program);
   std::atomic<int64_t> next{0};  // trials end at different steps: whoever is free takes the next one
+  std::atomic<int32_t> written{0};
   TeamNotes common(fit);
-  std::optional<StepCode> for_all;
-  if (shares.by_trial || shares.threads == 1) for_all.emplace(program, fit, Team{});
-  int32_t written = for_all ? for_all->steps() : 0;
-  parallel(shares.threads, [&](const Team& team) {
-    std::vector<char*> base(size_t(CodePlaces(program, fit).count));
-    const Team alone{0, 1, nullptr, fit.stop};
-    const Team together{team.rank, team.size, team.barrier, fit.stop};
-    TeamNotes own(fit);
-    std::optional<StepCode> share;
-    if (!for_all) share.emplace(program, fit, team);
-    if (share && team.rank == 0) written = share->steps();
-    const int part = shares.by_trial ? team.rank : 0;
-    char* scratch = static_cast<char*>(fit.call.buffers[kScratch]) + part * program.scratch * int64_t(sizeof(T));
-    Fit<T> loop(program, fit, for_all ? *for_all : *share, shares.by_trial ? alone : together, shares.by_trial ? own : common, part);
+  std::optional<StepCode> code;
+  if (shares.by_trial || shares.threads == 1) code.emplace(program, fit, Team{});
+  const StepCode* for_all = code ? &*code : nullptr;
+  const auto make = [&](const Team& team) { return std::make_unique<Member<T>>(program, fit, shares, team, for_all, common); };
+  parallel(shares.threads, make, [&](const Team& team, const std::unique_ptr<Member<T>>& own) {
+    if (team.rank == 0) written = own->written;
     if (shares.by_trial)
-      for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < trials;) loop.run(t, base.data(), scratch);
+      for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < trials;) own->run(t);
     else
-      for (int64_t t = 0; t < trials; ++t) loop.run(t, base.data(), scratch);
+      for (int64_t t = 0; t < trials; ++t) own->run(t);
   });
   if (!shares.by_trial && shares.threads > 1) rest.after(common.alone);
   return written;

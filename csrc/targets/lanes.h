@@ -1,5 +1,7 @@
 // Packs of trials shared over threads.
 #pragma once
+#include <memory>
+
 #include "run/call_lanes.h"
 #include "run/lanes.h"
 #include "run/trace.h"
@@ -36,13 +38,16 @@ void fit_packs(const TracedStep& step, const Program& program, const FitCall& fi
   const int64_t work = int64_t(step.tape.step.size()) * std::min(fit.steps, kLaneShare) * packs;
   const int32_t threads =
       int32_t(std::max<int64_t>(1, std::min({int64_t(fit.call.threads), packs, work / kLaneShare})));
-  parallel(threads, [&](const Team& team) {
-    T* x = reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
-    if (step.single) return Lanes<T, T>(step, program, fit, x, team.rank).run(active.data(), 1);
-    Lanes<T, Pack<T>> lanes(step, program, fit, x, team.rank);
+  const auto scratch = [&](const Team& team) {
+    return reinterpret_cast<T*>(static_cast<char*>(fit.call.buffers[kScratch]) + team.rank * step.bytes());
+  };
+  if (step.single) return Lanes<T, T>(step, program, fit, scratch({}), 0).run(active.data(), 1);
+  using OfMember = Lanes<T, Pack<T>>;
+  const auto make = [&](const Team& team) { return std::make_unique<OfMember>(step, program, fit, scratch(team), team.rank); };
+  parallel(threads, make, [&](const Team& team, const std::unique_ptr<OfMember>& lanes) {
     for (int64_t pack = team.begin(packs); pack < team.end(packs); ++pack) {
       const int64_t first = pack * step.lanes();
-      lanes.run(active.data() + first, int(std::min(step.lanes(), int64_t(active.size()) - first)));
+      lanes->run(active.data() + first, int(std::min(step.lanes(), int64_t(active.size()) - first)));
     }
   });
 }

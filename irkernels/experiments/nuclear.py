@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,8 +18,7 @@ def least_nuclear_norm(observed: Observed) -> Tensor:
 
     Raises ImportError where cvxpy is missing (`pip install "irkernels[baselines]"`) and RuntimeError if it fails.
     """
-    import cvxpy
-
+    cvxpy: Any = importlib.import_module("cvxpy")  # types come and go with its releases
     W = cvxpy.Variable(observed.shape)
     rows, columns = observed.at.cpu().T.numpy()
     residual = W[rows, columns] - observed.values.cpu().double().numpy()
