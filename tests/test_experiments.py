@@ -38,6 +38,15 @@ def test_e3_problem_is_the_papers():
     assert torch.equal(repeated, truth[[2, 0, 2, 1]]) and torch.equal(seen.values, observed.values[[2, 0, 2, 1]])
 
 
+def test_positions_are_distinct_or_drawn_each_from_all_entries():
+    truth, observed = completion(None, seed=1, positions="independent")
+    rows, columns = observed.at.T
+    assert observed.nnz == 2000 and 1750 < len(torch.unique(rows * 100 + columns)) < 1880  # 1,813 expected
+    torch.testing.assert_close(observed.values, truth[rows, columns])
+    with pytest.raises(ValueError, match="--positions: expected distinct or independent, got 'some'"):
+        completion(None, positions="some")
+
+
 def test_e3_runs_all_depths_and_draws_them(tmp_path):
     image = pytest.importorskip("PIL.Image")
     outcome = tiny(e3, trials=2, steps=20, dtype=torch.float32)

@@ -27,20 +27,21 @@ from irkernels.nn import MatrixChain
 TITLE = "singular values are learned one at a time"
 PAPER = "Arora, Cohen, Hu, Luo 2019, Figure 3"
 PARAMETERS = {
-    "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "trials": 2, "seed": 0, "steps": 20_000,
-    "dtype": "float64",
+    "depth": (1, 2, 3), "init_scale": (1e-3,), "lr": (0.1,), "positions": "distinct", "trials": 2, "seed": 0,
+    "steps": 20_000, "dtype": "float64",
 }  # fmt: skip
 QUICK: dict[str, Any] = {}
 TIMED = 100  # eager steps
 
 
 def run(
-    session: Session, depth: Swept, init_scale: Swept, lr: Swept, trials: int, seed: int, steps: int, dtype: torch.dtype
-) -> Outcome:
+    session: Session, depth: Swept, init_scale: Swept, lr: Swept, positions: str, trials: int, seed: int, steps: int,
+    dtype: torch.dtype,
+) -> Outcome:  # fmt: skip
     """All trials of a depth at once; trial t has the same problem whatever its scale and rate."""
     settings = trials_of(trials, init_scale=init_scale, lr=lr)
     repeats = settings.column("trial").long()
-    truth, observed = completion(trials, seed, dtype, repeats)
+    truth, observed = completion(trials, seed, dtype, repeats, positions)
     runs = {}
     for layers in listed(depth):
         scales = settings.column("init_scale")
