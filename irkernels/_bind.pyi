@@ -12,6 +12,7 @@ STACK_SCRATCH: int
 BUFFERS: dict[str, int]
 CUDA_ARCHITECTURES: str
 COMPILER: str
+INTEL: bool
 
 class Plan:
     @property

@@ -18,6 +18,7 @@ Place = tuple[int, int, int, int]  # of a matrix: buffer, offset, row stride, co
 Loop = tuple[int, int, int, int]  # extent, strides in a, b and c
 
 _own = threading.local()
+slow_on_cores = False  # set by _launch.py; of own kernels and BLAS the former are the faster whatever the size
 
 
 def own_kernels_only() -> bool:
@@ -41,7 +42,7 @@ def deterministic() -> Iterator[None]:
 
 def wanted(plan: Plan, launched: bool) -> bool:
     """Whether some steps of the plan go to BLAS now."""
-    return plan.has_blas(launched) and not own_kernels_only()
+    return plan.has_blas(launched) and not own_kernels_only() and (launched or not slow_on_cores)
 
 
 def run_segments(

@@ -61,6 +61,6 @@ set_surroundings = _bind.set_surroundings
 lane_product, lane_loss, lane_backward = _bind.lane_product, _bind.lane_loss, _bind.lane_backward
 LAUNCHES: bool = _bind.launches()
 cached_plans, clear_plans = _bind.cached_plans, _bind.clear_plans
-COMPILER = _bind.COMPILER
+COMPILER, INTEL = _bind.COMPILER, _bind.INTEL
 BUFFERS = _bind.BUFFERS  # numbers of the buffers that are neither operand nor gradient
 STACK_SCRATCH = _bind.STACK_SCRATCH

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
-from irkernels import _launch, reference
+from irkernels import _blas, _launch, reference
 
 LAUNCHES = _launch.LAUNCHES
 CASES = {  # equation, shapes: each has a step of 2^24 multiply-adds over all trials
@@ -31,6 +31,12 @@ CASES = {  # equation, shapes: each has a step of 2^24 multiply-adds over all tr
 def operands(shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
+
+
+@pytest.fixture(autouse=True)
+def blas_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine."""
+    monkeypatch.setattr(_blas, "slow_on_cores", False)
 
 
 @pytest.fixture
@@ -123,6 +129,16 @@ def test_deterministic_keeps_to_own_kernels(products: list[torch.Size]) -> None:
     assert not products
     irk.einsum("ij,jk->ik", a, b)
     assert products
+
+
+def test_own_kernels_take_all_where_they_are_faster(
+    products: list[torch.Size], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_blas, "slow_on_cores", True)
+    a, b = operands(((830, 820), (820, 810)))
+    torch.testing.assert_close(irk.einsum("ij,jk->ik", a, b), a @ b, rtol=1e-11, atol=1e-10)
+    assert bool(products) == LAUNCHES  # a launch is no matter of cores
+    assert ("steps by torch's matmul" in irk.explain("ij,jk->ik", (830, 820), (820, 810))) == LAUNCHES
 
 
 @pytest.mark.skipif(LAUNCHES, reason="this is what the test runs")

@@ -57,6 +57,13 @@ CASES = (
 dense = [case for case in CASES if case.nnz is None]
 listed = [case for case in CASES if case.nnz is not None and "gather" not in case.name]
 gathers = [case for case in CASES if "gather" in case.name]
+
+@pytest.fixture(autouse=True)
+def blas_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine."""
+    monkeypatch.setattr(_blas, "slow_on_cores", False)
+
+
 each_dtype = pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.bfloat16), ids=str)
 each_count = pytest.mark.parametrize("count", (1, 2))
 

@@ -35,6 +35,14 @@ bool can_run(const std::string& target_name) {
   return std::find(names.begin(), names.end(), target_name) != names.end();
 }
 
+bool made_by_intel() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 // Steps that BLAS does better: (step, (rows, columns, depth), (extent, strides of the three) of each loop over products, then
 // (buffer, offset, row stride, column stride) x 3). Buffers from 0 are the operands, then their gradients.
 py::tuple blas_steps(const Plan& plan, bool launched) {
@@ -102,6 +110,7 @@ PYBIND11_MODULE(_bind, m) {
   m.attr("BUFFERS") = py::dict(py::arg("scratch") = kScratch - kOperands, py::arg("saved") = kSaved - kOperands,
                                py::arg("output") = kOutput - kOperands, py::arg("cotangent") = kCotangent - kOperands);
   m.attr("CUDA_ARCHITECTURES") = IRK_CUDA_ARCHITECTURES;
+  m.attr("INTEL") = made_by_intel();
   m.attr("COMPILER") = "g++ " __VERSION__;
   m.def("target_names", &target_names);
   m.def("can_run", &can_run);
