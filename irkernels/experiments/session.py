@@ -54,6 +54,7 @@ class Session:
         begin = Product(model.equation, *model.factors, constants=model.constants, trials=model.trials)
         path = self._checkpoint(name)
         before = _seconds_of(path)
+        optimizer(model.parameters())  # the first that a process makes takes torch most of a second
         start = time.perf_counter()
 
         def train(resume: Path | None) -> Any:
