@@ -78,7 +78,7 @@ def test_a_sweep_is_one_fit_where_shapes_agree(folder, capsys):
     assert cli.main([*arguments, "--json"]) == 1
     got = json.loads(capsys.readouterr().out)
     assert len(got["eager"]) == 2 and len(got["settings"]) == 8  # a fit for each depth, four combinations in each
-    alone = e3.run(Session(), (3,), (1e-2,), (0.2,), 1, 0, 4, torch.float64).runs[3]
+    alone = e3.run(Session(), (3,), (1e-2,), (0.2,), "distinct", 1, 0, 4, torch.float64).runs[3]
     (row,) = [row for row in got["settings"][4:] if (row["init_scale"], row["lr"]) == (1e-2, 0.2)]
     assert row["error"] == float(alone.final("error")) and row["steps"] == 4
     text = (folder / "E3.md").read_text()
@@ -187,7 +187,7 @@ def test_a_session_says_progress_and_hands_an_interrupt_on(tmp_path):
 
     session = Session(say=say, folder=tmp_path, tag="E3-x")
     with pytest.raises(KeyboardInterrupt):
-        e3.run(session, (2,), (1e-3,), (0.1,), 1, 0, 2000, torch.float64)
+        e3.run(session, (2,), (1e-3,), (0.1,), "distinct", 1, 0, 2000, torch.float64)
     assert lines[0].startswith("E3-x depth 2: step ") and "left" in lines[0]
     assert list(tmp_path.glob("*.checkpoint"))
     session.clear()
@@ -197,7 +197,7 @@ def test_a_session_says_progress_and_hands_an_interrupt_on(tmp_path):
 def test_a_damaged_checkpoint_is_begun_anew(tmp_path):
     session = Session(folder=tmp_path, tag="E3-x")
     (tmp_path / ".E3-x-depth-1.checkpoint").write_bytes(b"nonsense")
-    outcome = e3.run(session, (1,), (1e-3,), (0.1,), 1, 0, 4, torch.float64)
+    outcome = e3.run(session, (1,), (1e-3,), (0.1,), "distinct", 1, 0, 4, torch.float64)
     assert outcome.runs[1].steps[-1] == 4
 
 

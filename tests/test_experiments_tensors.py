@@ -89,7 +89,7 @@ def test_the_ratio_of_norms_knows_nothing_of_scale():
 
 
 def test_e7_judges_the_best_strength_and_rate():
-    outcome = tiny(e7, strength=(0.0, 0.1, 0.3))
+    outcome = tiny(e7, strength=(0.0, 0.1, 0.3), descent_lr=(0.01, 10.0))
     adam, descent = outcome.runs["adam"], outcome.runs["gd"]
     assert adam.settings.column("lr").unique().tolist() == [0.001, 0.01]
     assert descent.settings.column("lr").unique().tolist() == [0.01, 10.0]

@@ -15,8 +15,10 @@ at 0.001 has error 0.030 after 12,500 steps and 6e-5 after 17,500, effective ran
 the best.
 
 Gradient descent at these rates stands still: the gradient of an observed entry is its residual over 1,000. It is given
-rates at which the observed entries are met too, and the penalty does not help: at rate 10 the error is 0.99 with lambda
-0.01 and 2.8 with 0.03, since the slope at the small start, lambda over the norm of W, throws W off at the first step.
+rates at which the observed entries are met too, and within 12,000 steps the penalty does not help: at rate 10 the error
+is 0.99 with lambda 0.01 and 2.8 with 0.03, since the slope at the small start, lambda over the norm of W, throws W off
+at the first step. Over 200,000 steps it helps all the same, against what is published: at rate 10 gradient descent with
+lambda 0.01 ends at an error of 8.3e-5, where Adam at 0.001 has 8.5e-5.
 
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
@@ -43,7 +45,7 @@ TITLE = "with Adam, a ratio of norms as penalty finds the low rank at depth 1"
 PAPER = "Zhao 2022"
 PARAMETERS = {
     "optimizer": ("adam", "gd"), "strength": (0.0, 0.01, 0.1, 1.0), "depth": 1, "init_scale": (1e-3,),
-    "lr": (0.01, 0.001), "descent_lr": (10.0,), "trials": 1, "seed": 0, "steps": 200_000, "dtype": "float32",
+    "lr": (0.01, 0.001), "descent_lr": (0.01, 10.0), "trials": 1, "seed": 0, "steps": 200_000, "dtype": "float32",
 }  # fmt: skip
 QUICK = {"strength": (0.0, 0.03), "lr": (0.003,), "descent_lr": (10.0,), "steps": 12_000}
 OPTIMIZERS = {"adam": torch.optim.Adam, "gd": torch.optim.SGD}

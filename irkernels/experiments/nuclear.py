@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import torch
@@ -18,12 +17,14 @@ def least_nuclear_norm(observed: Observed) -> Tensor:
 
     Raises ImportError where cvxpy is missing (`pip install "irkernels[baselines]"`) and RuntimeError if it fails.
     """
-    cvxpy: Any = importlib.import_module("cvxpy")  # types come and go with its releases
-    W = cvxpy.Variable(observed.shape)
+    import cvxpy
+
+    convex: Any = cvxpy  # its types come and go with its releases
+    W = convex.Variable(observed.shape)
     rows, columns = observed.at.cpu().T.numpy()
     residual = W[rows, columns] - observed.values.cpu().double().numpy()
-    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.normNuc(W)), [cvxpy.abs(residual) <= TOLERANCE])
-    problem.solve(solver=cvxpy.SCS, max_iters=20_000)
+    problem = convex.Problem(convex.Minimize(convex.normNuc(W)), [convex.abs(residual) <= TOLERANCE])
+    problem.solve(solver=convex.SCS, max_iters=20_000)
     if W.value is None:
         raise RuntimeError(f"nuclear norm minimisation ended without a solution: {problem.status}")
     return torch.from_numpy(W.value)
