@@ -175,10 +175,12 @@ inline PlanPointer plan_of_shapes(const std::string& equation, int stage, const 
   request.dtype = Dtype(dtype);
   request.stage = Stage(stage);
   request.nnz = nnz;
+  if (nnz >= 0) return make_plan(request);  // of listed entries: the whole product may be beyond any array
   request.cotangent.shape = parse_product(equation, request.operands).output_shape();
-  int64_t stride = 1;
-  for (size_t i = request.cotangent.shape.size(); i-- > 0; stride *= request.cotangent.shape[i])
-    request.cotangent.strides.insert(request.cotangent.strides.begin(), stride);
+  checked_elements(request.cotangent.shape);
+  uint64_t stride = 1;  // of an empty shape it may wrap
+  for (size_t i = request.cotangent.shape.size(); i-- > 0; stride *= uint64_t(request.cotangent.shape[i]))
+    request.cotangent.strides.insert(request.cotangent.strides.begin(), int64_t(stride));
   return make_plan(request);
 }
 
