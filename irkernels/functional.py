@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from irkernels import autocast, autograd, eager, execute, ops, trials
+from irkernels import autocast, autograd, eager, execute, ops, sharded, trials
 from irkernels.grammar import check_characters, read_call, with_path
 from irkernels.observed import Coordinates, Observed
 from irkernels.reference.entries import read_coordinates
@@ -33,6 +33,7 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     or a cotengra tree; without one the planner chooses.
     Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once.
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
+    DTensors in any placement give one that is sharded as they are, Partial where a summed letter is; in all verbs here.
     docs/einsum-differences.md lists what differs from torch.einsum.
 
     Raises TypeError (not a tensor, dtype), ValueError (equation, dimensions, sizes, devices, path), which name the
@@ -86,6 +87,8 @@ def entries(equation: str, *operands: Tensor, at: Tensor | Coordinates | Observe
     if found is not None:
         return found
     _check_operands(equation, operands)
+    if sharded.among(operands):
+        return sharded.entries(equation, operands, at, entries)
     if execute.traced(operands):
         return ops.entries(equation, operands, at)
     operands = autocast.product_operands(equation, operands)
@@ -107,6 +110,8 @@ def gradients(equation: str, *operands: Tensor, cotangent: Any, path: Any = None
         raise TypeError(
             f"the cotangent is {cotangent.layout}; supported is torch.strided (convert it with .to_dense())"
         )
+    if sharded.among((*operands, cotangent)):
+        return sharded.gradients(equation, operands, cotangent, gradients)
     if execute.traced(operands):
         return ops.gradients(equation, operands, cotangent)
     given, at = operands, None
@@ -131,6 +136,8 @@ def completion_loss(
     if found is not None:
         return found
     _check_operands(equation, operands)
+    if sharded.among(operands):
+        return sharded.completion_loss(equation, operands, observed, partial(completion_loss, loss=loss, delta=delta))
     if execute.traced(operands):
         if not isinstance(loss, str):
             raise TypeError(f"loss must be a name, got {type(loss).__name__}")
@@ -166,10 +173,17 @@ def _check_operands(equation: str, operands: tuple[Any, ...]) -> None:
 
 
 def _product(equation: str, operands: tuple[Tensor, ...]) -> Tensor:
+    if sharded.among(operands):
+        return sharded.product(equation, operands, _product_of_parts)
     if execute.traced(operands):
         recorded: Tensor = torch.ops.irkernels.product(equation, operands)
         return recorded
     return autograd.product(equation, autocast.product_operands(equation, operands))
+
+
+def _product_of_parts(equation: str, *operands: Tensor) -> Tensor:
+    found = eager.product(equation, operands)
+    return _product(equation, operands) if found is None else found
 
 
 def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:

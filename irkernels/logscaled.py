@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irkernels import autograd, execute
+from irkernels import autograd, execute, sharded
 from irkernels.copies import is_copied
 from irkernels.gather import gathered
 from irkernels.grammar import explicit, fresh_letters, without_path
@@ -66,6 +66,8 @@ def log_entries(equation: str, *operands: Tensor, at: Any) -> LogScaled:
 
 
 def _check_plain(verb: str, operands: tuple[Tensor, ...]) -> None:
+    if sharded.among(operands):
+        raise NotImplementedError(f"{verb} takes no DTensor: gather its operands with .full_tensor()")
     if execute.traced() or autograd.transformed() or any(isinstance(o, Tensor) and is_copied(o) for o in operands):
         raise NotImplementedError(
             f"{verb} looks at the numbers before it multiplies them, which torch.func's transforms, forward mode and "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from irkernels import sharded
 from irkernels._arguments import integer
 from irkernels._watching import Watching
 from irkernels.nn.product import Product
@@ -123,6 +124,8 @@ def fit(
         raise ValueError(f"checkpoint_every must be seconds, at least 0, got {checkpoint_every}")
     if not isinstance(model, Product):
         raise TypeError(f"model must be an irk.nn.Product (MatrixChain, ...), got {type(model).__name__}")
+    if sharded.among(model.factors):
+        raise TypeError("the model's factors are DTensors; fit takes plain ones on each rank (see its distributed=)")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be an irk.Stop, got {type(stop).__name__}")
     if tier not in TIERS:
