@@ -6,6 +6,10 @@ sizes, GroupRMSprop until the mean loss on observed entries is below 1e-6 at thr
 entries with zero elsewhere. All numbers of observations are trials of one fit: an entry that a trial does not see has
 weight 0.
 
+Chance has a part where few entries are seen. Of 50 runs of order 3 with 200 observed from factors of 1e-3 (ten seeds)
+the relative error is 4.7e-5 in the median and 7e-7 at best, 35 are below the 1e-4 that the criterion asks of every
+run, and two end at another tensor altogether, after 40,000 steps. The paper's figure reads 5e-6.
+
 Copy this file to begin a study of your own: a problem, a model, a fit, criteria, a picture.
 """
 
