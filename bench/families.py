@@ -30,7 +30,7 @@ def _grown(entry: registry.Product) -> Product:
         extents.update(zip(term, shape[leading:]))
     factor = 1.0
     while True:
-        factor *= 1.2
+        factor *= 1.05  # in small steps: a family of many letters grows by their product
         larger = {letter: round(extent * factor) if extent > 1 else 1 for letter, extent in extents.items()}
         row = Product(f"registry: {entry.name}", "registry", equation, tuple(larger.items()), trials, entry.trainable)
         elements = sum(math.prod(shape) for shape in [*row.shapes, row.output_shape])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,12 @@ import torch
 
 import irkernels as irk
 from irkernels import reference
+from irkernels.testing import registry
 from irkernels.testing.product import Product
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from bench.families import registered_families
 
 DOCS = Path(irk.__file__).parent / "docs"
 
@@ -71,6 +78,13 @@ def test_the_added_registry_line(kronecker: dict[str, Any]) -> None:
     W = irk.einsum(product.equation, *operands)
     torch.testing.assert_close(W, reference.einsum(product.equation, *operands))
     assert torch.autograd.gradcheck(lambda *factors: irk.einsum(product.equation, *factors), operands)
+
+
+def test_the_added_registry_line_can_be_timed(kronecker: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "FAMILIES", [kronecker["product"]])
+    (row,) = registered_families()
+    elements = sum(math.prod(shape) for shape in [*row.shapes, row.output_shape])
+    assert row.value_multiply_adds >= 500_000 and elements <= 6_000_000
 
 
 def test_every_verb_of_the_table_exists() -> None:

@@ -58,6 +58,12 @@ def test_a_program_passes_in_strict_mode(folder: Path) -> None:
     assert [name.rpartition(".")[2] for name in revealed] == ["Tensor", "Tensor", "Trajectory"], said
 
 
+def test_the_family_of_the_page_passes_in_strict_mode(folder: Path) -> None:
+    page = (Path(irkernels.__file__).parent / "docs" / "add-a-family.md").read_text()
+    status, said = mypy(page.split("```python\n")[1].split("```\n")[0], folder)
+    assert status == 0, said
+
+
 def test_a_wrong_call_is_found(folder: Path) -> None:
     status, said = mypy('import irkernels as irk\n\nirk.nn.MatrixChain("four", 4, depth=3)\n', folder)
     assert status == 1 and 'Argument 1 to "MatrixChain"' in said, said

@@ -1,4 +1,4 @@
-"""The registry of products: whatever stands here is checked in value, derivatives, dtypes, bits and bad input.
+"""The registry of products: whatever stands here is checked in value, derivatives, dtypes, bits and non-finite input.
 
 A family adds its entries to FAMILIES; SHAPES_AND_SYNTAX holds what every family relies on.
 """
