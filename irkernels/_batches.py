@@ -96,7 +96,7 @@ class Batches:
         room = _BYTES if limit is None else min(_BYTES, limit - fixed_bytes)
         self.steps = max(1, min(_MOST_STEPS, room // step_bytes))
         self.bytes = fixed_bytes + self.steps * step_bytes
-        self._indices = torch.empty(self.steps, size, dtype=torch.int64)
+        self._indices = torch.empty(self.steps, size, dtype=torch.int64, device="cpu")
         for part in parts:
             part.allocate(self.steps)
 
@@ -153,18 +153,19 @@ class _Entries:
     def allocate(self, steps: int) -> None:
         self._all = self._at.columns.cpu()
         new, size = self._all.new_empty, self._size
-        self._drawn = new(steps, self._columns, size)
-        self._work = torch.empty(4 * size, dtype=torch.int64)
+        columns = max(1, self._columns)  # an axis of none has strides of its own
+        self._drawn = new(steps, columns, size)
+        self._work = torch.empty(4 * size, dtype=torch.int64, device="cpu")
         self._sorted = [
-            (self._ranks(order), list(order), new(steps, size), new(steps, size + 1), new(steps, self._columns, size),
-             torch.empty(steps, dtype=torch.int64))
+            (self._ranks(order), list(order), new(steps, size), new(steps, size + 1), new(steps, columns, size),
+             torch.empty(steps, dtype=torch.int64, device="cpu"))
             for order in self._orders
         ]  # fmt: skip
 
     def _ranks(self, order: tuple[int, ...]) -> Tensor:
         """Where each entry stands among all in this order."""
         perm = self._at.sorted_by(order).perm.cpu()
-        return torch.empty_like(perm).scatter_(0, perm.long(), torch.arange(len(perm), dtype=perm.dtype))
+        return torch.empty_like(perm).scatter_(0, perm.long(), torch.arange(len(perm), dtype=perm.dtype, device="cpu"))
 
     def listed(self, indices: Tensor, steps: int, count: int) -> tuple[Tensor, tuple[Any, ...]]:
         _native.list_batches(

@@ -85,7 +85,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
             if by_launch:
                 workspace[:] = [_launched_workspace(problem, plan, operands, factors, rest)]
             elif not workspace:
-                workspace.append(torch.empty(_core_bytes(problem, plan, threads), dtype=torch.uint8))
+                workspace.append(torch.empty(_core_bytes(problem, plan, threads), dtype=torch.uint8, device="cpu"))
             _native.fit(plan, operands, factors, *workspace, *rest)
             if undo is not None and watching.interrupted:
                 undo.back()
@@ -179,7 +179,7 @@ def _lanes(
         del kept["lanes"]
         return False
     if not workspace:
-        workspace.append(torch.empty(step.bytes(problem.trials, threads), dtype=torch.uint8))
+        workspace.append(torch.empty(step.bytes(problem.trials, threads), dtype=torch.uint8, device="cpu"))
     _native.lanes_fit(step, plan, operands, factors, *workspace, *rest)
     return True
 

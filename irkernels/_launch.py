@@ -114,7 +114,7 @@ def loss(
 #   lane_backward(equation, (kept, *operands), wanted, cotangent, at.parts or None) -> gradients
 lane_product, lane_loss, lane_backward = _native.lane_product, _native.lane_loss, _native.lane_backward
 _native.set_surroundings(
-    (torch._C._are_functorch_transforms_active, torch._C._len_torch_dispatch_stack),
+    (torch._C._are_functorch_transforms_active, torch._C._len_torch_dispatch_stack, torch._C._is_tracing),
     torch.autograd.forward_ad,
     torch._C._is_any_autocast_enabled,
     torch.is_grad_enabled,

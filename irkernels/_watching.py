@@ -89,7 +89,8 @@ class Watching:
     verdicts: Tensor = field(init=False)  # uint8 [T], of VERDICTS
 
     def __post_init__(self) -> None:
-        self.rows, self.verdicts = torch.empty(0), torch.zeros(self.trials, dtype=torch.uint8)
+        self.rows = torch.empty(0, device="cpu")
+        self.verdicts = torch.zeros(self.trials, dtype=torch.uint8, device="cpu")
 
     def prepare(self, steps: int, device: torch.device) -> None:
         """Fresh rows and verdicts for a call of so many steps."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 from itertools import repeat
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch.backends import opt_einsum
 from irkernels.grammar import explicit, without_path
 from irkernels.observed import Observed
 from irkernels.reference.equation import ELLIPSIS, Equation, read_equation
+from irkernels.remembered import remembered
 
 _NARROWED = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -99,7 +100,7 @@ def _product_dtype(equation: str, operands: tuple[Tensor, ...]) -> torch.dtype |
     return _known_dtype(equation, tuple(tuple(operand.shape) for operand in operands), dtypes, narrow, strategy)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _known_dtype(
     equation: str,
     shapes: tuple[tuple[int, ...], ...],

@@ -84,6 +84,15 @@ def completion_loss(equation: str, operands: tuple[Tensor, ...], observed: Obser
     return kept[0]
 
 
+def without(only: int, operands: Sequence[Tensor], kept: Tensor | None) -> tuple[Tensor, ...]:
+    """The operands as backward is to have them where one alone wants a gradient, which is linear and does not read it.
+
+    So it may change meanwhile, and its memory is let go of, unless kept intermediates lie as its strides have it.
+    """
+    unread = operands[only].new_zeros(()).expand(operands[only].shape) if kept is None else operands[only].data
+    return (*operands[:only], unread, *operands[only + 1 :])
+
+
 def transformed() -> bool:
     """Whether a torch.func transform or a forward-mode level is in force: a tensor may be more than its memory."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
@@ -189,7 +198,8 @@ class _KeepingProduct(Function):
         if output[1] is not None:
             ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # else torch fills a cotangent of what is kept with zeros
-        ctx.save_for_backward(output[1], *operands)
+        read = without(ctx.wanted.index(True), operands, output[1]) if sum(ctx.wanted) == 1 else operands
+        ctx.save_for_backward(output[1], *read)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None, _: None) -> tuple[Tensor | None, ...]:

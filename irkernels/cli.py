@@ -287,8 +287,8 @@ def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _count(text: str) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    if not 1 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, below 2^31, got {text}")
     return value
 
 

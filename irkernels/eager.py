@@ -77,6 +77,8 @@ class _Product(Function):
     def forward(ctx: Any, made: _MadeProduct, *operands: Tensor) -> Tensor:
         equation, at, (wanted, output, kept) = made
         ctx.call = equation, wanted, at
+        if not wanted & (wanted - 1):
+            operands = autograd.without(wanted.bit_length() - 1, operands, kept)
         ctx.save_for_backward(kept, *operands)
         return output
 

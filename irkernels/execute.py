@@ -31,10 +31,11 @@ Wanted = Sequence[bool]
 
 
 def traced(operands: Sequence[Tensor] = ()) -> bool:
-    """Whether torch.compile, torch.export or a dispatch mode records calls, or the operands have only shapes."""
+    """Whether torch.compile, export, jit.trace or a dispatch mode records calls, or the operands have only shapes."""
     return (
         torch.compiler.is_compiling()
         or _C._len_torch_dispatch_stack() > 0
+        or _C._is_tracing()
         or any(operand.is_meta for operand in operands)
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from irkernels.reference.gradients import read_listed
 from irkernels.reference.losses import check_loss
 from irkernels.reference.operands import check_kind
 from irkernels.reference.paths import read_path
+from irkernels.remembered import remembered
 
 _MOST_FACTORS = 2000  # of one plan; a longer chain is a chain of chains
 
@@ -65,8 +66,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         return multi_dot([multi_dot(part) if len(part) > 1 else part[0] for part in parts])
     _check_operands("", (tensors[0], tensors[-1]))
     row, column = tensors[0].dim() == 1, tensors[-1].dim() == 1
-    chain = chain_equation.__wrapped__ if torch.compiler.is_compiling() else chain_equation  # a cache warns when traced
-    equation = chain(len(tensors), row, column)
+    equation = chain_equation(len(tensors), row, column)
     found = eager.product(equation, tensors, broadcasts=False)
     if found is not None:
         return found
@@ -201,7 +201,7 @@ def _check_chain(shapes: list[torch.Size], row: bool, column: bool) -> None:
                 )
 
 
-@cache
+@remembered
 def chain_equation(length: int, row: bool, column: bool) -> str:
     """`...ab,...bc->...ac`; the letters are code points, so that a chain may be of any length."""
     letters = [chr(ord("a") + i) if i < 26 else chr(0x4E00 + i) for i in range(length + 1)]

@@ -10,12 +10,13 @@ An equation may carry a contraction path behind PATH_MARK (csrc/plan/path.h): wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import count as counter
 from itertools import islice
 from typing import Any
 
 from torch import Tensor
+
+from irkernels.remembered import remembered
 
 PATH_MARK = "\x01"
 _DOTS = "..."
@@ -55,7 +56,7 @@ def check_characters(equation: str) -> None:
         raise ValueError(f"the equation {equation!r} has a lone surrogate (a letter is a character)")
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def with_path(equation: str, path: tuple[tuple[int, ...], ...]) -> str:
     """The explicit equation that carries this path."""
     steps = ";".join("+".join(map(str, step)) for step in path)
@@ -97,7 +98,7 @@ def _interleaved(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     return _spelled(terms, written), operands
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _spelled(terms: tuple[tuple[Any, ...], ...], output: tuple[Any, ...] | None) -> str:
     """The equation of these letters."""
     found = dict.fromkeys(letter for term in terms for letter in term if letter is not Ellipsis)

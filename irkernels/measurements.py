@@ -121,7 +121,7 @@ class Measurements:
 
 def _read(name: str, given: Any) -> Tensor:
     try:
-        tensor = torch.as_tensor(given)
+        tensor = given if isinstance(given, Tensor) else torch.as_tensor(given)
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
     strided(name, tensor)

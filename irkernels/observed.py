@@ -219,7 +219,7 @@ def _checked_shape(shape: Iterable[int]) -> tuple[int, ...]:
 
 def _tensor(name: str, given: Any) -> Tensor:
     try:
-        found = torch.as_tensor(given)
+        found = given if isinstance(given, Tensor) else torch.as_tensor(given)
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"{name} must be a tensor or what torch.as_tensor takes, got {type(given).__name__}") from None
     if found.layout != torch.strided:

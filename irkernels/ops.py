@@ -53,7 +53,7 @@ def _at(at: Any, operands: tuple[Tensor, ...]) -> Tensor:
     if isinstance(at, (Coordinates, Observed)):
         return at.at.to(operands[0].device)
     try:
-        return torch.as_tensor(at).to(operands[0].device)
+        return (at if isinstance(at, Tensor) else torch.as_tensor(at)).to(operands[0].device)
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(f"at must be a tensor or what torch.as_tensor takes, got {type(at).__name__}") from None
 

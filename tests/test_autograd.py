@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
+from irkernels import reference
 from irkernels.testing import FAMILIES, Product, factor_gradients
 
 CHAIN = Product("autograd_chain", "ij,jk,kl->il", ((4, 3), (3, 5), (5, 2)))
@@ -189,3 +190,37 @@ def test_multi_dot_of_trials_and_beyond_the_alphabet(verbs) -> None:
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos())).reshape(2, 2)
     found = verbs.multi_dot([turn] * 100)
     assert torch.allclose(found[0], torch.stack(((100 * angle).cos(), -(100 * angle).sin())), rtol=1e-12)
+
+
+@pytest.mark.parametrize("product", FAMILIES, ids=lambda product: product.name)
+def test_an_operand_that_no_gradient_reads_may_change(product: Product) -> None:
+    operands = product.operands()
+    for only in range(len(operands)):
+        given = [o.detach().clone().requires_grad_(p == only) for p, o in enumerate(operands)]
+        W = irk.einsum(product.equation, *given)
+        cotangent = torch.randn_like(W, requires_grad=True)
+        (expected,) = torch.autograd.grad(W, given[only], cotangent, create_graph=True)
+        pulled = torch.randn_like(expected)
+        pushed = [pulled if p == only else o.detach() for p, o in enumerate(given)]
+        torch.testing.assert_close(
+            torch.autograd.grad(expected, cotangent, pulled)[0], reference.einsum(product.equation, *pushed)
+        )
+        W = irk.einsum(product.equation, *given)
+        with torch.no_grad():
+            given[only].mul_(2.0)
+        (found,) = torch.autograd.grad(W, given[only], cotangent)
+        torch.testing.assert_close(found, expected.detach())
+
+
+def test_frozen_layers_save_no_activations() -> None:
+    weights, saved = [torch.randn(8, 8) for _ in range(5)], []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    x = torch.randn(1000, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        for weight in weights:
+            x = irk.einsum("bi,ij->bj", x, weight)
+    assert sum(saved) < 5 * 8 * 8 * 4 + 1000

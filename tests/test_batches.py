@@ -204,3 +204,18 @@ def test_more_steps_take_no_more_memory(case, data, monkeypatch):
     _fit.fit_steps(problem, 10)
     few, many = (allocated(lambda steps=steps: _fit.fit_steps(problem, steps)) for steps in (10, 100))
     assert few == many and few[0] > 0
+
+
+@pytest.mark.parametrize("trials", [None, 3])
+@pytest.mark.parametrize("listed", [False, True])
+def test_batches_of_a_number(listed, trials):
+    """A product without axes has one entry, which may be listed many times."""
+    lead = () if trials is None else (trials,)
+    observed = Observed(torch.zeros(5, 0, dtype=torch.int64), torch.ones(5, dtype=F64), ())
+    model = irk.nn.Product(
+        "ij,jk->", torch.randn(*lead, 3, 4, dtype=F64) / 4, torch.randn(*lead, 4, 2, dtype=F64) / 4, trials=trials
+    )
+    data = observed if listed else torch.ones((), dtype=F64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    run = irk.fit(model, data, optimizer, steps=400, batch_size=1, record="loss", progress=False)
+    assert (run.metrics["loss"][-1] < 1e-6).all()

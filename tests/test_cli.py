@@ -188,3 +188,34 @@ def test_python_dash_m(folder):
     command = [sys.executable, "-m", "irkernels", "complete", "none.tns"]
     got = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert got.returncode == 2 and got.stdout == "" and "no such file" in got.stderr and "Traceback" not in got.stderr
+
+
+def test_constant_data_have_a_report(folder, capsys):
+    np.save("constant.npy", np.full((6, 6), 3.0))
+    assert cli.main(["complete", "constant.npy", *_QUICK]) == 0
+    assert "held-out RMSE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reproduce", "E2", "--device", "foo"], "--device foo: "),
+        (["reproduce", "E2", "--device", "meta:7:1"], "--device meta:7:1: "),
+        (["reproduce", "E2", "--init-std", "paper,1e-3"], "--init-std paper,1e-3: paper stands alone"),
+    ],
+)
+def test_odd_options_are_told(folder, capsys, arguments, said):
+    assert cli.main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_position_beyond_all_integers_is_told(folder, capsys):
+    with open("far.tns", "w") as file:
+        file.write("1 1 1.0\n99999999999999999999 2 2.0\n")
+    assert cli.main(["complete", "far.tns", *_QUICK]) == 2
+    assert "far.tns, line 2, column 1: positions start at 1 and end below 2^63" in capsys.readouterr().err
+
+
+def test_more_threads_than_numbers(folder):
+    with pytest.raises(SystemExit):
+        cli.main(["info", "--threads", "100000000000"])

@@ -213,3 +213,17 @@ def test_errors_name_the_operand_when_recorded() -> None:
         compiled(lambda a, b: irk.entries("ij,jk->ik", a, b, at=torch.zeros(3, 1, dtype=torch.int64)))(
             torch.ones(5, 6), torch.ones(6, 4)
         )
+
+
+@pytest.mark.filterwarnings("error:Dynamo detected")
+def test_call_forms_are_compiled_without_a_warning() -> None:
+    a, b = torch.randn(3, 4), torch.randn(4, 5)
+    for function in (
+        lambda a, b: irk.einsum(a, [0, 1], b, [1, 2], [0, 2]),
+        lambda a, b: irk.einsum("ij,jk->ik", a, b, path=[(0, 1)]),
+        lambda a, b: irk.cp_to_tensor((None, [a, b.T @ b[:, :4]])),
+        lambda a, b: irk.khatri_rao([a, b.T]),
+        lambda a, b: irk.multi_mode_dot(a, [b.T], modes=[1]),
+        lambda a, b: irk.tt_to_tensor([a[None], b[..., None]]),
+    ):
+        torch.testing.assert_close(compiled(function)(a, b), function(a, b))

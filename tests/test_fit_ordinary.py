@@ -226,3 +226,46 @@ def test_bad_combinations_are_named():
     cube = Product("a,b,c->abc", *(torch.ones(2, dtype=F64) for _ in range(3)))
     with pytest.raises(ValueError, match=r"singular_values is of a matrix, but the model's product is \(2, 2, 2\)"):
         _call(cube, torch.ones(2, 2, 2, dtype=F64), record="singular_values")
+
+
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in an ordinary")
+def test_only_trained_factors_move():
+    model, extra = chain(), torch.nn.Parameter(torch.ones(3, dtype=F64))
+    extra.grad = torch.ones_like(extra)
+    optimizer = torch.optim.RMSprop([*model.parameters(), extra], lr=0.01)
+    model().sum().backward()
+    model.factors[0].requires_grad_(False)
+    before = [factor.detach().clone() for factor in model.factors]
+    fit(model, DATA, optimizer, steps=5, progress=False)
+    assert torch.equal(model.factors[0], before[0]) and torch.equal(extra, torch.ones_like(extra))
+    assert not torch.equal(model.factors[1], before[1])
+    assert model.factors[0].grad is not None and torch.equal(extra.grad, torch.ones_like(extra))
+
+
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in an ordinary")
+def test_steps_are_taken_where_no_gradients_are_recorded():
+    models = [chain(), chain()]
+    with torch.no_grad():
+        fit(models[0], DATA, torch.optim.RMSprop(models[0].parameters(), lr=0.01), steps=5, progress=False)
+    fit(models[1], DATA, torch.optim.RMSprop(models[1].parameters(), lr=0.01), steps=5, progress=False)
+    assert all(map(torch.equal, models[0].factors, models[1].factors))
+
+
+@pytest.mark.filterwarnings("ignore:irk.fit takes its steps in")
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop", "group", "penalty"])
+def test_factors_without_axes_of_their_own(kind):
+    """A number for each trial."""
+    scales, matrices = torch.tensor([1.0, 0.5, 2.0], dtype=F64), torch.randn(3, 2, 2, dtype=F64)
+    makers = {"rmsprop": torch.optim.RMSprop, "group": lambda p, lr: GroupRMSprop(p, lr=lr, trials=3)}
+
+    def trained(model):
+        optimizer = makers.get(kind, torch.optim.SGD)(model.parameters(), lr=0.01)
+        options = dict(penalty=lambda W: W.sum((-1, -2)), clip=1.0) if kind == "penalty" else {}
+        run = fit(
+            model, torch.ones(2, 2, dtype=F64), optimizer, steps=6, record="gradient_norm", progress=False, **options
+        )
+        return run.metrics["gradient_norm"]
+
+    found = trained(Product(",ij->ij", scales.clone(), matrices.clone(), trials=3))
+    expected = trained(Product("z,ij->ij", scales[:, None].clone(), matrices.clone(), trials=3))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)

@@ -128,7 +128,7 @@ def test_families_are_unknown_to_csrc() -> None:
 
 
 def test_reference_imports_torch_and_observed_only() -> None:
-    may = ("torch", "irkernels.observed", "irkernels.grammar", "irkernels.reference")
+    may = ("torch", "irkernels.observed", "irkernels.grammar", "irkernels.reference", "irkernels.remembered")
     for path in sources(PACKAGE / "reference"):
         for where, module in imports(path):
             known = module.split(".")[0] in sys.stdlib_module_names or module.startswith(may)
@@ -167,7 +167,8 @@ def test_observed_knows_torch_only() -> None:
 
 def test_factored_tensors_and_integrations_know_the_verbs_only() -> None:
     """A factored tensor is an equation; another package is asked for when it is switched on, never at import."""
-    may = ("torch", "irkernels.functional", "irkernels.grammar", "irkernels.reference.operands", "irkernels.tensors")
+    may = ("torch", "irkernels.functional", "irkernels.grammar", "irkernels.reference.operands", "irkernels.tensors",
+           "irkernels.remembered")  # fmt: skip
     for folder, more in (("tensors", ()), ("integrations", ("irkernels.integrations", "tensorly"))):
         for path in sources(PACKAGE / folder):
             for where, module in imports(path):

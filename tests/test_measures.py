@@ -123,3 +123,7 @@ def test_expected_sharpness_is_half_the_trace_for_small_noise() -> None:
     assert found == again
     frozen = measures.expected_sharpness(lambda a: (a**2).sum(), [torch.zeros(3)], 1.0, samples=5, relative=True)
     assert frozen == 0
+
+
+def test_early_stopping_where_nothing_is_measured() -> None:
+    torch.testing.assert_close(measures.early_stopping_penalty(torch.zeros(4, 2), 0.1, 5), 2 * torch.eye(2))

@@ -238,3 +238,23 @@ def test_a_step_loop_with_records_allocates_nothing_a_step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run_fit(model, data, steps=40_000, record=record, record_every=1000, stop=Stop(1e-300, every=1))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024  # KiB
+
+
+def test_two_metrics_of_one_name_are_refused():
+    model = MatrixChain(3, 3, 2, seed=0)
+
+    def run(record):
+        return fit(
+            model, torch.zeros(3, 3), torch.optim.SGD(model.parameters(), lr=0.1), steps=2, record=record,
+            progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match="two metrics are named 'loss'"):
+        run(["loss", {"loss": lambda model: torch.tensor(7.0)}])
+    assert list(run(["loss", "loss", Loss() * 1.0000001, Loss() * 1.0000002]).metrics) == [
+        "loss", "(loss * 1.0000001)", "(loss * 1.0000002)",
+    ]  # fmt: skip
+    with pytest.raises(TypeError, match="record: word must give a tensor or a number, got str"):
+        run({"word": lambda model: "seven"})
+    with pytest.raises(ValueError, match="metrics names none; recorded were loss"):
+        run("loss").plot(metrics=[])

@@ -121,3 +121,14 @@ def test_without_tensorly_the_error_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorly", None)
     with pytest.raises(ImportError, match=r"irkernels\[dynamics\]"):
         spectrum.cp_rank(torch.ones(2, 2, 2), 1)
+
+
+@pytest.mark.parametrize("size", [1e-36, 1e-24, 1e-22, 1.0, 1e20, 1e30])
+def test_the_ratio_of_norms_has_no_scale(size: float) -> None:
+    W = torch.diag(torch.tensor([2.0, 1.0]))
+    torch.testing.assert_close(spectrum.nuclear_to_frobenius(size * W), torch.tensor(3 / math.sqrt(5)))
+    ratio, slope = spectrum.nuclear_to_frobenius_slope(size * W)
+    torch.testing.assert_close(ratio, torch.tensor(3 / math.sqrt(5)))
+    expected = spectrum.nuclear_to_frobenius_slope(W.double())[1] / size
+    torch.testing.assert_close(slope.double(), expected, rtol=1e-5, atol=1e-7 / size)
+    assert spectrum.nuclear_to_frobenius(0 * W) == 0 and not spectrum.nuclear_to_frobenius_slope(0 * W)[1].any()

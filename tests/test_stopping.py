@@ -158,3 +158,18 @@ def test_a_large_trial_is_watched_by_its_whole_team():
     torch.set_num_threads(lone)
     for name, values in runs[0].metrics.items():
         assert torch.equal(values, runs[1].metrics[name]), name
+
+
+def test_a_trial_that_ended_early_cannot_go_on_under_another_rule(tmp_path):
+    def run(steps, bound, **options):
+        model = Product("i->i", torch.ones(2, 1), trials=2)
+        return fit(
+            model, torch.zeros(1), torch.optim.SGD(model.parameters(), lr=0.1), lr=torch.tensor([0.1, 0.001]),
+            steps=steps, stop=Stop(loss=bound, every=1), record="loss", progress=False, **options,
+        )  # fmt: skip
+
+    path = tmp_path / "run.pt"
+    assert run(100, 0.5, checkpoint=path).stopped_at.tolist() == [2, 100]
+    with pytest.raises(ValueError, match="trial 0 has converged at step 2, others are at 100"):
+        run(120, 1e-30, resume=path)
+    assert run(120, 0.5, resume=path).stopped_at.tolist() == [2, 120]

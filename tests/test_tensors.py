@@ -72,7 +72,7 @@ def test_khatri_rao(order: int, weighted: bool) -> None:
     for skip in range(order if order > 1 else 0):
         rest = [factor for position, factor in enumerate(factors) if position != skip]
         equal(irk.khatri_rao(factors, weights, skip), irk.khatri_rao(rest, weights))
-        equal(irk.khatri_rao(factors, weights, skip - order), irk.khatri_rao(rest, weights))
+        equal(irk.khatri_rao(factors, weights, skip - order), irk.khatri_rao(factors, weights))  # as TensorLy
 
 
 def test_one_matrix_alone_is_returned_and_vectors_are_columns() -> None:

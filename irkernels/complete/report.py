@@ -38,10 +38,11 @@ def table(done: Completed) -> str:
     rival = done.best_baseline
     theirs = parts.heldout.rmse(done.baselines[rival].matrix)
     verdict = "below" if ours < theirs else "not below"
+    margin = f": {ours / theirs - 1:+.1%}" if theirs else ""
     lines += [
         "",
         f"held-out RMSE {ours:.5g}, {verdict} the best baseline's "
-        f"({rival.replace('_', '-')}, {theirs:.5g}): {ours / theirs - 1:+.1%}",
+        f"({rival.replace('_', '-')}, {theirs:.5g}){margin}",
     ]
     return "\n".join(lines)
 

@@ -74,8 +74,8 @@ def largest_curvature(
 
 def _start(layout: Parameters, like: Tensor, generator: Generator | None) -> Tensor:
     """[trials, P], the same for every trial."""
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    drawn = torch.randn(layout.count, dtype=torch.float64, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0) if generator is None else generator
+    drawn = torch.randn(layout.count, dtype=torch.float64, device=generator.device, generator=generator)
     return drawn.to(like).expand(layout.trials, -1)
 
 

@@ -27,6 +27,10 @@ def reproduce(options: argparse.Namespace, say: Callable[[str], Any], note: Call
 
     An interrupted command leaves its checkpoints in the folder; the same command goes on from there.
     """
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own words begin with what is missing
+        raise ValueError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
     names = list(EXPERIMENTS) if options.experiment == "all" else [options.experiment]
     if options.experiment == "all" and options.words:
         raise ValueError(

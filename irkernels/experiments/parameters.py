@@ -50,6 +50,8 @@ def _read(name: str, text: str, default: Any) -> Any:
     if isinstance(default, tuple) or default == "paper":
         if len(set(values)) < len(values):
             raise ValueError(f"{option} {text}: a value is there twice")
+        if "paper" in values and len(values) > 1:
+            raise ValueError(f"{option} {text}: paper stands alone")
         return text if values == ("paper",) else values
     if len(values) > 1:
         raise ValueError(f"{option} {text}: takes one value")

@@ -81,14 +81,15 @@ def initial_factors(
         raise TypeError(f"dtype must be float16, bfloat16, float32 or float64, got {dtype!r}")
     device = _device(device)
     # trial by trial, so that a trial of many is the single run bit for bit
-    drawn = [initialise(sizes[trial], generators[trial]) for trial in range(count)]
-    factors = drawn[0] if trials is None else [torch.stack(copies) for copies in zip(*drawn)]
+    with torch.device("cpu"):  # where the generators are, whatever device is the default
+        drawn = [initialise(sizes[trial], generators[trial]) for trial in range(count)]
+        factors = drawn[0] if trials is None else [torch.stack(copies) for copies in zip(*drawn)]
     return [factor.to(device=device, dtype=dtype) for factor in factors]
 
 
-def _device(given: Any) -> torch.device | None:
+def _device(given: Any) -> torch.device:
     try:
-        return None if given is None else torch.device(given)
+        return torch.get_default_device() if given is None else torch.device(given)
     except (RuntimeError, TypeError, ValueError):
         raise ValueError(f"device must be a torch.device or the name of one, got {given!r:.60}") from None
 

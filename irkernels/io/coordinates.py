@@ -133,9 +133,10 @@ def _position(path: Path, number: int, fields: list[str], column: int) -> int:
             f"{path}, line {number}, column {column + 1}: expected a whole number from 1, "
             f"got {text!r} in {' '.join(fields)!r}"
         ) from None
-    if position < 1:
+    if not 1 <= position < 2**63:
         raise DataError(
-            f"{path}, line {number}, column {column + 1}: positions start at 1, got {text} in {' '.join(fields)!r}"
+            f"{path}, line {number}, column {column + 1}: positions start at 1 and end below 2^63, got {text} in"
+            f" {' '.join(fields)!r}"
         )
     return position
 
@@ -186,7 +187,7 @@ def _positions_or_labels(
             raise DataError(
                 f"{path}, line {number}, column {column + 1}: the coordinate is empty: {' '.join(fields)!r}"
             )
-    if whole:
+    if whole and all(len(text) < 19 for text in texts):  # beyond, they are names
         numbers = np.array([int(text) for text in texts])
         if numbers.max() - base + 1 <= 10 * len(np.unique(numbers)):
             return numbers - base, int(numbers.max()) - base + 1, None

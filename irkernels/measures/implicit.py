@@ -44,7 +44,7 @@ def early_stopping_penalty(X: Tensor, lr: float, steps: int) -> Tensor:
     number("lr", lr)
     values, vectors = torch.linalg.eigh(X.mT @ X / X.shape[-2])
     values = values.clamp(min=0)
-    if not 0 < lr < 1 / float(values[..., -1].max()):
+    if not (lr > 0 and lr * float(values[..., -1].max()) < 1):
         raise ValueError(f"lr must be positive and below 1 / the largest eigenvalue of X^T X / n, got {lr}")
     grown = torch.expm1(-steps * torch.log1p(-lr * values))
     zero = grown == 0

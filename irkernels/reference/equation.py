@@ -5,7 +5,6 @@ The grammar is torch.einsum's and opt_einsum's: a letter is any character but bl
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from irkernels.grammar import check_characters, explicit, without_blanks, without_path
 from irkernels.reference.operands import check_operands
+from irkernels.remembered import remembered
 
 ELLIPSIS = "..."
 Term = tuple[str, ...]
@@ -100,7 +100,7 @@ def join_axes(
     return tuple(torch.broadcast_shapes(known, spread)) if spread else known
 
 
-@functools.lru_cache(maxsize=256)
+@remembered
 def _split(equation: str) -> tuple[tuple[Term, ...], Term]:
     equation = without_path(equation)
     check_characters(equation)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import operator
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from irkernels.grammar import symbol
 from irkernels.reference.equation import ELLIPSIS, read_equation
+from irkernels.remembered import remembered
 
 Path = tuple[tuple[int, ...], ...]
 
@@ -62,7 +62,7 @@ def _strategy(name: str) -> Any:
         raise ValueError(f"path={name!r} is no strategy of opt_einsum: {error.args[0]}") from None
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _search(
     strategy: Any, inputs: tuple[frozenset[str], ...], output: frozenset[str], sizes: tuple[tuple[str, int], ...]
 ) -> tuple[tuple[int, ...], ...]:

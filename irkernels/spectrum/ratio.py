@@ -5,6 +5,7 @@ dR/dW = U V^T / ||W||_F - ||W||_* W / ||W||_F^3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -25,17 +26,20 @@ def nuclear_to_frobenius(W: Tensor) -> Tensor:
     chain's one backward sweep.  Raises what singular_values raises.
     """
     W = as_matrices("nuclear_to_frobenius", W)
+    W = W / _size(W, (-2, -1))  # squares stay in range; what R has no part in, its derivatives have none in either
     return nuclear_norm(W) / _nonzero(torch.linalg.matrix_norm(W))
 
 
 def nuclear_to_frobenius_slope(W: Tensor) -> tuple[Tensor, Tensor]:
     """(R [...], dR/dW [..., rows, cols]) from one decomposition, without a graph; zero values have slope 0."""
     W = as_matrices("nuclear_to_frobenius_slope", W).detach()
+    size = _size(W, (-2, -1))
+    W = W / size
     U, s, V = thin_svd(W)
     nuclear, frobenius = s.sum(-1), _nonzero(torch.linalg.vector_norm(s, dim=-1))
     share = nuclear / frobenius
     slope = (polar(U, s, V) - share[..., None, None] * W / frobenius[..., None, None]) / frobenius[..., None, None]
-    return share, slope
+    return share, slope / size
 
 
 def nuclear_to_frobenius_velocity(values: Tensor, depth: int) -> Tensor:
@@ -44,8 +48,10 @@ def nuclear_to_frobenius_velocity(values: Tensor, depth: int) -> Tensor:
     -N s_r^{2-2/N} (1/||W||_F - ||W||_* s_r / ||W||_F^3): values above ||W||_F^2 / ||W||_* grow, those below shrink.
     """
     depth = integer("depth", depth, 1)
-    frobenius = _nonzero(torch.linalg.vector_norm(values, dim=-1, keepdim=True))
-    slope = (1 - values.sum(-1, keepdim=True) / frobenius * (values / frobenius)) / frobenius
+    size = _size(values, (-1,))
+    shares = values / size
+    frobenius = _nonzero(torch.linalg.vector_norm(shares, dim=-1, keepdim=True))
+    slope = (1 - shares.sum(-1, keepdim=True) / frobenius * (shares / frobenius)) / frobenius / size
     return -depth * values.pow(2 - 2 / depth) * slope
 
 
@@ -81,6 +87,17 @@ def penalised_gradients(
         cotangent = cotangent + gradient
     equation = chain_equation(len(factors), row=False, column=False)
     return value, gradients(equation, *factors, cotangent=cotangent)
+
+
+def _size(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The power of two at the largest number along the axes, kept; 1 where there is none, or it is not finite."""
+    if 0 in tensor.shape:
+        return tensor.new_ones(())
+    largest = tensor.detach().abs().amax(axes, keepdim=True)
+    usual = largest.isfinite() & (largest > 0)
+    limit = 1 - math.frexp(torch.finfo(largest.dtype).tiny)[1]  # beyond it the power or its reciprocal is no number
+    exponent = torch.frexp(torch.where(usual, largest, torch.ones_like(largest))).exponent.clamp(-limit, limit)
+    return torch.ldexp(torch.ones_like(largest), exponent)
 
 
 def _nonzero(norm: Tensor) -> Tensor:

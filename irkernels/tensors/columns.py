@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from irkernels.grammar import symbol
 from irkernels.reference.operands import check_kind
-from irkernels.tensors.contraction import contraction, mode_of
+from irkernels.remembered import remembered
+from irkernels.tensors.contraction import contraction, left_out, mode_of
 
 _COLUMN = symbol(0)  # the letter of the components; those of the modes follow
 
@@ -40,13 +40,14 @@ def khatri_rao(
     """The column-wise Kronecker product of matrices [n_k, R]: [n_1 ... n_N, R], the last matrix's rows running fastest.
 
     weights [R] multiply the columns, mask (of n_1 ... n_N elements) the rows.  skip_matrix: the position of a matrix to
-    leave out.  One matrix alone, without weights and mask, is returned as it is.
+    leave out; a negative one names none, as in TensorLy.  One matrix alone, without weights and mask, is returned as it
+    is.
 
     >>> khatri_rao([torch.ones(2, 5), torch.ones(3, 5)]).shape
     torch.Size([6, 5])
     """
-    if skip_matrix is not None:
-        skip = mode_of("skip_matrix", skip_matrix, len(matrices), "matrices")
+    skip = left_out("skip_matrix", skip_matrix, len(matrices), "matrices")
+    if skip is not None:
         matrices = [matrix for position, matrix in enumerate(matrices) if position != skip]
     factors = _matrices(matrices)
     product = factors[0]
@@ -121,7 +122,7 @@ def _mask(mask: Any, product: Tensor, count: int | None = None) -> Tensor:
     return given
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _outer(count: int, weighted: bool, keep: bool) -> str:
     """`br,cr,dr->bcd`, or `->bcdr`; weights last."""
     modes = [symbol(1 + position) for position in range(count)]
@@ -129,7 +130,7 @@ def _outer(count: int, weighted: bool, keep: bool) -> str:
     return f"{','.join(terms)}->{''.join(modes)}{_COLUMN * keep}"
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _mttkrp(order: int, mode: int, weighted: bool) -> tuple[str, list[int]]:
     """`bcd,dr,br->cr` and the factors in the order in which they meet the tensor; weights last.
 

@@ -30,6 +30,13 @@ def mode_of(name: str, mode: Any, count: int, what: str) -> int:
     return number % count
 
 
+def left_out(name: str, position: Any, count: int, what: str) -> int | None:
+    """The position of what a product is to leave out; None where it is None or negative, which names nothing."""
+    if position is None or mode_of(name, position, count, what) != operator.index(position):
+        return None
+    return operator.index(position)
+
+
 def check_dimensions(position: int, operand: Any, dimensions: int, what: str) -> None:
     """Raises TypeError (not a tensor) and ValueError (its dimensions)."""
     check_kind(position, operand)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from irkernels.grammar import symbol
 from irkernels.reference.operands import check_kind
-from irkernels.tensors.contraction import contraction, mode_of
+from irkernels.remembered import remembered
+from irkernels.tensors.contraction import contraction, left_out, mode_of
 
 
 def mode_dot(tensor: Tensor, matrix_or_vector: Tensor, mode: int, transpose: bool = False) -> Tensor:
@@ -32,8 +32,9 @@ def multi_mode_dot(
     """The tensor [i_1, ..., i_N] times matrices [J, i_m] or vectors [i_m] along modes m.
 
     modes: one for each, 0, 1, 2, ... without; negative ones count from the end; matrices of one mode are applied in the
-    order given.  A vector takes its mode away.  skip: the position, in the order of the modes, of one that is left out.
-    transpose: the matrices are [i_m, J].  With nothing to multiply by the tensor itself is returned.
+    order given.  A vector takes its mode away.  skip: the position, in the order of the modes, of one that is left out;
+    a negative one names none, as in TensorLy.  transpose: the matrices are [i_m, J].  With nothing to multiply by the
+    tensor itself is returned.
 
     >>> multi_mode_dot(torch.ones(2, 3, 4), [torch.ones(5, 2), torch.ones(4)], modes=[0, -1]).shape
     torch.Size([5, 3])
@@ -47,8 +48,9 @@ def multi_mode_dot(
         )
     modes = [mode_of("mode", mode, order, "modes") for mode in modes]
     placed = sorted(zip(modes, matrix_or_vec_list), key=lambda pair: pair[0])
-    if skip is not None:
-        del placed[mode_of("skip", skip, len(placed), "matrices or vectors")]
+    out = left_out("skip", skip, len(placed), "matrices or vectors")
+    if out is not None:
+        del placed[out]
     for position, (_, factor) in enumerate(placed, 1):
         check_kind(position, factor)
         if factor.dim() not in (1, 2):
@@ -77,7 +79,7 @@ def tucker_to_tensor(tucker_tensor: Any, skip_factor: int | None = None, transpo
     return multi_mode_dot(core, factors, skip=skip_factor, transpose=transpose_factors)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _along_modes(order: int, factors: tuple[tuple[int, int], ...], transpose: bool) -> str:
     """The equation for factors of these (mode, dimensions): `abc,da,c->db`."""
     tensor = [symbol(position) for position in range(order)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from torch import Tensor
 
 from irkernels.grammar import symbol
+from irkernels.remembered import remembered
 from irkernels.tensors.contraction import check_dimensions, contraction
 
 
@@ -54,7 +54,7 @@ def _train(cores: Sequence[Tensor], modes: int, ring: bool) -> Tensor:
     return contraction(_train_equation(len(cores), modes, ring), cores)
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _train_equation(count: int, modes: int, ring: bool) -> str:
     """`aib,bjc,ckd->ijk`, of a ring `aib,bjc,cka->ijk`; of several modes a core, all first ones before all second."""
     ranks = [symbol(position) for position in range(count + 1)]

@@ -148,7 +148,7 @@ def _sum_of_bits(tensor: Tensor) -> tuple[int, int]:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()]
     bits = flat.view(integers).to(torch.int64)
-    odd = torch.arange(bits.numel(), dtype=torch.int64) * 2 + 1  # odd weights lose no bit
+    odd = torch.arange(bits.numel(), dtype=torch.int64, device=bits.device) * 2 + 1  # odd weights lose no bit
     return int(bits.sum()), int((bits * odd).sum())
 
 

@@ -72,7 +72,7 @@ class NativeSteps:
         problem.equation, problem.data = data.extend(problem.equation), data.target
         problem.constants |= dict(zip(problem.rows, data.constants))
         if self.why_in_torch() is None and streams(problem, data.count):  # a block of measurements at a time
-            listed = torch.arange(data.count).unsqueeze(1)
+            listed = torch.arange(data.count, device="cpu").unsqueeze(1)
             problem.data, problem.rows = Observed(listed, data.target, (data.count,)), ()
 
     def advance(self, steps: int, active: Tensor, watching: Watching) -> tuple[Tensor, Tensor]:
@@ -194,7 +194,7 @@ class OrdinarySteps:
                 now, gradients = self._gradients(step)
                 losses = torch.where(active, now, losses)
                 active = watch.look(step, losses, active)
-                finite = [torch.isfinite(g).flatten(1).all(1) for g in gradients]
+                finite = [torch.isfinite(g).reshape(len(g), -1).all(1) for g in gradients]
                 broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
                 watch.leave(step, losses, broken)
                 active = active & ~broken
@@ -208,17 +208,20 @@ class OrdinarySteps:
 
     @contextmanager
     def _borrowed(self) -> Iterator[None]:
-        """`.grad` and the numbers given in place of the optimizer's own are its only inside."""
+        """`.grad` and the numbers given in place of the optimizer's own are its only inside; all others stand still."""
         groups, options = self._optimizer.param_groups, self._overrides.options()
-        kept, own = [p.grad for p in self._parameters], [{name: group[name] for name in options} for group in groups]
+        held = [parameter for group in groups for parameter in group["params"]]
+        kept, own = [p.grad for p in held], [{name: group[name] for name in options} for group in groups]
         try:
+            for parameter in held:
+                parameter.grad = None
             for group in groups:
                 group.update(options)
             yield
         finally:
             for group, before in zip(groups, own):
                 group.update(before)
-            for parameter, gradient in zip(self._parameters, kept):
+            for parameter, gradient in zip(held, kept):
                 parameter.grad = gradient
 
     def _clips(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
@@ -227,8 +230,9 @@ class OrdinarySteps:
 
     def _gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
         """Losses [T] and gradients [T, ...] at this step."""
-        losses, descended = (each.reshape(-1) for each in self._objective.step_losses(self._model, step))
-        gradients = torch.autograd.grad(self._own_part(losses, descended).sum(), self._parameters)
+        with torch.enable_grad():
+            losses, descended = (each.reshape(-1) for each in self._objective.step_losses(self._model, step))
+            gradients = torch.autograd.grad(self._own_part(losses, descended).sum(), self._parameters)
         lead = () if self._model.trials is not None else (1,)
         return losses.detach(), [g.reshape(*lead, *g.shape) for g in gradients]
 
@@ -267,7 +271,7 @@ class OrdinarySteps:
     @property
     def lr(self) -> Tensor:
         own = self._optimizer.param_groups[0]["lr"]
-        lrs = torch.as_tensor(self._overrides.options().get("lr", own), dtype=torch.float64)
+        lrs = torch.as_tensor(self._overrides.options().get("lr", own), dtype=torch.float64, device="cpu")
         return lrs.detach().reshape(-1).expand(self._model.trials or 1).clone().cpu()
 
     def settings(self, digest: Digest) -> dict[str, Any]:

@@ -49,12 +49,25 @@ def steps_made(kind: str, optimizer: Optimizer, factor: Tensor) -> int:
     return int(state.get("step", 0)) if kind == "adam" else 0
 
 
-def kept_moments(optimizer: Optimizer, factor: Tensor, names: list[str], trials: int | None) -> list[Tensor]:
-    """Copies [T, ...] of the state tensors of these names, zeros where there are none."""
+def kept_moments(
+    optimizer: Optimizer, position: int, factor: Tensor, names: list[str], trials: int | None
+) -> list[Tensor]:
+    """Copies [T, ...] of the state tensors of these names, in the factor's dtype; zeros where there are none.
+
+    Raises ValueError where the state is of a factor of another shape; position: of the factor, among those trained.
+    """
     lead = () if trials is not None else (1,)
-    state = optimizer.state.get(factor, {})
-    kept = [factor.new_zeros(factor.shape) if state.get(name) is None else state[name].detach() for name in names]
-    return [tensor.clone(memory_format=torch.contiguous_format).reshape(*lead, *tensor.shape) for tensor in kept]
+    state, found = optimizer.state.get(factor, {}), []
+    for name in names:
+        kept = factor.new_zeros(factor.shape) if state.get(name) is None else state[name].detach()
+        if kept.shape != factor.shape:
+            raise ValueError(
+                f"the optimizer's {name} of trained factor {position} has shape {list(kept.shape)}, the factor has"
+                f" {list(factor.shape)} (they must be equal: the state is of another model)"
+            )
+        kept = kept.to(factor).clone(memory_format=torch.contiguous_format)
+        found.append(kept.reshape(*lead, *factor.shape))
+    return found
 
 
 def why_per_trial(rule: Rule, overrides: Overrides) -> str | None:
@@ -105,7 +118,7 @@ def _write(
         dtype, device = torch.float64 if wide else torch.float32, factor.device if beside else "cpu"
         state["step"] = torch.zeros((), dtype=dtype, device=device)
     for name, moment in zip(names, moments):
-        if state.get(name) is None:
+        if state.get(name) is None or state[name].dtype != factor.dtype:
             state[name] = torch.empty_like(factor, memory_format=torch.preserve_format, requires_grad=False)
         state[name].copy_(moment.reshape(factor.shape))
 

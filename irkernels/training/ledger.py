@@ -47,7 +47,7 @@ class Ledger:
         """The state at the end, as the last row."""
         if self._records is not None:
             self._blocks.append(self._records.now[..., None].cpu().clone())
-            self._steps.append(torch.tensor([step]))
+            self._steps.append(torch.tensor([step], device="cpu"))
 
     def _append(self, rows: Tensor, begin: int, end: int, every: int) -> None:
         """Rows of these multiples of `every`."""
@@ -57,10 +57,8 @@ class Ledger:
     @property
     def steps(self) -> Tensor:
         """int64 [records]"""
-        empty = torch.empty(0, dtype=torch.int64)
-        return torch.cat(
-            [empty, *(torch.arange(s.start, s.stop, s.step) if isinstance(s, range) else s for s in self._steps)]
-        )
+        empty = torch.empty(0, dtype=torch.int64, device="cpu")
+        return torch.cat([empty, *map(_numbers, self._steps)])
 
     def arrays(self, trials: int | None) -> dict[str, Tensor]:
         """name -> [records, trials], [records] without trials."""
@@ -92,3 +90,9 @@ class Ledger:
         if state is not None and self._records is not None:
             self._blocks, self._steps = [state["rows"]], [state["steps"]]
             self._records.now.copy_(state["now"])
+
+
+def _numbers(steps: range | Tensor) -> Tensor:
+    if isinstance(steps, Tensor):
+        return steps
+    return torch.arange(steps.start, steps.stop, steps.step, device="cpu")

@@ -120,8 +120,8 @@ def fit(
     """
     steps = integer("steps", steps, 0)
     record_every = None if record_every is None else integer("record_every", record_every, 1)
-    if not checkpoint_every >= 0:
-        raise ValueError(f"checkpoint_every must be seconds, at least 0, got {checkpoint_every}")
+    if not isinstance(checkpoint_every, (int, float)) or not checkpoint_every >= 0:
+        raise ValueError(f"checkpoint_every must be seconds, at least 0, got {checkpoint_every!r}")
     if not isinstance(model, Product):
         raise TypeError(f"model must be an irk.nn.Product (MatrixChain, ...), got {type(model).__name__}")
     if sharded.among(model.factors):
@@ -215,7 +215,7 @@ class _Run:
         self.snapshot, self.settings, self.steps, self.stop = snapshot, settings, steps, stop
         self.record_every: int = settings["record_every"]
         self.reached = 0
-        self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64)
+        self.losses = torch.full(running.active.shape, torch.nan, dtype=torch.float64, device="cpu")
         self._asked = False  # to end, by the progress callable
         self._fresh = True
         self._reported = -LOOK_UP
@@ -339,7 +339,7 @@ class _Run:
         self.recorder.load(saved["between"])
         self.ledger.load(saved["within"])
         if saved["stop"] != (None if self.stop is None else list(vars(self.stop).values())):
-            self.running.restart_converged()
+            self.running.restart_converged(self.reached)
         elif self.watching.limits is not None:
             self.watching.limits.streak.copy_(saved["streak"])
             self.watching.limits.checked = saved["checked"]
@@ -351,7 +351,7 @@ class _Run:
         reasons, ends = self.running.reasons(self.steps), self.running.stopped_at.cpu()
         single = model.trials is None
         metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
-        steps = self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, dtype=torch.int64)
+        steps = self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, device="cpu")
         return Trajectory(
             steps=steps,
             # the ledger lacks the step that was given up

@@ -99,6 +99,8 @@ def _spread(panel: Any, steps: Tensor, values: Tensor, colour: Any, label: str |
 
 
 def _drawable(run: Trajectory, metrics: list[str] | None) -> list[str]:
+    if metrics is not None and not len(metrics):
+        raise ValueError(f"metrics names none; recorded were {', '.join(run.metrics)}")
     if not len(run.steps):
         raise ValueError("nothing was recorded; give fit a record=")
     for name in metrics or ():

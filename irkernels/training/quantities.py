@@ -220,7 +220,7 @@ def _quantity(value: Any) -> Quantity:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"expected a number or a Quantity, got {value!r}")
-    return Quantity("constant", detail=float(value), text=f"{value:g}")
+    return Quantity("constant", detail=float(value), text=f"{value:g}" if float(f"{value:g}") == value else repr(value))
 
 
 def _linear(at: tuple[int, ...], shape: tuple[int, ...]) -> int:

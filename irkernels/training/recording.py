@@ -54,8 +54,8 @@ class Snapshot:
         with torch.enable_grad():
             losses = self._objective.total(self.model)
             gradients = torch.autograd.grad(losses.sum(), trained)
-        axis = 0 if self.model.trials is None else 1
-        square = reduce(add, (g.double().square().flatten(axis).sum(-1) for g in gradients))
+        lead = () if self.model.trials is None else (self.model.trials,)
+        square = reduce(add, (g.double().square().reshape(*lead, -1).sum(-1) for g in gradients))
         return square.sqrt().to(losses.dtype)
 
     @property
@@ -123,7 +123,10 @@ def read_metrics(record: Any, model: Product, truth: Any, in_batches: bool = Fal
     between: dict[str, Callable[[Snapshot], Any]] = {}
     within: dict[str, Quantity | Running] = {}
     single = isinstance(record, (str, Mapping, Quantity, Running))
-    for name, item in (pair for given in ([record] if single else _listed(record)) for pair in _named(given)):
+    given: dict[str, Any] = {}
+    for name, item in (pair for each in ([record] if single else _listed(record)) for pair in _named(each)):
+        if repr(given.setdefault(name, item)) != repr(item):
+            raise ValueError(f"record: two metrics are named {name!r}; give one a name of its own, {{name: metric}}")
         names[name] = None
         if isinstance(item, (Quantity, Running)):
             within[name] = item
@@ -207,7 +210,11 @@ class Recorder:
         self.steps.append(step)
 
     def _checked(self, name: str, given: Any) -> Tensor:
-        value = torch.as_tensor(given).detach().to("cpu", copy=True)
+        try:
+            value = (given if isinstance(given, Tensor) else torch.as_tensor(given, device="cpu")).detach()
+        except (RuntimeError, TypeError, ValueError):
+            raise TypeError(f"record: {name} must give a tensor or a number, got {type(given).__name__}") from None
+        value = value.to("cpu", copy=True)
         if self._trials is not None and (value.dim() == 0 or value.shape[0] != self._trials):
             raise ValueError(
                 f"record: {name} must be [{self._trials}, ...], one for each trial, got {list(value.shape)}"
@@ -225,7 +232,8 @@ class Recorder:
                 values.pop()
 
     def arrays(self) -> dict[str, Tensor]:
-        return {name: torch.stack(values) if values else torch.empty(0) for name, values in self._values.items()}
+        none = torch.empty(0, device="cpu")
+        return {name: torch.stack(values) if values else none for name, values in self._values.items()}
 
     def gather(self, ranks: Ranks) -> None:
         """The metrics of all ranks' trials."""
@@ -234,7 +242,7 @@ class Recorder:
                 ranks.gather(value)
 
     def state(self) -> dict[str, Any]:
-        return {"steps": torch.tensor(self.steps, dtype=torch.int64), "metrics": self.arrays()}
+        return {"steps": torch.tensor(self.steps, dtype=torch.int64, device="cpu"), "metrics": self.arrays()}
 
     def load(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"].tolist()

@@ -106,13 +106,20 @@ def read_rule(optimizer: Optimizer, model: Product, overrides: Overrides) -> Rul
     )
     if isinstance(optimizer, GroupRMSprop):
         states = [optimizer.group_state(each) for each in options]
-        rule.v = torch.stack([state["v"].reshape(trials) for state in states])
-        rule.step = torch.stack([state["step"].reshape(trials) for state in states])
+        for name in ("v", "step"):
+            for group, state in enumerate(states):
+                if state[name].numel() != trials:
+                    raise ValueError(
+                        f"the optimizer's {name} of parameter group {group} has shape {list(state[name].shape)}, but"
+                        f" there are {trials} trials (one number each: the state is of another model)"
+                    )
+        rule.v = torch.stack([state["v"].to(device, torch.float64).reshape(trials) for state in states])
+        rule.step = torch.stack([state["step"].to(device, torch.int64).reshape(trials) for state in states])
     momentum = (rule.hyper_of("momentum") != 0).any(1).tolist()
     for position, (factor, group) in enumerate(zip(trained(model), rule.group)):
         names = {"sgd": ["momentum_buffer"] * momentum[group], "adam": ["exp_avg", "exp_avg_sq"]}.get(kind, [])
         names += ["max_exp_avg_sq"] * bool(kind == "adam" and options[group].get("amsgrad"))
-        rule.moments[position] = kept_moments(optimizer, factor, names, model.trials)
+        rule.moments[position] = kept_moments(optimizer, position, factor, names, model.trials)
     return rule
 
 

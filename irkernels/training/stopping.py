@@ -67,8 +67,14 @@ class Running:
         self.stopped_at = torch.where(stopped, reached + done, self.stopped_at)
         self.active = self.active & ~stopped
 
-    def restart_converged(self) -> None:
-        """Under another Stop, what has converged runs on."""
+    def restart_converged(self, reached: int) -> None:
+        """Under another Stop, what has converged runs on. Raises ValueError where that was before step `reached`."""
+        converged = self.own & ~self.active & ~self.diverged
+        for trial in (converged & (self.stopped_at < reached)).nonzero().flatten().tolist():
+            raise ValueError(
+                f"resume: trial {trial} has converged at step {int(self.stopped_at[trial])}, others are at {reached};"
+                " under another stop= it would have to go on from there (resume with the stop= of the checkpoint)"
+            )
         self.active = self.own & ~self.diverged
 
     def settled(self, step: int) -> Tensor:

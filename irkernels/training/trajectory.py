@@ -77,9 +77,9 @@ class Trajectory:
     def _ends(self) -> str:
         if isinstance(self.reason, str):
             return f"{_ENDED.get(self.reason, self.reason)} at step {self.stopped_at}"
-        parts, stopped_at = [], torch.as_tensor(self.stopped_at)
+        parts, stopped_at = [], torch.as_tensor(self.stopped_at, device="cpu")
         for reason in sorted(set(self.reason)):
-            at = stopped_at[torch.tensor([each == reason for each in self.reason])]
+            at = stopped_at[torch.tensor([each == reason for each in self.reason], device="cpu")]
             when = f"{at.min()}" if at.min() == at.max() else f"{at.min()} to {at.max()}"
             parts.append(f"{len(at)} {_ENDED.get(reason, reason)} at step {when}")
         return ", ".join(parts)
