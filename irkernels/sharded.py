@@ -178,6 +178,11 @@ def _summed(gradient: Any) -> Any:
 def _read(equation: str, operands: tuple[Any, ...]) -> tuple[Equation, tuple[list[Letter], ...]]:
     """The equation and each operand's letters; raises TypeError where only some operands are DTensors."""
     for position, operand in enumerate(operands):
+        if isinstance(operand, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(operand):
+            raise NotImplementedError(
+                f"operand {position} is under a transform of torch.func, others are DTensors; of these the derivatives"
+                " are autograd's"
+            )
         if isinstance(operand, Tensor) and not _is_sharded(operand):
             raise TypeError(
                 f"operand {position} is a plain tensor, others are DTensors (all must be:"

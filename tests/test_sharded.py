@@ -263,6 +263,8 @@ def what_cannot_be_sharded_is_said():
         irk.entries("ij,jk->ik", on_mesh, b, at=placed(at.double(), mesh, [Replicate()]).detach())
     with pytest.raises(ValueError, match="the letter 'j'"):
         irk.einsum("ij,jk->ik", b, on_mesh)
+    with pytest.raises(NotImplementedError, match=r"operand 0 is under a transform of torch.func"):
+        torch.func.grad(lambda x: irk.einsum("ij,jk->ik", x, b).to_local().sum())(on_mesh.detach())
     with pytest.raises(NotImplementedError, match="log_einsum takes no DTensor"):
         irk.log_einsum("ij,jk->ik", on_mesh, b)
     model = distribute_module(irk.nn.MatrixChain(4, 4, 2), mesh, split_rows)
