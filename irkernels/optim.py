@@ -99,7 +99,7 @@ def _square(gradient: Tensor, trials: int | None) -> Tensor:
     if gradient.is_sparse:
         raise TypeError("GroupRMSprop does not take sparse gradients")
     square = gradient.double().square()
-    return square.sum() if trials is None else square.reshape(trials, -1).sum(1)
+    return square.sum() if trials is None else square.unsqueeze(-1).flatten(1).sum(1)
 
 
 def _check_group(group: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def fit_steps(problem: Problem, steps: int) -> tuple[Tensor, Tensor]:
         now, gradients = losses_and_gradients(batch_of(problem, step))
         losses = torch.where(active, now, losses)
         active = watch.look(step, losses, active)
-        finite = [torch.isfinite(gradient).reshape(len(gradient), -1).all(1) for gradient in gradients]
+        finite = [torch.isfinite(gradient).unsqueeze(-1).flatten(1).all(1) for gradient in gradients]
         broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
         watch.leave(step, losses, broken)
         active = active & ~broken

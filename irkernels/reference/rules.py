@@ -96,7 +96,7 @@ def _running_mean(rule: Rule, gradients: Sequence[Tensor], active: Tensor) -> No
 
 def _square(gradients: Sequence[Tensor]) -> Tensor:
     """The squared norm of all of them, float64 [T]."""
-    return reduce(add, (g.double().square().reshape(len(g), -1).sum(1) for g in gradients))
+    return reduce(add, (g.double().square().unsqueeze(-1).flatten(1).sum(1) for g in gradients))
 
 
 def _wide(tensor: Tensor) -> Tensor:

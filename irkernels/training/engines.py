@@ -194,7 +194,7 @@ class OrdinarySteps:
                 now, gradients = self._gradients(step)
                 losses = torch.where(active, now, losses)
                 active = watch.look(step, losses, active)
-                finite = [torch.isfinite(g).reshape(len(g), -1).all(1) for g in gradients]
+                finite = [torch.isfinite(g).unsqueeze(-1).flatten(1).all(1) for g in gradients]
                 broken = active & ~(torch.isfinite(now) & torch.stack(finite).all(0))
                 watch.leave(step, losses, broken)
                 active = active & ~broken

@@ -351,7 +351,7 @@ class _Run:
         reasons, ends = self.running.reasons(self.steps), self.running.stopped_at.cpu()
         single = model.trials is None
         metrics = {**self.recorder.arrays(), **self.ledger.arrays(model.trials)}
-        steps = self.ledger.steps if self.watching.records else torch.tensor(self.recorder.steps, device="cpu")
+        steps = self.ledger.steps if self.watching.records else self.recorder.recorded_at()
         return Trajectory(
             steps=steps,
             # the ledger lacks the step that was given up

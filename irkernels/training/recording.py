@@ -54,8 +54,8 @@ class Snapshot:
         with torch.enable_grad():
             losses = self._objective.total(self.model)
             gradients = torch.autograd.grad(losses.sum(), trained)
-        lead = () if self.model.trials is None else (self.model.trials,)
-        square = reduce(add, (g.double().square().reshape(*lead, -1).sum(-1) for g in gradients))
+        axis = 0 if self.model.trials is None else 1
+        square = reduce(add, (g.double().square().unsqueeze(-1).flatten(axis).sum(-1) for g in gradients))
         return square.sqrt().to(losses.dtype)
 
     @property
@@ -241,8 +241,12 @@ class Recorder:
             for value in values:
                 ranks.gather(value)
 
+    def recorded_at(self) -> Tensor:
+        """The steps of the records: int64 [records]."""
+        return torch.tensor(self.steps, dtype=torch.int64, device="cpu")
+
     def state(self) -> dict[str, Any]:
-        return {"steps": torch.tensor(self.steps, dtype=torch.int64, device="cpu"), "metrics": self.arrays()}
+        return {"steps": self.recorded_at(), "metrics": self.arrays()}
 
     def load(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"].tolist()
