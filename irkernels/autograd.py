@@ -198,8 +198,9 @@ class _KeepingProduct(Function):
         if output[1] is not None:
             ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # else torch fills a cotangent of what is kept with zeros
-        read = without(ctx.wanted.index(True), operands, output[1]) if sum(ctx.wanted) == 1 else operands
-        ctx.save_for_backward(output[1], *read)
+        if sum(ctx.wanted) == 1 and execute.natively(operands):  # a tracer's graph says itself what it reads
+            operands = [*without(ctx.wanted.index(True), operands, output[1])]
+        ctx.save_for_backward(output[1], *operands)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None, _: None) -> tuple[Tensor | None, ...]:

@@ -213,7 +213,7 @@ def test_a_position_beyond_all_integers_is_told(folder, capsys):
     with open("far.tns", "w") as file:
         file.write("1 1 1.0\n99999999999999999999 2 2.0\n")
     assert cli.main(["complete", "far.tns", *_QUICK]) == 2
-    assert "far.tns, line 2, column 1: positions start at 1 and end below 2^63" in capsys.readouterr().err
+    assert "far.tns, line 2, column 1: positions end below 2^63" in capsys.readouterr().err
 
 
 def test_more_threads_than_numbers(folder):

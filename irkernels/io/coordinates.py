@@ -134,9 +134,9 @@ def _position(path: Path, number: int, fields: list[str], column: int) -> int:
             f"got {text!r} in {' '.join(fields)!r}"
         ) from None
     if not 1 <= position < 2**63:
+        bound = "start at 1" if position < 1 else "end below 2^63"
         raise DataError(
-            f"{path}, line {number}, column {column + 1}: positions start at 1 and end below 2^63, got {text} in"
-            f" {' '.join(fields)!r}"
+            f"{path}, line {number}, column {column + 1}: positions {bound}, got {text} in {' '.join(fields)!r}"
         )
     return position
 
