@@ -249,6 +249,15 @@ def tree(equation: str, operands: Sequence[Tensor], nnz: int = -1) -> list[tuple
     return _plan_without_memory(equation, _GRADIENTS, (True,) * len(operands), operands, nnz).tree
 
 
+def multiply_adds(stage: str, equation: str, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> int:
+    """Of all trials; the operands may be without memory.
+
+    stage: value, forward, backward (from what forward kept), gradients (from the operands) or loss.
+    """
+    plan = _plan_without_memory(equation, {"value": VALUE, **_STAGES}[stage], wanted, operands, nnz)
+    return plan.work * plan.trials
+
+
 def _plan_without_memory(equation: str, stage: int, wanted: Wanted, operands: Sequence[Tensor], nnz: int) -> Plan:
     shapes = tuple((tuple(operand.shape), tuple(operand.stride())) for operand in operands)
     return _native.plan_of_shapes(equation, stage, wanted, shapes, DTYPES.index(operands[0].dtype), nnz)

@@ -15,8 +15,9 @@ from typing import Any, overload
 import torch
 from torch import _C, Tensor
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
-from irkernels import autocast, autograd, execute, leaves, trials
+from irkernels import autocast, autograd, execute, flops, leaves, trials
 from irkernels.observed import Coordinates, Observed, unchecked_coordinates, unchecked_observed
 from irkernels.reference.equation import read_equation
 from irkernels.reference.gradients import at_and_values, read_listed
@@ -153,8 +154,9 @@ def _define_verb(name: str, arguments: str, rule: Callable[..., Any]) -> None:
 
 
 def _define_leaf(
-    name: str, arguments: str, native: Callable[..., Any], shapes: Callable[..., Any], rule: Callable[..., Any]
-) -> None:
+    name: str, arguments: str, native: Callable[..., Any], shapes: Callable[..., Any], rule: Callable[..., Any],
+    multiply_adds: Callable[..., int],
+) -> None:  # fmt: skip
     unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)  # coordinates are sorted and checked when they are first seen
     tags = (torch.Tag.pt2_compliant_tag, *((unsafe,) if unsafe and name.startswith("entries") else ()))
     _LIBRARY.define(f"{name}({arguments}", tags=tags)
@@ -174,6 +176,7 @@ def _define_leaf(
     _LIBRARY.impl(name, differentiable, "Autograd")
     _LIBRARY.impl(name, rule, "FuncTorchDynamicLayerFrontMode")
     torch.library.register_fake(f"irkernels::{name}", shapes, lib=_LIBRARY)
+    register_flop_formula(operator, get_raw=True)(multiply_adds)
 
 
 _OPERANDS = "str equation, Tensor[] operands"
@@ -183,16 +186,20 @@ _OBSERVED = "Tensor values, Tensor? weights, str kind, float delta, Tensor at"
 for _prefix, _listed in (("", ""), ("entries_", ", Tensor at")):
     _define_verb(_prefix.rstrip("_") or "product", f"{_OPERANDS}{_listed}) -> Tensor", _product)
     _define_verb(f"{_prefix}gradients", f"{_OPERANDS}, Tensor cotangent{_listed}) -> Tensor[]", _gradients)
-    _define_leaf(f"{_prefix}value", f"{_OPERANDS}{_listed}) -> Tensor", leaves.value, leaves.value_shape, _value_rule)
+    _define_leaf(
+        f"{_prefix}value", f"{_OPERANDS}{_listed}) -> Tensor", leaves.value, leaves.value_shape, _value_rule,
+        flops.value,
+    )  # fmt: skip
     _define_leaf(
         f"{_prefix}forward", f"{_WANTED}{_listed}) -> (Tensor, Tensor)",
-        leaves.forward, leaves.forward_shapes, _forward_rule,
+        leaves.forward, leaves.forward_shapes, _forward_rule, flops.forward,
     )  # fmt: skip
     _define_leaf(
         f"{_prefix}pullback", f"{_WANTED}, Tensor cotangent, Tensor? saved{_listed}) -> Tensor[]",
-        leaves.pullback, leaves.pullback_shapes, _pullback_rule,
+        leaves.pullback, leaves.pullback_shapes, _pullback_rule, flops.pullback,
     )  # fmt: skip
 _define_verb("completion_loss", f"{_OPERANDS}, {_OBSERVED}) -> Tensor", _completion_loss)
 _define_leaf(
-    "entries_loss", f"{_WANTED}, {_OBSERVED}) -> (Tensor, Tensor, Tensor)", leaves.loss, leaves.loss_shapes, _loss_rule
-)
+    "entries_loss", f"{_WANTED}, {_OBSERVED}) -> (Tensor, Tensor, Tensor)",
+    leaves.loss, leaves.loss_shapes, _loss_rule, flops.loss,
+)  # fmt: skip
