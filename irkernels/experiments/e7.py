@@ -127,6 +127,7 @@ def draw(outcome: Outcome, path: Path) -> None:
     """Test error and effective rank against iterations: a line for each lambda and rate, a column an optimizer."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(1 + 5 * len(outcome.runs), 6), layout="constrained")
     grid = figure.subplots(2, len(outcome.runs), sharex="col", sharey="row", squeeze=False)
@@ -147,6 +148,7 @@ def draw(outcome: Outcome, path: Path) -> None:
         errors.set_title({"adam": "Adam", "gd": "gradient descent"}[name])
         errors.legend(fontsize=9 if len(run.settings) < 5 else 6)
         ranks.set_xlabel("iterations")
+        ranks.xaxis.set_major_formatter(EngFormatter(sep=""))
     grid[0, 0].set_ylabel("mean squared error, all entries")
     grid[1, 0].set_ylabel("effective rank")
     figure.suptitle(
