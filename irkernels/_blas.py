@@ -6,10 +6,12 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from irkernels import _native
 
 if TYPE_CHECKING:
     from irkernels._launch import Plan
@@ -18,7 +20,7 @@ Place = tuple[int, int, int, int]  # of a matrix: buffer, offset, row stride, co
 Loop = tuple[int, int, int, int]  # extent, strides in a, b and c
 
 _own = threading.local()
-slow_on_cores = False  # set by _launch.py; of own kernels and BLAS the former are the faster whatever the size
+_ACCUMULATES = hasattr(torch.ops.aten.mm, "dtype_out")  # a GPU's product of half types may come in float32
 
 
 def own_kernels_only() -> bool:
@@ -42,44 +44,105 @@ def deterministic() -> Iterator[None]:
 
 def wanted(plan: Plan, launched: bool) -> bool:
     """Whether some steps of the plan go to BLAS now."""
-    return plan.has_blas(launched) and not own_kernels_only() and (launched or not slow_on_cores)
+    return plan.goes_to_blas(launched) and not own_kernels_only()
+
+
+def products(plan: Plan, launched: bool) -> int:
+    """How many steps do."""
+    return sum(len(step) > 1 for step in plan.blas_steps(launched)) if wanted(plan, launched) else 0
 
 
 def run_segments(
     plan: Plan, launched: bool, tensors: Mapping[int, Tensor | None], run: Callable[[int, int, int], bool]
 ) -> bool:
-    """All steps of a plan, trial by trial on cores; where kernels are launched, all trials at once.
+    """All steps of a plan: all trials at once, or one by one on cores where a workspace serves them in turn.
 
     tensors: by the numbers that steps give them.  run(trial, first, last): own kernels; its last answer is returned.
     """
-    steps, finite = plan.blas_steps(launched), True
-    for trial in (-1,) if launched else range(plan.trials):
-        ahead = {} if launched else plan.trial_offsets(trial)
+    steps, at_once, finite = plan.blas_steps(launched), plan.blas_at_once(launched), True
+    for trial in (-1,) if at_once else range(plan.trials):
+        ahead = {} if at_once else plan.trial_offsets(trial)
         first = 0
-        for step, extents, batch, *places in steps:
+        for step, *product in steps:
             if step > first:
                 run(trial, first, step)
-            for index in itertools.product(*(range(extent) for extent, *_ in batch[:-1])):
-                _multiply(extents, batch, index, places, tensors, ahead)
+            if product:
+                _multiply(*product, tensors, ahead)
             first = step + 1
-        finite = run(trial, first, -1)
+        if first < plan.n_steps:
+            finite = run(trial, first, -1)
     return finite
 
 
+def rounded_bytes(plan: Plan, launched: bool, dtype: torch.dtype) -> int:
+    """The most that `_multiply` takes for one product: intermediates in float32 rounded to half types."""
+    if dtype.itemsize > 2:
+        return 0
+    inside, most = {_native.BUFFERS["scratch"], _native.BUFFERS["saved"]}, 0
+    for _, *product in plan.blas_steps(launched):
+        if product:
+            (rows, columns, depth), batch, *places = product
+            sizes = (rows * depth, depth * columns, rows * columns)
+            elements = sum(size for size, (buffer, *_) in zip(sizes, places) if buffer in inside)
+            most = max(most, elements * (batch[-1][0] if batch else 1))
+    return most * dtype.itemsize
+
+
+def whole(steps: Sequence[tuple[Any, ...]], tensors: Mapping[int, Tensor]) -> bool:
+    """All of a plan of which nothing is left for own kernels; False where these are to be kept to."""
+    if own_kernels_only():
+        return False
+    if torch.is_grad_enabled():
+        with torch.no_grad():
+            return whole(steps, tensors)
+    for _, *product in steps:
+        if product:
+            _multiply(*product, tensors, {})
+    return True
+
+
 def _multiply(
-    extents: tuple[int, int, int], batch: tuple[Loop, ...], index: tuple[int, ...], places: Sequence[Place],
+    extents: tuple[int, int, int], batch: tuple[Loop, ...], a: Place, b: Place, c: Place,
     tensors: Mapping[int, Tensor | None], ahead: Mapping[int, int],
 ) -> None:  # fmt: skip
-    """c = a b over the last loop of the batch, at an index of the others."""
+    """c = a b at every index of the batch, its last loop by one call."""
     rows, columns, depth = extents
-    views = []
-    for which, (shape, place) in enumerate(zip(((rows, depth), (depth, columns), (rows, columns)), places), 1):
-        buffer, offset, *strides = place
-        tensor = tensors[buffer]
-        assert tensor is not None, "a step's buffer"
-        start = tensor.storage_offset() + offset + ahead.get(buffer, 0)
-        start += sum(i * axis[which] for i, axis in zip(index, batch))
-        sizes, steps = [x[0] for x in batch[-1:]], [x[which] for x in batch[-1:]]
-        views.append(tensor.as_strided([*sizes, *shape], [*steps, *strides], start))
-    left, right, out = views
-    (torch.bmm if batch else torch.mm)(left, right, out=out)
+    sides = ((a, rows, depth), (b, depth, columns), (c, rows, columns))
+    for index in itertools.product(*(range(extent) for extent, *_ in batch[:-1])):
+        views = []
+        for which, ((buffer, offset, by_row, by_column), height, width) in enumerate(sides, 1):
+            tensor = tensors[buffer]
+            assert tensor is not None, "a step's buffer"
+            start = offset + ahead.get(buffer, 0)
+            for i, axis in zip(index, batch):
+                start += i * axis[which]
+            shape, strides = (height, width), (by_row, by_column)
+            if batch:
+                shape, strides = (batch[-1][0], *shape), (batch[-1][which], *strides)
+            views.append(_view(tensor, shape, strides, start))
+        first = tensors[0]
+        assert first is not None, "a product has operands"
+        _product(*views, first.dtype)
+
+
+def _view(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Tensor:
+    if start == 0 and tensor.shape == shape and tensor.stride() == strides:
+        return tensor
+    return tensor.as_strided(shape, strides, tensor.storage_offset() + start)
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor, dtype: torch.dtype) -> None:
+    """out = left right in the operands' dtype, to which intermediates of half types (in float32) are rounded."""
+    multiply = torch.bmm if out.dim() == 3 else torch.mm
+    if left.dtype == right.dtype == out.dtype:
+        multiply(left, right, out=out)
+        return
+    left, right = left.to(dtype), right.to(dtype)
+    if out.dtype == dtype:
+        multiply(left, right, out=out)
+    elif out.is_cuda and _ACCUMULATES:
+        multiply(left, right, out_dtype=out.dtype, out=out)
+    else:
+        rounded = torch.empty_like(out, dtype=dtype)
+        multiply(left, right, out=rounded)
+        out.copy_(rounded)

@@ -24,8 +24,11 @@ LAUNCHES = _native.LAUNCHES  # the CPU target in force runs threads by the launc
 _MOST_BITS = 62  # operands whose wanted gradients fit one integer
 _ALONE = openmp.only_one_thread()
 # MKL leaves CPUs that are not Intel's below their rate: 1024^3 takes 9.6 ms by it, 4.8 by own kernels on Zen 5, 9.0
-# by those without AVX-512.
-_blas.slow_on_cores = torch.backends.mkl.is_available() and not _native.INTEL and _native.TARGET != "x86-64"
+# by those without AVX-512. Half types: own kernels compute in float32, torch by what the CPU has for them.
+_SLOW_MKL = torch.backends.mkl.is_available() and not _native.INTEL and _native.TARGET != "x86-64"
+_HALVES = [here and torch.backends.mkldnn.is_available() for here in _native.MULTIPLIES_HALVES]
+_native.set_blas_pays([not _SLOW_MKL, not _SLOW_MKL, *_HALVES])  # in the order of DTYPES
+_native.set_whole_by_blas(_blas.whole)
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)  # csrc/plan/program.h, Dtype
 
@@ -163,7 +166,7 @@ def explain(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torch.
         up.gather, up.route, up.explain(), down.explain(), up.work * up.trials, down.work * down.trials,
         tuple(up.output_shape), up.saved * compute_dtype(dtype).itemsize,
         {name: _workspace(plan, dtype) for name, plan in plans.items()},
-        sum(len(plan.blas_steps(LAUNCHES)) for plan in (up, down) if _blas.wanted(plan, LAUNCHES)),
+        sum(_blas.products(plan, LAUNCHES) for plan in (up, down)),
         _training(equation, wanted, shapes, dtype, nnz, up),
     )  # fmt: skip
 
@@ -188,7 +191,8 @@ def _training(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torc
 def _workspace(plan: Plan, dtype: torch.dtype) -> int:
     """Bytes that `_run` allocates: nothing where the stack has room."""
     if _blas.wanted(plan, LAUNCHES):
-        return plan.scratch * (plan.trials if LAUNCHES else 1) * compute_dtype(dtype).itemsize
+        scratch = plan.blas_scratch(LAUNCHES) * compute_dtype(dtype).itemsize
+        return scratch + _blas.rounded_bytes(plan, LAUNCHES, dtype)
     size = plan.scratch_bytes(own_threads())
     return size if size > _native.STACK_SCRATCH else 0
 
@@ -342,7 +346,7 @@ def _run(
     arguments = (plan, operands, output, saved, cotangent, gradients)
     rest = (*coordinates(plan, at), target, threads, stream_of(operands[0]))
     if _blas.wanted(plan, by_launch):
-        size = plan.scratch * (plan.trials if by_launch else 1)
+        size = plan.blas_scratch(by_launch)
         scratch: Tensor | None = operands[0].new_empty(size, dtype=compute_dtype(operands[0].dtype))
         named = dict(zip(_native.BUFFERS.values(), (scratch, saved, output, cotangent)))
         tensors = {**named, **dict(enumerate((*operands, *(gradients or ()))))}

@@ -13,6 +13,7 @@ class LaneCall {
   bool read(PyObject* operands, Py_ssize_t first) {
     const Py_ssize_t n = PyTuple_GET_SIZE(operands);
     if (n <= first || n > first + kMostBits) return false;
+    operands_ = &PyTuple_GET_ITEM(operands, first);
     views_.reserve(size_t(n));
     for (Py_ssize_t i = first; i < n; ++i) {
       PyObject* operand = PyTuple_GET_ITEM(operands, i);
@@ -48,12 +49,17 @@ class LaneCall {
       if (g.place.kind != DeviceKind::cpu || g.scalar != views_[0].scalar) return false;
     }
     plan_ = find_plan({text, size_t(length)}, stage, {wanted, {}}, views_, Dtype(int(views_[0].scalar)), nnz_, cotangent ? &g : nullptr);
-    if (!plan_->blas_steps(targets.at({}).tier != nullptr).empty() || (plan_->gather && !targets.at({}).fit)) return false;
+    const bool launched = targets.at({}).tier != nullptr;
+    by_blas_ = goes_to_blas(*plan_, launched);
+    if (by_blas_ && (launched || !plan_->blas.at_once)) return false;
+    if (plan_->gather && !targets.at({}).fit) return false;
     if (nnz_ >= 0 && !(coordinates_fit() && find_orders() && (!cotangent || is_entries(g)))) return false;
     buffers_.assign(kOperands + 2 * views_.size(), nullptr);
     buffers_[kOne] = one(*plan_);
     for (size_t i = 0; i < views_.size(); ++i) buffers_[kOperands + i] = views_[i].data;
     buffers_[kCotangent] = g.data;
+    for (size_t i = 0; by_blas_ && i < views_.size(); ++i) tensors_[py::int_(i)] = py::reinterpret_borrow<py::object>(operands_[i]);
+    if (by_blas_ && cotangent) tensors_[py::int_(kCotangent - kOperands)] = py::reinterpret_borrow<py::object>(cotangent);
     return true;
   }
 
@@ -90,6 +96,7 @@ class LaneCall {
     if (kept == Py_None) return plan_->saved == 0;
     const TensorView v = framework.read(kept);
     buffers_[kSaved] = v.data;
+    if (by_blas_) tensors_[py::int_(kSaved - kOperands)] = py::reinterpret_borrow<py::object>(kept);
     return v.place.kind == DeviceKind::cpu && holds_kept(*plan_, v);
   }
 
@@ -104,6 +111,7 @@ class LaneCall {
   }
 
   void run() {
+    if (by_blas_ && multiply()) return;
     const int threads = surroundings.threads();
     alignas(64) char small[kStackScratch];
     const int64_t size = scratch_bytes(*plan_, threads);
@@ -119,6 +127,14 @@ class LaneCall {
   static constexpr Py_ssize_t kMostBits = 62;
 
  private:
+  // All steps by the vendor's library; false where own kernels are to be kept to.
+  bool multiply() {
+    py::object scratch;
+    if (const int64_t size = blas_scratch(*plan_, false))
+      scratch = result(kScratch, &size, 1, plan_->dtype == Dtype::f64 ? Scalar::f64 : Scalar::f32);
+    return whole_by_blas(blas_steps(*plan_, false), tensors_).cast<bool>();
+  }
+
   // A new tensor whose address goes into a buffer.
   py::object result(int buffer, const int64_t* shape, size_t ndim, Scalar scalar) {
     TensorView v;
@@ -129,6 +145,7 @@ class LaneCall {
     v.shape = shape;
     ask_for_large_pages(v);
     buffers_[size_t(buffer)] = v.data;
+    if (by_blas_) tensors_[py::int_(buffer - kOperands)] = tensor;
     return tensor;
   }
 
@@ -173,9 +190,12 @@ class LaneCall {
     return true;
   }
 
+  PyObject* const* operands_ = nullptr;
   std::vector<TensorView> views_;
   std::vector<void*> buffers_;
   PlanPointer plan_;
+  bool by_blas_ = false;  // all of it, unless own kernels are to be kept to
+  py::dict tensors_;      // then: by the numbers that steps give them
   int64_t nnz_ = -1;
   py::object columns_ = py::none();
   PyObject *extents_ = nullptr, *sorted_ = nullptr;

@@ -3,9 +3,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
+#include "bind/blas.h"
 #include "bind/calls.h"
 #include "bind/lane.h"
 #include "bind/lanes.h"
@@ -43,21 +46,13 @@ bool made_by_intel() {
 #endif
 }
 
-// Steps that BLAS does better: (step, (rows, columns, depth), (extent, strides of the three) of each loop over products, then
-// (buffer, offset, row stride, column stride) x 3). Buffers from 0 are the operands, then their gradients.
-py::tuple blas_steps(const Plan& plan, bool launched) {
-  py::list steps;
-  for (const BlasStep& b : plan.blas_steps(launched)) {
-    const auto place = [](const Ref& ref, const std::array<int64_t, 2>& strides) {
-      return py::make_tuple(ref.buffer - kOperands, ref.offset, strides[0], strides[1]);
-    };
-    py::list batch;
-    for (const Loop& axis : b.batch) batch.append(py::make_tuple(axis.extent, axis.a, axis.b, axis.c));
-    const Step& s = plan.steps[size_t(b.step)];
-    steps.append(py::make_tuple(b.step, py::make_tuple(b.extents[0], b.extents[1], b.extents[2]), py::tuple(batch),
-                                place(s.a, b.a), place(s.b, b.b), place(s.c, b.c)));
-  }
-  return py::tuple(steps);
+// Whether this CPU has instructions that multiply bfloat16, and float16.
+std::pair<bool, bool> multiplies_halves() {
+#if defined(__x86_64__)
+  return {__builtin_cpu_supports("avx512bf16"), __builtin_cpu_supports("avx512fp16")};
+#else
+  return {false, false};
+#endif
 }
 
 // How far a trial moves each buffer, in elements; buffers from 0 are the operands.
@@ -81,8 +76,11 @@ PYBIND11_MODULE(_bind, m) {
       .def_readonly("trials", &Plan::trials)
       .def_readonly("work", &Plan::work)
       .def_readonly("gather", &Plan::gather)
-      .def("has_blas", [](const Plan& p, bool launched) { return !p.blas_steps(launched).empty(); })
+      .def("goes_to_blas", &goes_to_blas)
+      .def("blas_at_once", [](const Plan& p, bool launched) { return p.blas_of(launched).at_once; })
+      .def("blas_scratch", &blas_scratch)
       .def("blas_steps", &blas_steps)
+      .def_property_readonly("n_steps", [](const Plan& p) { return p.steps.size(); })
       .def_property_readonly("scratch", [](const Plan& p) { return p.scratch; })
       .def("trial_offsets", &trial_offsets)
       .def_property_readonly("saved", [](const Plan& p) { return p.saved * p.trials; })
@@ -111,6 +109,7 @@ PYBIND11_MODULE(_bind, m) {
                                py::arg("output") = kOutput - kOperands, py::arg("cotangent") = kCotangent - kOperands);
   m.attr("CUDA_ARCHITECTURES") = IRK_CUDA_ARCHITECTURES;
   m.attr("INTEL") = made_by_intel();
+  m.attr("MULTIPLIES_HALVES") = multiplies_halves();
   m.attr("COMPILER") = "g++ " __VERSION__;
   m.def("target_names", &target_names);
   m.def("can_run", &can_run);
@@ -120,6 +119,8 @@ PYBIND11_MODULE(_bind, m) {
                               const py::object& recording, const py::object& threads) {
     surroundings.set(watchers, forward_mode, autocast, recording, threads);
   });
+  m.def("set_whole_by_blas", [](const py::object& function) { whole_by_blas = py::object(function).release(); });
+  m.def("set_blas_pays", [](const std::array<bool, 4>& pays) { return std::exchange(blas_pays, pays); });
   m.def("load_target", [](const std::string& path) { return targets.load(path); });
   m.def("set_cuda_target", [](const std::string& path) { targets.set_cuda(path); });
   m.def("launches", [] { return targets.at({}).tier != nullptr; });

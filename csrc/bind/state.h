@@ -1,6 +1,7 @@
 // What the binding holds for the whole process: how tensors are read, what surrounds a call, the kernel targets, the plans
 // made so far.
 #pragma once
+#include "bind/blas.h"
 #include "bind/plan_cache.h"
 #include "bind/surroundings.h"
 #include "bind/targets.h"

@@ -37,13 +37,25 @@ struct PlanRequest {
   std::vector<bool> constant;          //              and the operands that no trial has for itself
 };
 
-// A contraction that is a matrix product: extents {rows, columns, depth}, strides {row, column} of a [rows, depth],
-// b [depth, columns], c [rows, columns], and the loops over products side by side.
+struct Matrix {
+  Ref ref;
+  std::array<int64_t, 2> strides;  // between rows, between columns
+};
+
+// A contraction that is a matrix product: extents {rows, columns, depth}, a [rows, depth], b [depth, columns],
+// c [rows, columns], and the loops over products side by side.
 struct BlasStep {
   int32_t step;
   std::array<int64_t, 3> extents;
-  std::array<int64_t, 2> a, b, c;
+  Matrix a, b, c;
   std::vector<Loop> batch;
+};
+
+// What the vendor's library does of a plan, and the conversions that are then of no use.
+struct Blas {
+  std::vector<BlasStep> products;
+  std::vector<int32_t> idle;
+  bool at_once = false;  // loops over products contain the trials; on cores nothing but products is left then
 };
 
 struct Plan {
@@ -54,7 +66,7 @@ struct Plan {
   Dtype dtype;
   std::vector<Step> steps;
   std::vector<Loop> loops;
-  std::vector<BlasStep> blas, launched_blas;        // steps for the vendor's library, trial by trial; where launched, over trials
+  Blas blas, launched_blas;                         // on cores; where kernels are launched
   std::vector<TrialLoop> trial_loops;
   std::vector<std::vector<int64_t>> trial_strides;  // [trial loops][buffers]
   std::vector<std::vector<int>> orders;             // columns of each sorted order that the steps read
@@ -83,7 +95,7 @@ struct Plan {
   };
   Blocks blocks;
 
-  const std::vector<BlasStep>& blas_steps(bool launched) const { return launched ? launched_blas : blas; }
+  const Blas& blas_of(bool launched) const { return launched ? launched_blas : blas; }
   bool written_out() const { return !gather && !scaled; }  // whether the steps may be recorded as straight-line code
   Program program() const;
   std::string explain() const;
