@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from irkernels import _native
-
 if TYPE_CHECKING:
     from irkernels._launch import Plan
 
@@ -49,7 +47,7 @@ def wanted(plan: Plan, launched: bool) -> bool:
 
 def products(plan: Plan, launched: bool) -> int:
     """How many steps do."""
-    return sum(len(step) > 1 for step in plan.blas_steps(launched)) if wanted(plan, launched) else 0
+    return sum(product is not None for _, product in plan.blas_steps(launched)) if wanted(plan, launched) else 0
 
 
 def run_segments(
@@ -63,7 +61,7 @@ def run_segments(
     for trial in (-1,) if at_once else range(plan.trials):
         ahead = {} if at_once else plan.trial_offsets(trial)
         first = 0
-        for step, *product in steps:
+        for step, product in steps:
             if step > first:
                 run(trial, first, step)
             if product:
@@ -74,30 +72,17 @@ def run_segments(
     return finite
 
 
-def rounded_bytes(plan: Plan, launched: bool, dtype: torch.dtype) -> int:
-    """The most that `_multiply` takes for one product: intermediates in float32 rounded to half types."""
-    if dtype.itemsize > 2:
-        return 0
-    inside, most = {_native.BUFFERS["scratch"], _native.BUFFERS["saved"]}, 0
-    for _, *product in plan.blas_steps(launched):
-        if product:
-            (rows, columns, depth), batch, *places = product
-            sizes = (rows * depth, depth * columns, rows * columns)
-            elements = sum(size for size, (buffer, *_) in zip(sizes, places) if buffer in inside)
-            most = max(most, elements * (batch[-1][0] if batch else 1))
-    return most * dtype.itemsize
-
-
-def whole(steps: Sequence[tuple[Any, ...]], tensors: Mapping[int, Tensor]) -> bool:
+def whole(steps: Sequence[tuple[int, tuple[Any, ...] | None]], tensors: Mapping[int, Tensor]) -> bool:
     """All of a plan of which nothing is left for own kernels; False where these are to be kept to."""
     if own_kernels_only():
         return False
     if torch.is_grad_enabled():
         with torch.no_grad():
             return whole(steps, tensors)
-    for _, *product in steps:
+    for _, product in steps:
         if product:
-            _multiply(*product, tensors, {})
+            extents, batch, *places = product
+            _multiply(extents, batch, places[0], places[1], places[2], tensors, {})
     return True
 
 
@@ -109,20 +94,20 @@ def _multiply(
     rows, columns, depth = extents
     sides = ((a, rows, depth), (b, depth, columns), (c, rows, columns))
     for index in itertools.product(*(range(extent) for extent, *_ in batch[:-1])):
-        views = []
+        views: list[Tensor] = []
         for which, ((buffer, offset, by_row, by_column), height, width) in enumerate(sides, 1):
             tensor = tensors[buffer]
             assert tensor is not None, "a step's buffer"
             start = offset + ahead.get(buffer, 0)
             for i, axis in zip(index, batch):
                 start += i * axis[which]
-            shape, strides = (height, width), (by_row, by_column)
-            if batch:
-                shape, strides = (batch[-1][0], *shape), (batch[-1][which], *strides)
+            of_batch = batch[-1:]
+            shape = (*(axis[0] for axis in of_batch), height, width)
+            strides = (*(axis[which] for axis in of_batch), by_row, by_column)
             views.append(_view(tensor, shape, strides, start))
         first = tensors[0]
         assert first is not None, "a product has operands"
-        _product(*views, first.dtype)
+        _product(views[0], views[1], views[2], first.dtype)
 
 
 def _view(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Tensor:

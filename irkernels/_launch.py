@@ -148,6 +148,7 @@ class Explanation:
     saved_bytes: int
     workspace: dict[str, int]  # bytes that each stage takes from torch's allocator
     blas_steps: int
+    rounds: bool  # whether these round intermediates of half types
     training: str  # who takes the steps of a native fit, and its workspace
 
 
@@ -167,6 +168,7 @@ def explain(equation: str, wanted: Wanted, shapes: Sequence[View], dtype: torch.
         tuple(up.output_shape), up.saved * compute_dtype(dtype).itemsize,
         {name: _workspace(plan, dtype) for name, plan in plans.items()},
         sum(_blas.products(plan, LAUNCHES) for plan in (up, down)),
+        any(_blas.wanted(plan, LAUNCHES) and _rounded(plan, dtype) > 0 for plan in (up, down)),
         _training(equation, wanted, shapes, dtype, nnz, up),
     )  # fmt: skip
 
@@ -192,9 +194,14 @@ def _workspace(plan: Plan, dtype: torch.dtype) -> int:
     """Bytes that `_run` allocates: nothing where the stack has room."""
     if _blas.wanted(plan, LAUNCHES):
         scratch = plan.blas_scratch(LAUNCHES) * compute_dtype(dtype).itemsize
-        return scratch + _blas.rounded_bytes(plan, LAUNCHES, dtype)
+        return scratch + _rounded(plan, dtype)
     size = plan.scratch_bytes(own_threads())
     return size if size > _native.STACK_SCRATCH else 0
+
+
+def _rounded(plan: Plan, dtype: torch.dtype) -> int:
+    """Bytes that torch's products of half types take to round intermediates."""
+    return plan.blas_rounded(LAUNCHES) * dtype.itemsize if dtype in (torch.bfloat16, torch.float16) else 0
 
 
 def build_facts() -> dict[str, object]:

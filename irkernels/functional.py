@@ -32,7 +32,8 @@ def einsum(equation: str, *operands: Tensor, path: Any = None) -> Tensor:
     operands: tensors of one dtype (float16, bfloat16, float32, float64), any strides, extents 0 and 1 included.
     path: the order in which operands meet, for value and gradients: opt_einsum's steps, strategy names and optimizers,
     or a cotengra tree; without one the planner chooses.
-    Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once.
+    Returns a contiguous tensor of that dtype. Half types are computed in float32 and rounded once; in chains,
+    large steps by torch's matmul round what lies between them, as torch does (not inside `deterministic()`).
     Differentiable to any order: all gradients come from one sweep down the contraction tree.
     DTensors in any placement give one that is sharded as they are, Partial where a summed letter is; in all verbs here.
     docs/einsum-differences.md lists what differs from torch.einsum.

@@ -71,7 +71,7 @@ def explain(
             f"bytes       {', '.join(bytes_told)}",
             f"workspace   {', '.join(f'{name} {size:,}' for name, size in plan.workspace.items())}",
             f"peak        {', '.join(f'{name} {size:,}' for name, size in peaks.items())}",
-            f"arithmetic  {_arithmetic(dtype, plan.blas_steps)}",
+            f"arithmetic  {_arithmetic(dtype, plan.blas_steps, plan.rounds)}",
             f"training    {plan.training}",
             "value",
             plan.value.rstrip(),
@@ -124,12 +124,14 @@ def _without_memory(views: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], dt
     return tuple(torch.empty_strided(*view, dtype=dtype, device="meta") for view in views)
 
 
-def _arithmetic(dtype: torch.dtype, blas_steps: int) -> str:
+def _arithmetic(dtype: torch.dtype, blas_steps: int, rounded: bool) -> str:
     """Precision in force, and who computes."""
     half = dtype in (torch.bfloat16, torch.float16)
     precision = "float32, rounded once" if half else str(dtype).removeprefix("torch.")
     if not blas_steps:
         return f"{precision}; own kernels, the same bits for any threads, trials and CPU target"
+    if rounded:
+        precision = "float32, rounded once and wherever torch's matmul reads or writes an intermediate"
     return f"{precision}; {blas_steps} steps by torch's matmul, avoided inside irkernels.deterministic()"
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import irkernels as irk
+from irkernels import _native
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,14 @@ def threads() -> Callable[[int], None]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def blas_that_pays() -> Iterator[None]:
+    """Large steps go to torch's matmul whatever the machine."""
+    before = _native.set_blas_pays([True] * 4)
+    yield
+    _native.set_blas_pays(before)
 
 
 @pytest.fixture

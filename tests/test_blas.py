@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
-from irkernels import _blas, _launch, reference
+from irkernels import _launch, _native, reference
 
 LAUNCHES = _launch.LAUNCHES
 CASES = {  # equation, shapes: each has a step of 2^24 multiply-adds over all trials
@@ -33,10 +33,7 @@ def operands(shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype = torch.flo
     return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
 
 
-@pytest.fixture(autouse=True)
-def blas_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine."""
-    monkeypatch.setattr(_blas, "slow_on_cores", False)
+pytestmark = pytest.mark.usefixtures("blas_that_pays")  # whatever the machine
 
 
 @pytest.fixture
@@ -132,9 +129,9 @@ def test_deterministic_keeps_to_own_kernels(products: list[torch.Size]) -> None:
 
 
 def test_own_kernels_take_all_where_they_are_faster(
-    products: list[torch.Size], monkeypatch: pytest.MonkeyPatch
+    products: list[torch.Size]
 ) -> None:
-    monkeypatch.setattr(_blas, "slow_on_cores", True)
+    _native.set_blas_pays([False] * 4)
     a, b = operands(((830, 820), (820, 810)))
     torch.testing.assert_close(irk.einsum("ij,jk->ik", a, b), a @ b, rtol=1e-11, atol=1e-10)
     assert bool(products) == LAUNCHES  # a launch is no matter of cores

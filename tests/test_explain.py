@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import irkernels as irk
-from irkernels import _blas
 
 CHAIN = "ij,jk,kl->il"
 
@@ -99,8 +98,8 @@ def test_trials_multiply_the_work_and_not_the_tree() -> None:
     assert "\ntrials 64, multiply-adds a trial 60000," in many
 
 
-def test_blas_or_own_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_blas, "slow_on_cores", False)  # whatever the machine
+@pytest.mark.usefixtures("blas_that_pays")
+def test_blas_or_own_kernels() -> None:
     shapes = (900, 800), (800, 900)
     assert "3 steps by torch's matmul" in line(irk.explain("ij,jk->ik", *shapes), "arithmetic")
     with irk.deterministic():

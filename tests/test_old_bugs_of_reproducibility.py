@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import irkernels as irk
-from irkernels import _blas
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -114,9 +113,9 @@ def test_causal_conv1d_80_gradients_without_atomics(threads: Callable[[int], Non
     assert all(torch.equal(mine, first) for run in runs for mine, first in zip(run, runs[0]))
 
 
-def test_flash_attention_1766_the_flag_for_determinism_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("blas_that_pays")
+def test_flash_attention_1766_the_flag_for_determinism_does_something() -> None:
     """The option was lost in a rewrite, and nobody saw: own kernels only, also where BLAS would be taken."""
-    monkeypatch.setattr(_blas, "slow_on_cores", False)  # whatever the machine
     shapes = ((900, 900), (900, 900))
     assert "matmul" in irk.explain("ij,jk->ik", *shapes)
     with irk.deterministic():

@@ -79,6 +79,7 @@ PYBIND11_MODULE(_bind, m) {
       .def("goes_to_blas", &goes_to_blas)
       .def("blas_at_once", [](const Plan& p, bool launched) { return p.blas_of(launched).at_once; })
       .def("blas_scratch", &blas_scratch)
+      .def("blas_rounded", &blas_rounded)
       .def("blas_steps", &blas_steps)
       .def_property_readonly("n_steps", [](const Plan& p) { return p.steps.size(); })
       .def_property_readonly("scratch", [](const Plan& p) { return p.scratch; })
