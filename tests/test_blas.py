@@ -144,7 +144,8 @@ def test_launched_calls_do_the_same() -> None:
         pytest.skip("this build has no emulation of launches")
     package = Path(irk.__file__).resolve().parent.parent
     path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    files = [__file__, str(Path(__file__).with_name("test_half_products.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *files]
     environment = os.environ | {"IRKERNELS_TARGET": "simt", "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
