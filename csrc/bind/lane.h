@@ -1,6 +1,6 @@
 // The lane of ordinary calls: a verb on plain tensors of the CPU in one native call, from operands to results.
-// Whatever is out of the ordinary (a subclass, another device, an error, a step for BLAS) gives None, and the caller goes the
-// long way, which names what is wrong. Plain C functions: the binding's own dispatch would cost as much as a small product.
+// Whatever is out of the ordinary (a subclass, another device, an error, some steps for BLAS and some not) gives None, and the
+// caller goes the long way, which names what is wrong. Plain C functions: the binding's own dispatch would cost as much as a small product.
 #pragma once
 #include "bind/calls.h"
 #include "bind/requests.h"
@@ -37,7 +37,7 @@ class LaneCall {
     return nnz_ > 0;
   }
 
-  // The plan and its buffers; false where it has steps for BLAS, rows are gathered by torch, or the coordinates are of another product.
+  // The plan and its buffers; false where some of its steps are for BLAS and some not, rows are gathered by torch, or the coordinates are of another product.
   bool find(PyObject* equation, Stage stage, uint64_t wanted, PyObject* cotangent = nullptr) {
     Py_ssize_t length;
     const char* text = PyUnicode_AsUTF8AndSize(equation, &length);

@@ -17,6 +17,7 @@ constexpr int64_t kBlasExtent = 128, kLaunchedBlasExtent = 32;
 // all trials, and of each product. Mixed: an intermediate is rounded to the half type, as torch's chain of products does.
 constexpr int64_t kStoredWork = int64_t(1) << 19, kStoredProduct = int64_t(1) << 9, kMixedWork = int64_t(1) << 22;
 
+// A step as a product of matrices, where its loops are those of one; its batch is the step's own loop.
 inline bool read_product(const Plan& plan, int index, MatrixProduct& product) {
   const Step& s = plan.steps[size_t(index)];
   if (s.op != Op::contract || s.outer.count > 1 || s.k.count > 1 || s.lane.a != 0) return false;
