@@ -128,9 +128,7 @@ def test_deterministic_keeps_to_own_kernels(products: list[torch.Size]) -> None:
     assert products
 
 
-def test_own_kernels_take_all_where_they_are_faster(
-    products: list[torch.Size]
-) -> None:
+def test_own_kernels_take_all_where_they_are_faster(products: list[torch.Size]) -> None:
     _native.set_blas_pays([False] * 4)
     a, b = operands(((830, 820), (820, 810)))
     torch.testing.assert_close(irk.einsum("ij,jk->ik", a, b), a @ b, rtol=1e-11, atol=1e-10)

@@ -37,7 +37,8 @@ class LaneCall {
     return nnz_ > 0;
   }
 
-  // The plan and its buffers; false where some of its steps are for BLAS and some not, rows are gathered by torch, or the coordinates are of another product.
+  // The plan and its buffers; false where some of its steps are for BLAS and some not, rows are gathered by torch, or the
+  // coordinates are of another product.
   bool find(PyObject* equation, Stage stage, uint64_t wanted, PyObject* cotangent = nullptr) {
     Py_ssize_t length;
     const char* text = PyUnicode_AsUTF8AndSize(equation, &length);
