@@ -177,4 +177,5 @@ def test_autocast_gives_what_torch_gives() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, expected = irk.einsum("ij,jk->ik", a, b), a @ b
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-3)  # a last place, where sums round to either side
+    # a last place, where sums round to either side
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-3)

@@ -104,7 +104,7 @@ def coordinates(case: Case, output: Sequence[int]) -> irk.Coordinates:
 
 
 def agrees(found: dict[str, int], expected: dict[str, int], case: Case, dtype: torch.dtype) -> None:
-    """To the byte; torch's matmul of half types has a workspace of its own (up to 15 % here), which nobody foretells."""
+    """To the byte; torch's matmul of half types has a workspace of its own (15 % here), which nobody foretells."""
     if dtype.itemsize == 2 and "BLAS" in case.name:
         assert found.keys() == expected.keys()
         assert all(expected[verb] <= found[verb] <= 1.25 * expected[verb] for verb in expected), (found, expected)
