@@ -174,8 +174,12 @@ FAULTS = {
         "another writes|two threads write",
     ),
     "two threads at one place": (
-        "run/trial_frame.h", "f(Team{int(i), int(members)})", "f(Team{int(i) / 2, int(members)})", "core",
+        "run/trial_frame.h", "f(int(i), int(members));", "f(int(i) / 2, int(members));", "core",
         "two threads write",
+    ),
+    "a patch that stores beyond its rows": (
+        "fast/patch.h", "if (at_row < step.row.extent && at_lane < step.lane.extent)",
+        "if (at_lane < step.lane.extent)", "core", "another writes|two threads write|beside the shared memory",
     ),
     "an address beside shared memory": (
         "run/train.h", "room.bytes = room.broken + 16;", "room.bytes = room.broken;", "core",

@@ -59,8 +59,10 @@ def test_a_program_passes_in_strict_mode(folder: Path) -> None:
 
 
 def test_the_family_of_the_page_passes_in_strict_mode(folder: Path) -> None:
-    page = (Path(irkernels.__file__).parent / "docs" / "add-a-family.md").read_text()
-    status, said = mypy(page.split("```python\n")[1].split("```\n")[0], folder)
+    page = Path(irkernels.__file__).parent / "docs" / "add-a-family.md"
+    if not page.exists():
+        pytest.skip("the pages lie beside the sources")
+    status, said = mypy(page.read_text().split("```python\n")[1].split("```\n")[0], folder)
     assert status == 0, said
 
 

@@ -177,7 +177,7 @@ class Lowering : public GatheredEmission {
     step.op = Op::loss;
     step.a = step.c = prediction_.ref;
     step.count = sampled() ? request_.nnz : elements(prediction_.letters);
-    step.b = {kScratch, arena_.add((step.count + kReduction - 1) / kReduction * 2)};
+    step.b = {kScratch, arena_.add((step.count + kReduction - 1) / kReduction * kTurns * 2)};
     plan_.steps.push_back(step);
   }
 

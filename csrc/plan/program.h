@@ -6,6 +6,7 @@
 namespace irk {
 
 constexpr int64_t kReduction = 1024;  // terms whose sum is one block of a reduction to one number
+constexpr int kTurns = 8;             // parts of a block that threads of a launch sum up
 
 enum class Dtype : int32_t { f32, f64, bf16, f16 };  // storage; half types are computed in f32
 

@@ -8,16 +8,17 @@ namespace irk {
 
 // What the members of one team tell each other about a trial.
 struct Notes {
-  double* squares;  // [blocks of all factors]
+  double* squares;  // [parts of all factors]
   Pace* paces;      // [groups]
   int* broken;      // whether some gradient is not finite
 };
 
-IRK_FN inline int64_t blocks_of(const Factor& factor) { return reduction_blocks(factor.elements); }
-inline int64_t blocks_of(const FitCall& fit) {
-  int64_t blocks = 0;
-  for (int f = 0; f < fit.n_factors; ++f) blocks += blocks_of(fit.factors[f]);
-  return blocks;
+// In how many parts the squares of gradients are summed.
+IRK_FN inline int64_t parts_of(const Factor& factor) { return reduction_blocks(factor.elements) * kSquareParts; }
+inline int64_t parts_of(const FitCall& fit) {
+  int64_t parts = 0;
+  for (int f = 0; f < fit.n_factors; ++f) parts += parts_of(fit.factors[f]);
+  return parts;
 }
 
 // The squared norm over one parameter group, or over all (-1).
@@ -25,14 +26,14 @@ IRK_FN inline double square(const FitCall& fit, const double* squares, int32_t g
   TreeSum<double> sum;
   for (int f = 0; f < fit.n_factors; ++f) {
     const Factor& factor = fit.factors[f];
-    for (int64_t i = 0; i < blocks_of(factor) && (group < 0 || factor.group == group); ++i) sum.push(squares[i]);
-    squares += blocks_of(factor);
+    for (int64_t i = 0; i < parts_of(factor) && (group < 0 || factor.group == group); ++i) sum.push(squares[i]);
+    squares += parts_of(factor);
   }
   return sum.total();
 }
 
 // On to the next step, by one member.
-IRK_FN IRK_APART inline void set_paces(const FitCall& fit, const Notes& notes, int64_t trial) {
+IRK_FN IRK_APART inline void set_paces(const FitCall& fit, Notes notes, int64_t trial) {
   const Rule& rule = fit.rule;
   double scale = rule.maximize ? -1 : 1;
   if (rule.clip) scale *= clip_scale(rule.clip[trial], square(fit, notes.squares, -1));
@@ -40,7 +41,7 @@ IRK_FN IRK_APART inline void set_paces(const FitCall& fit, const Notes& notes, i
     notes.paces[g].next(rule.kind, scale, rule.kind == RuleKind::group_rmsprop ? square(fit, notes.squares, g) : 0);
   ++fit.done[trial];
 }
-IRK_FN IRK_APART inline void begin_paces(const FitCall& fit, const Notes& notes, int64_t trial, int64_t trials) {
+IRK_FN IRK_APART inline void begin_paces(const FitCall& fit, Notes notes, int64_t trial, int64_t trials) {
   for (int g = 0; g < fit.rule.groups; ++g) notes.paces[g].begin(fit.rule, g, trial, trials);
 }
 
@@ -51,14 +52,20 @@ IRK_FN void add_along(const Tie& tie, T* scratch, const Team& team) {
   for (int64_t i = team.begin(tie.elements); i < team.end(tie.elements); ++i) to[i] += from[i];
 }
 
-// A member's look at one factor's gradient: false where it is not finite; squares: of its blocks, or null.
+// A member's look at one factor's gradient: false where it is not finite; squares: of its parts, or null.
 template <class T>
-IRK_FN IRK_APART bool look_at(const Factor& factor, const T* g, double bound, double* squares, const Team& team) {
+IRK_FN bool look_at(const Factor& factor, const T* g, double bound, double* squares, const Team& team) {
+  const auto block = [&](int64_t i) { return least(kReduction, factor.elements - i * kReduction); };
   bool finite = true;
-  for (int64_t i = team.begin(blocks_of(factor)); i < team.end(blocks_of(factor)); ++i) {
-    const int64_t n = least(kReduction, factor.elements - i * kReduction);
-    if (squares) squares[i] = square_sum(g + i * kReduction, bound, n);
-    finite &= all_finite(g + i * kReduction, n);
+  if constexpr (Pack<T>::kLanes == 1) {
+    for (int64_t i = team.rank; i < factor.elements; i += team.size) finite &= all_finite(g + i, 1);
+  } else {
+    const int64_t blocks = reduction_blocks(factor.elements);
+    for (int64_t i = team.begin(blocks); i < team.end(blocks); ++i) finite &= all_finite(g + i * kReduction, block(i));
+  }
+  for (int64_t i = team.begin(parts_of(factor)); squares && i < team.end(parts_of(factor)); ++i) {
+    const int64_t whole = i / kSquareParts;
+    squares[i] = square_sum(g + whole * kReduction, bound, block(whole), int(i % kSquareParts));
   }
   return finite;
 }
@@ -66,23 +73,24 @@ IRK_FN IRK_APART bool look_at(const Factor& factor, const T* g, double bound, do
 // A member's share of one factor's move.
 template <class T>
 IRK_FN IRK_APART void move_along(const Factor& factor, RuleKind kind, const Coefficients<double>& pace, int64_t trial, const T* g,
-                                 const Team& team) {
+                                 int rank, int size) {
   const int64_t at = trial * factor.elements;
   T* moments[kMoments];
+  IRK_UNROLL
   for (int m = 0; m < kMoments; ++m) moments[m] = factor.moments[m] ? static_cast<T*>(factor.moments[m]) + at : nullptr;
-  update(kind, pace, static_cast<T*>(factor.data) + at, moments, g, factor.elements, team);
+  update(kind, pace, static_cast<T*>(factor.data) + at, moments, g, factor.elements, Team{rank, size});
 }
 
 // A member's look at the loss and at all gradients.
 template <class T>
 IRK_FN bool looks_finite(const FitCall& fit, const Notes& notes, int64_t trial, const T* scratch, const Team& team) {
   bool finite = team.rank || all_finite(static_cast<const T*>(fit.call.target->loss) + trial, 1);
-  int64_t before = 0;  // blocks
+  int64_t before = 0;  // parts
   for (int f = 0; f < fit.n_factors; ++f) {
     const Factor& factor = fit.factors[f];
     double* squares = wants_norm(fit.rule) ? notes.squares + before : nullptr;
     finite &= look_at(factor, scratch + factor.gradient_offset, notes.paces[factor.group].now.bound, squares, team);
-    before += blocks_of(factor);
+    before += parts_of(factor);
   }
   return finite;
 }
@@ -112,7 +120,8 @@ class Descent {
     if (broken) return false;
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];
-      move_along(factor, fit_.rule.kind, notes_.paces[factor.group].now, trial, scratch + factor.gradient_offset, crew_);
+      const Coefficients<double>& pace = notes_.paces[factor.group].now;
+      move_along(factor, fit_.rule.kind, pace, trial, scratch + factor.gradient_offset, crew_.rank, crew_.size);
     }
     crew_.sync();
     return true;

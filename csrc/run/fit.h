@@ -14,14 +14,14 @@ namespace irk {
 
 // What the members of one team tell each other.
 struct TeamNotes {
-  explicit TeamNotes(const FitCall& fit) : squares(size_t(blocks_of(fit))), paces(size_t(fit.rule.groups)) {}
+  explicit TeamNotes(const FitCall& fit) : squares(size_t(parts_of(fit))), paces(size_t(fit.rule.groups)) {}
   Notes of_trial() { return {squares.data(), paces.data(), &broken}; }
 
   std::atomic<int> interrupted{0};
   int broken = 0;
   Patience patience;            // of the first member
   bool alone = false;           // it has come to an end: the first member goes on without the others
-  std::vector<double> squares;  // [blocks of all factors]
+  std::vector<double> squares;  // [parts of all factors]
   std::vector<Pace> paces;      // [groups]
 };
 
@@ -144,7 +144,8 @@ class Fit {
     }
     for (int f = 0; f < fit_.n_factors; ++f) {
       const Factor& factor = fit_.factors[f];
-      move_along(factor, fit_.rule.kind, notes_.paces[size_t(factor.group)].now, trial, scratch + factor.gradient_offset, team_);
+      const Coefficients<double>& pace = notes_.paces[size_t(factor.group)].now;
+      move_along(factor, fit_.rule.kind, pace, trial, scratch + factor.gradient_offset, team_.rank, team_.size);
     }
     team_.sync();
     return true;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "run/sweep.h"
+#include "run/watch.h"
 
 namespace irk {
 
@@ -36,6 +37,7 @@ class FrameSights {
     }
   }
   const T* watched() const { return watched_; }
+  T* noted() { return noted_; }
 
  private:
   Frame<T> frame_of(int v) {
@@ -44,6 +46,7 @@ class FrameSights {
 
   const Records* records_;
   T* watched_ = nullptr;
+  T noted_[kNoted];
   std::vector<std::vector<char*>> bases_;  // [sights][buffers]
   int64_t trial_ = 0;
 };

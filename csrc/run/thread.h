@@ -2,7 +2,7 @@
 // A launch serves `trials` trials with teams of `members`; its end is the team's sync().
 #pragma once
 #include "core/half.h"
-#include "steps/contract.h"
+#include "fast/patch.h"
 #include "steps/convert.h"
 #include "steps/exponent.h"
 #include "steps/loss.h"
@@ -14,15 +14,15 @@ constexpr int kMaxLoops = 64;  // of one step with its trial axes: what an argum
 constexpr int64_t kMostMembers = 1 << 20;  // more items of one trial than this are shared out in runs
 
 // How many members a step of one trial can keep busy; of a loss, those of its first phase.
-IRK_FN inline int64_t items_of(const Step& step, const Loop* pool, int64_t nnz) {
+IRK_FN inline int64_t items_of(const Step& step, const Loop* pool, int64_t nnz, Patch patch = {}) {
   switch (step.op) {
-    case Op::contract: return extent_of(pool, step.outer) * step.row.extent * step.lane.extent;
+    case Op::contract: return patch.of(step, pool);
     case Op::fill: return extent_of(pool, step.outer) * step.count;
     case Op::widen:
     case Op::narrow: return step.count;
     case Op::sampled_dot:
     case Op::sampled_axpy: return nnz;
-    case Op::loss: return reduction_blocks(step.count);
+    case Op::loss: return reduction_blocks(step.count) * kTurns;
     default: return extent_of(pool, step.outer);
   }
 }
@@ -73,10 +73,10 @@ IRK_FN void serve(const Launch& x, int64_t thread, int64_t threads) {
   }
 }
 
-template <class T>
+template <class T, int R, int L>
 struct Contract {
   IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
-    contract_step(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
+    contract_patches<T, R, L>(x.step, x.loops, at.a<T>(), at.b<T>(), at.c<T>(), team);
   }
 };
 template <class T>

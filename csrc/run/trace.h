@@ -172,7 +172,7 @@ class Trace {
     Traced after;
     if (!factor.moments[0]) after = descend(c, p, g);
     else if (fit_.rule.kind != RuleKind::adam) after = momentum(c, p, g, moment[0]);
-    else after = adam(c, p, g, moment[0], moment[1], factor.moments[2] ? &moment[2] : nullptr);
+    else after = adam(c, p, g, moment[0], moment[1], factor.moments[2] != nullptr, moment[2]);
     for (int m = 0; m < kMoments; ++m)
       if (factor.moments[m]) roots.moves.push_back({moment_leaf(f, m, i), moment[size_t(m)].id});
     roots.moves.push_back({p.id, after.id});

@@ -9,7 +9,7 @@ namespace irk {
 
 // Where a crew's own numbers lie, from the beginning of its room: scratch and watched entries first.
 struct Room {
-  int64_t watched, squares, paces, broken;  // bytes
+  int64_t watched, noted, squares, paces, broken;  // bytes
   int64_t bytes;
 
   template <class T>
@@ -23,8 +23,9 @@ inline Room room_of(const Program& program, const FitCall& fit, int64_t number_b
   const auto rounded = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
   Room room{};
   room.watched = rounded(program.scratch * number_bytes);
-  room.squares = rounded(room.watched + (fit.records ? fit.records->scratch_elements * number_bytes : 0));
-  room.paces = rounded(room.squares + (wants_norm(fit.rule) ? blocks_of(fit) * int64_t(sizeof(double)) : 0));
+  room.noted = rounded(room.watched + (fit.records ? fit.records->scratch_elements * number_bytes : 0));
+  room.squares = rounded(room.noted + (fit.records ? kNoted * number_bytes : 0));
+  room.paces = rounded(room.squares + (wants_norm(fit.rule) ? parts_of(fit) * int64_t(sizeof(double)) : 0));
   room.broken = rounded(room.paces + fit.rule.groups * int64_t(sizeof(Pace)));
   room.bytes = room.broken + 16;
   return room;
@@ -45,29 +46,7 @@ struct Training {
   int64_t trials, crews;
 };
 
-// The watched entries of W at one trial.
-template <class T>
-struct TrialSights {
-  const Records* records;
-  T* room;
-  int64_t trial;
-
-  IRK_FN void begin(int64_t t) { trial = t; }
-  IRK_FN const T* watched() const { return room; }
-  template <class Crew>
-  IRK_FN IRK_APART void look(const Crew& crew) const {
-    for (int v = 0; v < records->n_sights; ++v) {
-      const Sight& sight = records->sights[v];
-      const TrialFrame<T> frame{sight.program, sight.buffers, nullptr, {}, trial, room + sight.scratch_offset,
-                                room + sight.offset, nullptr, 0};
-      for (int s = 0; s < sight.program.n_steps; ++s) {
-        take_step(frame, sight.program.steps[s], crew);
-        crew.sync();
-      }
-    }
-  }
-};
-
+// All steps of a list.
 template <class T, class Crew>
 IRK_FN void evaluate(const TrialFrame<T>& frame, const Crew& crew) {
   for (int s = 0; s < frame.program.n_steps; ++s) {
@@ -78,26 +57,45 @@ IRK_FN void evaluate(const TrialFrame<T>& frame, const Crew& crew) {
 }
 
 template <class T, class Crew>
+IRK_FN IRK_APART void look_at_sights(const Records* records, T* watched, int64_t trial, Crew crew) {
+  for (int v = 0; v < records->n_sights; ++v) {
+    const Sight& sight = records->sights[v];
+    evaluate(TrialFrame<T>{sight.program, sight.buffers, nullptr, nullptr, trial, watched + sight.scratch_offset,
+                           watched + sight.offset, nullptr, 0}, crew);
+  }
+}
+
+// The watched entries of W at one trial.
+template <class T>
+struct TrialSights {
+  const Records* records;
+  T *room, *notes;
+  int64_t trial;
+
+  IRK_FN void begin(int64_t t) { trial = t; }
+  IRK_FN const T* watched() const { return room; }
+  IRK_FN T* noted() const { return notes; }
+  template <class Crew>
+  IRK_FN void look(const Crew& crew) const { look_at_sights(records, room, trial, crew); }
+};
+
+template <class T, class Crew>
 IRK_FN void train(const Training& x, const Crew& crew, char* room, int64_t trial) {
   const FitCall& fit = *x.fit;
   if (!fit.active[trial]) return;
   T* scratch = reinterpret_cast<T*>(room);
-  TrialFrame<T> frame{*x.program, fit.call.buffers, fit.call.entries, *fit.call.target, trial, scratch, nullptr, fit.batches, 0};
+  TrialFrame<T> frame{*x.program, fit.call.buffers, fit.call.entries, fit.call.target, trial, scratch, nullptr, fit.batches, 0};
   const Descent<T, Crew> descent(fit, crew, x.trials, x.room.notes(room));
-  Watch<T, Crew, TrialSights<T>> watch(fit, crew, x.trials, {fit.records, Room::at<T>(room, x.room.watched), trial});
+  const TrialSights<T> sights{fit.records, Room::at<T>(room, x.room.watched), Room::at<T>(room, x.room.noted), trial};
+  Watch<T, Crew, TrialSights<T>> watch(fit, crew, x.trials, sights);
   descent.begin(trial);
   watch.begin(trial);
   const int64_t last = fit.first + fit.steps;
-  for (int64_t step = fit.first; step < last; ++step) {
-    if (fit.batches) frame.take_batch(*fit.call.target, step - fit.first);
+  for (int64_t step = fit.first; step < last + (fit.look_back ? 1 : 0); ++step) {
+    if (fit.batches) frame.take_batch(step - fit.first);
     evaluate(frame, crew);
     if (!watch.look(step)) return;
-    if (!descent.update(trial, scratch)) return watch.leave(step, Verdict::diverged);
-  }
-  if (fit.look_back) {
-    if (fit.batches) frame.take_batch(*fit.call.target, fit.steps);
-    evaluate(frame, crew);
-    if (!watch.look(last)) return;
+    if (step < last && !descent.update(trial, scratch)) return watch.leave(step, Verdict::diverged);
   }
   watch.done();
 }

@@ -11,7 +11,7 @@ struct TrialFrame {
   const Program& program;
   void* const* buffers;    // of trial 0
   const Entries* entries;
-  Target target;
+  const Target* target;
   int64_t trial;
   T* scratch;
   T* output;               // or null: where buffers says
@@ -33,27 +33,35 @@ struct TrialFrame {
   }
 
   // The observations of the i-th step of a call.
-  IRK_FN void take_batch(const Target& all, int64_t i) {
+  IRK_FN void take_batch(int64_t i) {
     batch = i;
     if (batches->entries) entries = batches->entries + i;
-    target.values = static_cast<const T*>(all.values) + i * batches->values_step;
-    if (all.weights) target.weights = static_cast<const T*>(all.weights) + i * batches->weights_step;
   }
 };
 
-// f(a member's place) for members that each have one of the items: threads side by side have numbers side by side.
-template <class Crew, class F>
-IRK_FN void share_out(const Crew& crew, int64_t items, F&& f) {
-  if (crew.size == 1) return f(Team{});
-  const int64_t members = least(items, kMostMembers);
-  for (int64_t i = crew.rank; i < members; i += crew.size) f(Team{int(i), int(members)});
+// What a mini-batch is held against, if the data comes in them.
+template <class T>
+IRK_FN Target target_of(Target all, const Batches* batches, int64_t batch) {
+  if (!batches) return all;
+  all.values = static_cast<const T*>(all.values) + batch * batches->values_step;
+  if (all.weights) all.weights = static_cast<const T*>(all.weights) + batch * batches->weights_step;
+  return all;
 }
 
-// One member's share of a step, whatever crew it belongs to.
+// f(rank, size) of members, each with its part of the items: threads side by side have numbers side by side.
+template <class Crew, class F>
+IRK_FN void share_out(const Crew& crew, int64_t members, F&& f) {
+  if (crew.size == 1) return f(0, 1);
+  for (int64_t i = crew.rank; i < members; i += crew.size) f(int(i), int(members));
+}
+
+// One member's share of a step, whatever crew it belongs to. What is told by value lies in registers.
 template <class T>
-IRK_FN IRK_APART void take_share(const Step& step, const Loop* pool, const T* a, T* b, T* c, const Team& team) {
+IRK_FN IRK_APART void take_share(const Step& step, const Loop* pool, const T* a, T* b, T* c, int32_t rows, int32_t lanes, int rank,
+                                 int size) {
+  const Team team{rank, size};
   switch (step.op) {
-    case Op::contract: return contract_step<T>(step, pool, a, b, c, team);
+    case Op::contract: return contract_patches<T>(step, pool, a, b, c, {rows, lanes}, team);
     case Op::dot: return dot_step<T>(step, pool, a, b, c, team);
     case Op::fill: return fill_step(step, pool, c, team);
     case Op::exponents: return exponents_step<T>(step, pool, a, b, c, team);
@@ -65,32 +73,38 @@ IRK_FN IRK_APART void take_share(const Step& step, const Loop* pool, const T* a,
 }
 template <class T, class Index>
 IRK_FN IRK_APART void take_sampled_share(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Entries& entries,
-                                         const Team& team) {
+                                         int rank, int size) {
+  const Team team{rank, size};
   if (step.op == Op::sampled_dot) return sampled_dot_step<T, Index>(step, pool, a, b, c, entries, team);
   sampled_axpy_step<T, Index>(step, pool, a, b, c, entries.orders[step.order], entries.nnz, team);
 }
 template <class T>
-IRK_FN IRK_APART void take_loss_share(const Step& step, const T* prediction, T* sums, T* cotangent, const Target& target, int64_t trial,
-                                      bool terms, const Team& team) {
+IRK_FN IRK_APART void take_loss_share(const Step& step, const T* prediction, T* sums, T* cotangent, const Target& all,
+                                      const Batches* batches, int64_t batch, int64_t trial, bool terms, int rank, int size) {
+  const Team team{rank, size};
+  const Target target = target_of<T>(all, batches, batch);
   if (terms) return loss_terms<T>(step, prediction, cotangent, sums, target, trial, team);
   loss_divide<T>(step, cotangent, sums, target, trial, team);
 }
 
 template <class T, class Crew>
-IRK_FN IRK_APART void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew) {
+IRK_FN void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew) {
   const Loop* pool = x.program.loops;
   const T* a = x.at(step.a);
   T *b = x.at(step.b), *c = x.at(step.c);
   const bool loss = step.op == Op::loss, sampled = step.op == Op::sampled_dot || step.op == Op::sampled_axpy;
-  share_out(crew, items_of(step, pool, sampled ? x.entries->nnz : 0), [&](const Team& team) {
-    if (loss) take_loss_share<T>(step, a, b, c, x.target, x.trial, true, team);
-    else if (!sampled) take_share<T>(step, pool, a, b, c, team);
-    else if (x.entries->wide) take_sampled_share<T, int64_t>(step, pool, a, b, c, *x.entries, team);
-    else take_sampled_share<T, int32_t>(step, pool, a, b, c, *x.entries, team);
-  });
+  const Patch patch = step.op == Op::contract ? best_patch(step, pool, 1, crew.size) : Patch{};
+  const int64_t members = least(items_of(step, pool, sampled ? x.entries->nnz : 0, patch), kMostMembers);
+  const auto share = [&](bool terms, int rank, int size) {
+    if (loss) take_loss_share<T>(step, a, b, c, *x.target, x.batches, x.batch, x.trial, terms, rank, size);
+    else if (!sampled) take_share<T>(step, pool, a, b, c, patch.rows, patch.lanes, rank, size);
+    else if (x.entries->wide) take_sampled_share<T, int64_t>(step, pool, a, b, c, *x.entries, rank, size);
+    else take_sampled_share<T, int32_t>(step, pool, a, b, c, *x.entries, rank, size);
+  };
+  share_out(crew, members, [&](int rank, int size) { share(true, rank, size); });
   if (!loss) return;
   crew.sync();
-  share_out(crew, step.count, [&](const Team& team) { take_loss_share<T>(step, a, b, c, x.target, x.trial, false, team); });
+  share_out(crew, least(step.count, kMostMembers), [&](int rank, int size) { share(false, rank, size); });
 }
 
 }  // namespace irk

@@ -6,16 +6,18 @@
 
 namespace irk {
 
-// What is to be noted of a trial, its watched entries and its loss being known, by one member.
+constexpr int kNoted = kNumbers + kDeterminantOrder * kDeterminantOrder;  // numbers that noting takes room for
+
+// What is to be noted of a trial, its watched entries and its loss being known, by one member.  room: [kNoted]
 template <class T>
-IRK_FN IRK_APART void note_watched(const Records& records, const T* watched, T loss, int64_t trial, int64_t trials, bool due) {
-  T copy[kDeterminantOrder * kDeterminantOrder];
+IRK_FN IRK_APART void note_watched(const Records& records, const T* watched, T loss, int64_t trial, int64_t trials, bool due, T* room) {
+  T* copy = room + kNumbers;
   for (int i = 0; i < records.order * records.order; ++i) copy[i] = watched[i];
   const T det = records.order ? determinant(copy, records.order) : T(0);
-  note(records, State<T>{loss, watched, det}, trial, trials, 1, due);
+  note(records, State<T>{loss, watched, det}, trial, trials, 1, due, room);
 }
 
-// Crew: a Team whose members can sync(). Sights: make the watched entries of W at a trial.
+// Crew: a Team whose members can sync(). Sights: make the watched entries of W at a trial, and have room for its notes.
 template <class T, class Crew, class Sights>
 class Watch {
  public:
@@ -75,7 +77,7 @@ class Watch {
   IRK_FN void notice(bool due) {
     const Records& records = *fit_.records;
     if (due || records.watch_each_step) sights_.look(crew_);
-    if (crew_.rank == 0) note_watched<T>(records, sights_.watched(), loss(), trial_, trials_, due);
+    if (crew_.rank == 0) note_watched<T>(records, sights_.watched(), loss(), trial_, trials_, due, sights_.noted());
     crew_.sync();
   }
 

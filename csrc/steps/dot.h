@@ -9,6 +9,8 @@ namespace irk {
 
 constexpr int kPartials = 32;
 
+IRK_FN inline int64_t reduction_blocks(int64_t n) { return (n + kReduction - 1) / kReduction; }
+
 // Adds numbers as a balanced binary tree over their positions.
 template <class T>
 class TreeSum {
@@ -23,7 +25,7 @@ class TreeSum {
     ++count_;
   }
   IRK_FN T total() const {
-    T sum = T(0);
+    T sum{};
     bool any = false;
     IRK_UNROLL
     for (int level = 0; level < kLevels; ++level) {
@@ -40,20 +42,40 @@ class TreeSum {
   T sums_[kLevels] = {};
 };
 
-// The partial sums of one block; its terms come in order, kPartials at a time until the last.
+// A part of one block where a pack is one number and registers are few: four of the partial sums, side by side. Parts in
+// order meet in a TreeSum as in the halving tree.  add(i, sum): the i-th of n <= kReduction terms onto one of them
+template <class Sum, class Add>
+IRK_FN Sum turn_sum(int turn, int64_t n, Add&& add) {
+  static_assert(kTurns == 8, "a turn has three bits");
+  constexpr int kApart = kTurns, kPass = kPartials;
+  Sum a{}, b{}, c{}, d{};
+  int64_t i = (turn & 1) << 2 | (turn & 2) | turn >> 2;  // bits reversed
+  IRK_ROLLED
+  for (; i + 3 * kApart < n; i += kPass) {
+    add(i, a);
+    add(i + kApart, b);
+    add(i + 2 * kApart, c);
+    add(i + 3 * kApart, d);
+  }
+  if (i < n) add(i, a);
+  if (i + kApart < n) add(i + kApart, b);
+  if (i + 2 * kApart < n) add(i + 2 * kApart, c);
+  return (a + c) + (b + d);
+}
+
+// The partial sums of one block, in packs; its terms come in order, kPartials at a time until the last.
 template <class T>
 struct Partials {
   static constexpr int W = Pack<T>::kLanes, P = kPartials / W;
   Pack<T> sums[P];
 
-  IRK_FN Partials() {
+  Partials() {
     for (int p = 0; p < P; ++p) sums[p] = Pack<T>::zero();
   }
-  IRK_FN void add(const T* a, const T* b) {
+  void add(const T* a, const T* b) {
     for (int p = 0; p < P; ++p) sums[p] = fma(Pack<T>::load(a + p * W), Pack<T>::load(b + p * W), sums[p]);
   }
-  IRK_FN void add(const T* a, const T* b, int n) {
-    IRK_UNROLL
+  void add(const T* a, const T* b, int n) {
     for (int p = 0; p < P; ++p) {
       if (p * W >= n) break;
       const int lanes = least(W, n - p * W);
@@ -61,20 +83,10 @@ struct Partials {
     }
   }
   // n terms, wherever a walk finds them.
-  IRK_FN void add_gathered(const T* a, const T* b, Walk& walk, int n) {
-    if constexpr (W == 1) {  // each term is offered to all sums: what is chosen by a number would not lie in registers
-      IRK_ROLLED
-      for (int j = 0; j < n; ++j, walk.next()) {
-        const T x = a[walk.a], y = b[walk.b];
-        IRK_UNROLL
-        for (int p = 0; p < kPartials; ++p)
-          if (p == j) add_at(p, x, y);
-      }
-    } else {
-      T left[kPartials], right[kPartials];
-      gather(a, b, walk, n, left, right);
-      add(left, right, n);
-    }
+  void add_gathered(const T* a, const T* b, Walk& walk, int n) {
+    T left[kPartials], right[kPartials];
+    gather(a, b, walk, n, left, right);
+    add(left, right, n);
   }
   template <class Runs>  // a walk that tells how long the innermost loop goes on
   static void gather(const T* a, const T* b, Runs& walk, int n, T* left, T* right) {
@@ -91,10 +103,8 @@ struct Partials {
     else
       for (int i = 0; i < n; ++i) to[i] = from[i * stride];
   }
-  // Of a pack of one lane: the p-th alone.
-  IRK_FN void add_at(int p, T a, T b) { sums[p].v = fma(a, b, sums[p].v); }
   // Their halving tree, down to one pack.
-  IRK_FN Pack<T> halved() {
+  Pack<T> halved() {
     for (int half = P / 2; half >= 1; half /= 2)
       for (int p = 0; p < half; ++p) sums[p] = sums[p] + sums[p + half];
     return sums[0];
@@ -103,7 +113,7 @@ struct Partials {
 
 // The partial sums of a[i] * b[i], n <= kReduction, halved down to one pack.
 template <class T>
-IRK_FN inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
+inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
   Partials<T> sums;
   int64_t i = 0;
   for (; i + kPartials <= n; i += kPartials) sums.add(a + i, b + i);
@@ -113,7 +123,7 @@ IRK_FN inline Pack<T> partial_sums(const T* a, const T* b, int64_t n) {
 
 // The rest of the halving tree: lane i takes lane i + W/2, and so on.
 template <class T>
-IRK_FN inline T halve_lanes(Pack<T> s) {
+inline T halve_lanes(Pack<T> s) {
   constexpr int W = Pack<T>::kLanes;
   T lanes[W];
   s.store(lanes);
@@ -124,12 +134,12 @@ IRK_FN inline T halve_lanes(Pack<T> s) {
 
 // sum of a[i] * b[i] over one block, n <= kReduction
 template <class T>
-IRK_FN inline T dot_block(const T* a, const T* b, int64_t n) {
+inline T dot_block(const T* a, const T* b, int64_t n) {
   return halve_lanes(partial_sums(a, b, n));
 }
 
 template <class T>
-IRK_FN inline T dot(const T* a, const T* b, int64_t n) {
+inline T dot(const T* a, const T* b, int64_t n) {
   if (n <= kReduction) return dot_block(a, b, n);
   TreeSum<T> sum;
   for (int64_t i = 0; i < n; i += kReduction) sum.push(dot_block(a + i, b + i, least(kReduction, n - i)));
@@ -138,7 +148,7 @@ IRK_FN inline T dot(const T* a, const T* b, int64_t n) {
 
 // sum of a[i] * b, in the same order.
 template <class T>
-IRK_FN T weighted_sum(const T* a, T b, int64_t n) {
+T weighted_sum(const T* a, T b, int64_t n) {
   T right[kPartials];
   for (int i = 0; i < kPartials; ++i) right[i] = b;
   TreeSum<T> sum;
@@ -155,12 +165,12 @@ IRK_FN T weighted_sum(const T* a, T b, int64_t n) {
 
 // The same over any nest of loops: terms are gathered, kPartials at a time.
 template <class T>
-IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
+T dot_in_packs(const T* a, const T* b, const Loop* pool, Span k) {
   Walk walk(pool, k);
   const int64_t n = walk.size();
   if (k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 1) return dot(a, b, n);
-  if (Pack<T>::kLanes > 1 && k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 0) return weighted_sum(a, *b, n);
-  if (Pack<T>::kLanes > 1 && k.count == 1 && pool[k.first].a == 0 && pool[k.first].b == 1) return weighted_sum(b, *a, n);
+  if (k.count == 1 && pool[k.first].a == 1 && pool[k.first].b == 0) return weighted_sum(a, *b, n);
+  if (k.count == 1 && pool[k.first].a == 0 && pool[k.first].b == 1) return weighted_sum(b, *a, n);
   TreeSum<T> sum;
   for (int64_t block = 0; block < n; block += kReduction) {
     const int64_t last = least(n, block + kReduction);
@@ -171,7 +181,30 @@ IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
   return sum.total();
 }
 
-IRK_FN inline int64_t reduction_blocks(int64_t n) { return (n + kReduction - 1) / kReduction; }
+template <class T>
+IRK_FN T dot(const T* a, const T* b, const Loop* pool, Span k) {
+  if constexpr (Pack<T>::kLanes > 1) {
+    return dot_in_packs(a, b, pool, k);
+  } else {
+    const bool straight = k.count == 1;  // then nothing is divided
+    const int64_t n = extent_of(pool, k), a_stride = straight ? pool[k.first].a : 0, b_stride = straight ? pool[k.first].b : 0;
+    TreeSum<T> sum;
+    IRK_ROLLED
+    for (int64_t part = 0; part < reduction_blocks(n) * kTurns; ++part) {
+      const int64_t block = part / kTurns * kReduction;
+      sum.push(turn_sum<T>(int(part % kTurns), least(kReduction, n - block), [&](int64_t i, T& total) {
+        i += block;
+        if (straight) {
+          total = fma(a[i * a_stride], b[i * b_stride], total);
+        } else {
+          const Offsets at(pool, k, i);
+          total = fma(a[at.a], b[at.b], total);
+        }
+      }));
+    }
+    return sum.total();
+  }
+}
 
 template <class T>
 IRK_FN void dot_step(const Step& step, const Loop* pool, const T* a, const T* b, T* c, const Team& team) {

@@ -14,21 +14,34 @@ IRK_FN inline bool all_finite(const T* g, int64_t n) {
   return !broken;
 }
 
-// Sum of squares of one block, its entries cut at +-bound, accumulated in double.
+// An entry cut at +-bound. NaN stays.
+IRK_FN inline double cut(double g, double bound) {
+  const double above = g < -bound ? -bound : g;
+  return bound < above ? bound : above;
+}
+
+// Of how many parts a block's sum of squares is noted.
+constexpr int kSquareParts = Pack<double>::kLanes == 1 ? kTurns : 1;
+
+// Sum of squares of a part of one block, its entries cut at +-bound, accumulated in double.
 template <class T>
-IRK_FN inline double square_sum(const T* g, double bound, int64_t n) {
-  Partials<double> sums;
-  for (int64_t i = 0; i < n; i += kPartials) {
-    const int m = int(least<int64_t>(kPartials, n - i));
-    double wide[kPartials];
-    for (int j = 0; j < m; ++j) {
-      const double above = double(g[i + j]) < -bound ? -bound : double(g[i + j]);  // NaN stays
-      wide[j] = bound < above ? bound : above;
+IRK_FN inline double square_sum(const T* g, double bound, int64_t n, int part) {
+  if constexpr (Pack<double>::kLanes == 1) {
+    return turn_sum<double>(part, n, [&](int64_t i, double& sum) {
+      const double x = cut(double(g[i]), bound);
+      sum = fma(x, x, sum);
+    });
+  } else {
+    Partials<double> sums;
+    for (int64_t i = 0; i < n; i += kPartials) {
+      const int m = int(least<int64_t>(kPartials, n - i));
+      double wide[kPartials];
+      for (int j = 0; j < m; ++j) wide[j] = cut(double(g[i + j]), bound);
+      if (m == kPartials) sums.add(wide, wide);
+      else sums.add(wide, wide, m);
     }
-    if (m == kPartials) sums.add(wide, wide);
-    else sums.add(wide, wide, m);
+    return halve_lanes(sums.halved());
   }
-  return halve_lanes(sums.halved());
 }
 
 }  // namespace irk

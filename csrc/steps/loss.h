@@ -49,15 +49,8 @@ struct Residuals {
 
   // Cotangents of n <= kPartials entries from the i-th on, and what they add to the sums of terms and weights.
   template <Loss kLoss>
-  IRK_FN void add(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
-    if constexpr (Pack<T>::kLanes == 1) add_one_by_one<kLoss>(i, n, sum, weight_sum);
-    else add_in_vectors<kLoss>(i, n, sum, weight_sum);
-  }
-
- private:
-  // By way of arrays of its own: prediction and cotangent may be one array, which compilers dare not read in vectors.
-  template <Loss kLoss>
-  IRK_FN void add_in_vectors(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
+  void add(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
+    // by way of arrays of its own: prediction and cotangent may be one array, which compilers dare not read in vectors
     T r[kPartials], terms[kPartials], slopes[kPartials], weights[kPartials], ones[kPartials];
     for (int j = 0; j < n; ++j) r[j] = prediction[i + j] - value[i + j];
     for (int j = 0; j < n; ++j) weights[j] = ones[j] = T(1);
@@ -73,33 +66,53 @@ struct Residuals {
     if (weight) weight_sum.add(weights, ones, n);
   }
 
-  // In few registers.
+  // The same of one entry, where a pack is one number.
   template <Loss kLoss>
-  IRK_FN void add_one_by_one(int64_t i, int n, Partials<T>& sum, Partials<T>& weight_sum) const {
-    IRK_UNROLL
-    for (int j = 0; j < kPartials; ++j) {
-      if (j >= n) break;
-      const T own = weight ? weight[i + j] : T(1);
-      const LossTerm<T> term = loss_term(kLoss, prediction[i + j] - value[i + j], delta);
-      cotangent[i + j] = own * counted(own, term.slope);
-      sum.add_at(j, counted(own, term.value), own);
-      if (weight) weight_sum.add_at(j, own, T(1));
-    }
+  IRK_FN void add_one(int64_t i, T& sum, T& weight_sum) const {
+    const T own = weight ? weight[i] : T(1);
+    const LossTerm<T> term = loss_term(kLoss, prediction[i] - value[i], delta);
+    cotangent[i] = own * counted(own, term.slope);
+    sum = fma(counted(own, term.value), own, sum);
+    if (weight) weight_sum = fma(own, T(1), weight_sum);
   }
 };
 
-// First phase: cotangents before the division, and sums of terms and weights per block of kReduction.
+// Sums of terms and of weights.
+template <class T>
+struct LossSums {
+  T terms{}, weights{};
+  IRK_FN LossSums operator+(const LossSums& o) const { return {terms + o.terms, weights + o.weights}; }
+};
+
+// Of how many parts a block's sums are noted.
+template <class T>
+constexpr int kLossParts = Pack<T>::kLanes == 1 ? kTurns : 1;
+
+// The sums of a part of the entries from `first` to before `last`, and their cotangents.
 template <Loss kLoss, class T>
-IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, const Team& team) {
-  const int64_t blocks = reduction_blocks(step.count);
-  for (int64_t block = team.begin(blocks); block < team.end(blocks); ++block) {
-    const int64_t first = block * kReduction, last = least(step.count, first + kReduction);
+IRK_FN LossSums<T> loss_sums(const Residuals<T>& entries, int64_t first, int64_t last, int part) {
+  if constexpr (Pack<T>::kLanes == 1) {
+    return turn_sum<LossSums<T>>(part, last - first, [&](int64_t i, LossSums<T>& sums) {
+      entries.template add_one<kLoss>(first + i, sums.terms, sums.weights);
+    });
+  } else {
     Partials<T> sum, weight_sum;
     int64_t i = first;
     for (; i + kPartials <= last; i += kPartials) entries.template add<kLoss>(i, kPartials, sum, weight_sum);
     if (i < last) entries.template add<kLoss>(i, int(last - i), sum, weight_sum);
-    sums[2 * block] = halve_lanes(sum.halved());
-    sums[2 * block + 1] = entries.weight ? halve_lanes(weight_sum.halved()) : T(last - first);
+    return {halve_lanes(sum.halved()), entries.weight ? halve_lanes(weight_sum.halved()) : T(0)};
+  }
+}
+
+// First phase: cotangents before the division, and sums of terms and weights per part of a block of kReduction.
+template <Loss kLoss, class T>
+IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, const Team& team) {
+  const int64_t parts = reduction_blocks(step.count) * kLossParts<T>;
+  for (int64_t i = team.begin(parts); i < team.end(parts); ++i) {
+    const int64_t first = i / kLossParts<T> * kReduction, last = least(step.count, first + kReduction);
+    const LossSums<T> found = loss_sums<kLoss>(entries, first, last, int(i % kLossParts<T>));
+    sums[2 * i] = found.terms;
+    sums[2 * i + 1] = found.weights;
   }
 }
 
@@ -121,15 +134,17 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
 template <class T>
 IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial,
                         const Team& team) {
-  TreeSum<T> loss, weight_sum;
-  for (int64_t block = 0; block < reduction_blocks(step.count); ++block) {
-    loss.push(sums[2 * block]);
-    weight_sum.push(sums[2 * block + 1]);
-  }
-  const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? some(weight_sum.total()) : T(step.count);
+  const int64_t parts = reduction_blocks(step.count) * kLossParts<T>;
+  const auto total = [&](int which) {
+    TreeSum<T> sum;
+    IRK_ROLLED
+    for (int64_t i = 0; i < parts; ++i) sum.push(sums[2 * i + which]);
+    return sum.total();
+  };
+  const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? some(total(1)) : T(step.count);
   const T share = T(1) / divisor, slope = target.kind == Loss::mse ? T(2) * share : share;
   for (int64_t i = team.begin(step.count); i < team.end(step.count); ++i) cotangent[i] = cotangent[i] * slope;
-  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = loss.total() * share;
+  if (team.rank == 0) static_cast<T*>(target.loss)[trial] = total(0) * share;
 }
 
 }  // namespace irk

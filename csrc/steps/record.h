@@ -50,9 +50,9 @@ IRK_FN inline V extreme(Keep keep, V so_far, V x) {
 }
 
 // Brings `now` up to date at `trial` (and the lanes after it): extremes always, values where they are due.
+// value: room for kNumbers
 template <class V>
-IRK_FN inline void note(const Records& records, const State<V>& state, int64_t trial, int64_t trials, int lanes, bool due) {
-  V value[kNumbers];
+IRK_FN inline void note(const Records& records, const State<V>& state, int64_t trial, int64_t trials, int lanes, bool due, V* value) {
   count(records.numbers, due ? records.n_numbers : records.n_each_step, state, value);
   auto* now = static_cast<ScalarOf<V>*>(records.now) + trial;
   for (int p = 0; p < records.n_probes; ++p, now += trials) {

@@ -25,14 +25,14 @@ IRK_FN inline V momentum(const Coefficients<V>& c, V p, V g, V& velocity) {
   return fma(c.rate, c.direct * gradient + c.ahead * velocity, p);
 }
 
-// most: the largest second moment so far (amsgrad), or null.
+// most: the largest second moment so far, of amsgrad alone.
 template <class V>
-IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, V* most) {
+IRK_FN inline V adam(const Coefficients<V>& c, V p, V g, V& first, V& second, bool amsgrad, V& most) {
   const V gradient = decayed_gradient(c, p, g);
   first = c.keep * first + c.take * gradient;
   second = c.keep2 * second + c.take2 * gradient * gradient;
-  if (most) *most = larger(*most, second);
-  return fma(c.rate, first / (c.root * sqrt(most ? *most : second) + c.eps), c.shrink * p);
+  if (amsgrad) most = larger(most, second);
+  return fma(c.rate, first / (c.root * sqrt(amsgrad ? most : second) + c.eps), c.shrink * p);
 }
 
 // A member's share of n numbers, in whole packs but for the last.
@@ -81,7 +81,7 @@ IRK_FN void update(RuleKind kind, const Coefficients<double>& step, T* p, T* con
     each_pack<T>(n, team, [&](int64_t i, auto... lanes) {
       P m = P::load(first + i, lanes...), v = P::load(second + i, lanes...), top = P::zero();
       if (most) top = P::load(most + i, lanes...);
-      adam(c, P::load(p + i, lanes...), P::load(g + i, lanes...), m, v, most ? &top : nullptr).store(p + i, lanes...);
+      adam(c, P::load(p + i, lanes...), P::load(g + i, lanes...), m, v, most != nullptr, top).store(p + i, lanes...);
       m.store(first + i, lanes...);
       v.store(second + i, lanes...);
       if (most) top.store(most + i, lanes...);

@@ -56,13 +56,17 @@ struct Walk {
     return at.rest;
   }
   IRK_FN void seek(int64_t to) {
-    const Offsets offsets(loops, {0, n}, to);
     linear = to;
+    if (!to) {
+      inner = a = b = c = 0;
+      return;
+    }
+    const Offsets offsets(loops, {0, n}, to);
     inner = divide(to, extent).rest;
     a = offsets.a, b = offsets.b, c = offsets.c;
   }
   IRK_FN void next() {
-    if (inner + 1 == extent) return seek(linear + 1);
+    if (inner + 1 == extent) return seek(n > 1 ? linear + 1 : 0);
     ++linear, ++inner;
     const Loop& loop = loops[n - 1];
     a += loop.a, b += loop.b, c += loop.c;

@@ -10,6 +10,8 @@
 
 namespace irk {
 
+constexpr int64_t kThreadsAtOnce = 1 << 16;  // of a launch: about what a large GPU runs side by side
+
 template <class Machine>
 class Device {
  public:
@@ -31,7 +33,7 @@ class Device {
     const int64_t items = items_of(x.step, x.loops, x.entries.nnz);
     const bool brain = program_.dtype == Dtype::bf16;
     switch (step.op) {
-      case Op::contract: return launch<Contract<T>>(x, items);
+      case Op::contract: return contract<T>(x);
       case Op::dot: return launch<Dot<T>>(x, items);
       case Op::fill:
         if (holds_half(program_, step.c.buffer)) return launch<Fill<uint16_t>>(x, items);
@@ -52,6 +54,16 @@ class Device {
       case Op::rows_value:
       case Op::rows_pull: throw std::logic_error("rows are gathered by torch on this machine");
     }
+  }
+
+  template <class T>
+  void contract(Launch& x) const {
+    const Patch patch = best_patch(x.step, x.loops, x.trials, kThreadsAtOnce);
+    const int64_t items = items_of(x.step, x.loops, 0, patch);
+    if (patch.rows > 1 && patch.lanes > 1) return launch<Contract<T, kPatchSide, kPatchSide>>(x, items);
+    if (patch.rows > 1) return launch<Contract<T, kPatchSide, 1>>(x, items);
+    if (patch.lanes > 1) return launch<Contract<T, 1, kPatchSide>>(x, items);
+    launch<Contract<T, 1, 1>>(x, items);
   }
 
   template <class Body>
