@@ -228,7 +228,7 @@ def test_without_torch_the_import_says_so(tmp_path: Path) -> None:
 
 
 def test_the_import_brings_no_other_package() -> None:
-    """Beyond torch's (triton comes with its counter of flops) and numpy's: that is what an import's time is spent on."""
+    """Beyond torch's (triton comes with its counter of flops) and numpy's: such is what an import's time goes to."""
     code = (
         "import sys, numpy, torch\nbefore = set(sys.modules)\nimport irkernels\n"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"

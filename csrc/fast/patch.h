@@ -8,7 +8,7 @@
 
 namespace irk {
 
-constexpr int kPatchSide = 4;  // of both sides: 16 sums and what is added to them, in double 64 registers
+constexpr int kPatchSide = 4;  // of both sides: 16 sums, in double 32 registers
 
 struct Patch {
   int32_t rows = 1, lanes = 1;
@@ -55,10 +55,9 @@ IRK_FN void contract_patches(const Step& step, const Loop* pool, const T* a, con
     }
     IRK_UNROLL
     for (int l = 0; l < L; ++l) right[l] = b + outer.b + (lane + l * lanes < step.lane.extent ? lane + l * lanes : lane) * step.lane.b;
-    T sum[R][L] = {};
     k.seek(0);
     IRK_ROLLED
-    for (int64_t block = 0; block < depth; block += kBlock) {
+    for (int64_t block = 0; block == 0 || block < depth; block += kBlock) {
       T part[R][L];
       IRK_UNROLL
       for (int r = 0; r < R; ++r) {
@@ -81,16 +80,12 @@ IRK_FN void contract_patches(const Step& step, const Loop* pool, const T* a, con
       IRK_UNROLL
       for (int r = 0; r < R; ++r) {
         IRK_UNROLL
-        for (int l = 0; l < L; ++l) sum[r][l] = block ? sum[r][l] + part[r][l] : part[r][l];
-      }
-    }
-    IRK_UNROLL
-    for (int r = 0; r < R; ++r) {
-      IRK_UNROLL
-      for (int l = 0; l < L; ++l) {
-        const int64_t at_row = row + r * rows, at_lane = lane + l * lanes;
-        if (at_row < step.row.extent && at_lane < step.lane.extent)
-          c[outer.c + at_row * step.row.c + at_lane * step.lane.c] = sum[r][l];
+        for (int l = 0; l < L; ++l) {
+          const int64_t at_row = row + r * rows, at_lane = lane + l * lanes;
+          if (at_row >= step.row.extent || at_lane >= step.lane.extent) continue;
+          T& to = c[outer.c + at_row * step.row.c + at_lane * step.lane.c];  // earlier blocks are there: registers are few
+          to = block ? to + part[r][l] : depth ? part[r][l] : T(0);
+        }
       }
     }
   }

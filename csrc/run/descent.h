@@ -14,7 +14,7 @@ struct Notes {
 };
 
 // In how many parts the squares of gradients are summed.
-IRK_FN inline int64_t parts_of(const Factor& factor) { return reduction_blocks(factor.elements) * kSquareParts; }
+IRK_FN inline int64_t parts_of(const Factor& factor) { return reduction_blocks(factor.elements) * kBlockParts<double>; }
 inline int64_t parts_of(const FitCall& fit) {
   int64_t parts = 0;
   for (int f = 0; f < fit.n_factors; ++f) parts += parts_of(fit.factors[f]);
@@ -64,8 +64,8 @@ IRK_FN bool look_at(const Factor& factor, const T* g, double bound, double* squa
     for (int64_t i = team.begin(blocks); i < team.end(blocks); ++i) finite &= all_finite(g + i * kReduction, block(i));
   }
   for (int64_t i = team.begin(parts_of(factor)); squares && i < team.end(parts_of(factor)); ++i) {
-    const int64_t whole = i / kSquareParts;
-    squares[i] = square_sum(g + whole * kReduction, bound, block(whole), int(i % kSquareParts));
+    const int64_t whole = i / kBlockParts<double>;
+    squares[i] = square_sum(g + whole * kReduction, bound, block(whole), int(i % kBlockParts<double>));
   }
   return finite;
 }

@@ -46,22 +46,17 @@ struct Training {
   int64_t trials, crews;
 };
 
-// All steps of a list.
-template <class T, class Crew>
-IRK_FN void evaluate(const TrialFrame<T>& frame, const Crew& crew) {
-  for (int s = 0; s < frame.program.n_steps; ++s) {
-    if (frame.program.steps[s].fence) crew.sync();
-    take_step(frame, frame.program.steps[s], crew);
-  }
-  crew.sync();
-}
-
 template <class T, class Crew>
 IRK_FN IRK_APART void look_at_sights(const Records* records, T* watched, int64_t trial, Crew crew) {
   for (int v = 0; v < records->n_sights; ++v) {
     const Sight& sight = records->sights[v];
-    evaluate(TrialFrame<T>{sight.program, sight.buffers, nullptr, nullptr, trial, watched + sight.scratch_offset,
-                           watched + sight.offset, nullptr, 0}, crew);
+    for (int s = 0; s < sight.program.n_steps; ++s) {
+      if (sight.program.steps[s].fence) crew.sync();
+      const TrialFrame<T> frame{sight.program, sight.buffers, nullptr, nullptr, trial, watched + sight.scratch_offset,
+                                watched + sight.offset, nullptr, 0};
+      take_step(frame, sight.program.steps[s], crew);
+    }
+    crew.sync();
   }
 }
 
@@ -79,12 +74,25 @@ struct TrialSights {
   IRK_FN void look(const Crew& crew) const { look_at_sights(records, room, trial, crew); }
 };
 
+// Loss and gradients of a trial. Between two steps nothing is kept but the arguments: registers are the steps'.
+template <class T, class Crew>
+IRK_FN IRK_APART void evaluate(const Training& x, char* room, int64_t trial, int64_t batch, Crew crew) {
+  for (int s = 0; s < x.program->n_steps; ++s) {
+    const FitCall& fit = *x.fit;
+    if (x.program->steps[s].fence) crew.sync();
+    TrialFrame<T> frame{*x.program, fit.call.buffers, fit.call.entries, fit.call.target, trial, reinterpret_cast<T*>(room), nullptr,
+                        fit.batches, batch};
+    if (fit.batches && fit.batches->entries) frame.entries = fit.batches->entries + batch;
+    take_step(frame, x.program->steps[s], crew);
+  }
+  crew.sync();
+}
+
 template <class T, class Crew>
 IRK_FN void train(const Training& x, const Crew& crew, char* room, int64_t trial) {
   const FitCall& fit = *x.fit;
   if (!fit.active[trial]) return;
   T* scratch = reinterpret_cast<T*>(room);
-  TrialFrame<T> frame{*x.program, fit.call.buffers, fit.call.entries, fit.call.target, trial, scratch, nullptr, fit.batches, 0};
   const Descent<T, Crew> descent(fit, crew, x.trials, x.room.notes(room));
   const TrialSights<T> sights{fit.records, Room::at<T>(room, x.room.watched), Room::at<T>(room, x.room.noted), trial};
   Watch<T, Crew, TrialSights<T>> watch(fit, crew, x.trials, sights);
@@ -92,8 +100,7 @@ IRK_FN void train(const Training& x, const Crew& crew, char* room, int64_t trial
   watch.begin(trial);
   const int64_t last = fit.first + fit.steps;
   for (int64_t step = fit.first; step < last + (fit.look_back ? 1 : 0); ++step) {
-    if (fit.batches) frame.take_batch(step - fit.first);
-    evaluate(frame, crew);
+    evaluate<T>(x, room, trial, step - fit.first, crew);
     if (!watch.look(step)) return;
     if (step < last && !descent.update(trial, scratch)) return watch.leave(step, Verdict::diverged);
   }

@@ -31,12 +31,6 @@ struct TrialFrame {
       if (batches->rows[r].buffer == ref.buffer) offset += batch * batches->rows[r].step;
     return static_cast<T*>(buffers[ref.buffer]) + offset;
   }
-
-  // The observations of the i-th step of a call.
-  IRK_FN void take_batch(int64_t i) {
-    batch = i;
-    if (batches->entries) entries = batches->entries + i;
-  }
 };
 
 // What a mini-batch is held against, if the data comes in them.

@@ -11,15 +11,21 @@ constexpr int kPartials = 32;
 
 IRK_FN inline int64_t reduction_blocks(int64_t n) { return (n + kReduction - 1) / kReduction; }
 
-// Adds numbers as a balanced binary tree over their positions.
+// Parts whose sums a TreeSum is given for one block.
 template <class T>
+constexpr int kBlockParts = Pack<T>::kLanes == 1 ? kTurns : 1;
+
+constexpr int kBlockLevels = 21;  // of a tree over blocks: beyond 2^31 terms its branches are added in order
+
+// Adds numbers as a balanced binary tree over their positions.
+template <class T, int kParts = kBlockParts<T>>
 class TreeSum {
  public:
   IRK_FN void push(T x) {
     bool placed = false;
     IRK_UNROLL
-    for (int level = 0; level < kLevels && !placed; ++level) {
-      placed = !(count_ >> level & 1);
+    for (int level = 0; level <= kTop && !placed; ++level) {
+      placed = !is_held(level);
       x = sums_[level] = placed ? x : sums_[level] + x;
     }
     ++count_;
@@ -28,8 +34,8 @@ class TreeSum {
     T sum{};
     bool any = false;
     IRK_UNROLL
-    for (int level = 0; level < kLevels; ++level) {
-      if (!(count_ >> level & 1)) continue;
+    for (int level = 0; level <= kTop; ++level) {
+      if (!is_held(level)) continue;
       sum = any ? sums_[level] + sum : sums_[level];
       any = true;
     }
@@ -37,9 +43,12 @@ class TreeSum {
   }
 
  private:
-  static constexpr int kLevels = 31;  // of blocks of terms: more than any memory holds
+  static_assert(kParts == 1 || kParts == 8, "a part has its own levels");
+  static constexpr int kTop = kBlockLevels - 1 + (kParts == 8 ? 3 : 0);
+  IRK_FN bool is_held(int level) const { return level == kTop ? count_ >> kTop : count_ >> level & 1; }
+
   int64_t count_ = 0;
-  T sums_[kLevels] = {};
+  T sums_[kTop + 1] = {};
 };
 
 // A part of one block where a pack is one number and registers are few: four of the partial sums, side by side. Parts in

@@ -20,9 +20,6 @@ IRK_FN inline double cut(double g, double bound) {
   return bound < above ? bound : above;
 }
 
-// Of how many parts a block's sum of squares is noted.
-constexpr int kSquareParts = Pack<double>::kLanes == 1 ? kTurns : 1;
-
 // Sum of squares of a part of one block, its entries cut at +-bound, accumulated in double.
 template <class T>
 IRK_FN inline double square_sum(const T* g, double bound, int64_t n, int part) {

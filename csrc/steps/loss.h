@@ -84,10 +84,6 @@ struct LossSums {
   IRK_FN LossSums operator+(const LossSums& o) const { return {terms + o.terms, weights + o.weights}; }
 };
 
-// Of how many parts a block's sums are noted.
-template <class T>
-constexpr int kLossParts = Pack<T>::kLanes == 1 ? kTurns : 1;
-
 // The sums of a part of the entries from `first` to before `last`, and their cotangents.
 template <Loss kLoss, class T>
 IRK_FN LossSums<T> loss_sums(const Residuals<T>& entries, int64_t first, int64_t last, int part) {
@@ -107,10 +103,10 @@ IRK_FN LossSums<T> loss_sums(const Residuals<T>& entries, int64_t first, int64_t
 // First phase: cotangents before the division, and sums of terms and weights per part of a block of kReduction.
 template <Loss kLoss, class T>
 IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, const Team& team) {
-  const int64_t parts = reduction_blocks(step.count) * kLossParts<T>;
+  const int64_t parts = reduction_blocks(step.count) * kBlockParts<T>;
   for (int64_t i = team.begin(parts); i < team.end(parts); ++i) {
-    const int64_t first = i / kLossParts<T> * kReduction, last = least(step.count, first + kReduction);
-    const LossSums<T> found = loss_sums<kLoss>(entries, first, last, int(i % kLossParts<T>));
+    const int64_t first = i / kBlockParts<T> * kReduction, last = least(step.count, first + kReduction);
+    const LossSums<T> found = loss_sums<kLoss>(entries, first, last, int(i % kBlockParts<T>));
     sums[2 * i] = found.terms;
     sums[2 * i + 1] = found.weights;
   }
@@ -134,7 +130,7 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
 template <class T>
 IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial,
                         const Team& team) {
-  const int64_t parts = reduction_blocks(step.count) * kLossParts<T>;
+  const int64_t parts = reduction_blocks(step.count) * kBlockParts<T>;
   const auto total = [&](int which) {
     TreeSum<T> sum;
     IRK_ROLLED

@@ -16,6 +16,8 @@ __global__ void __launch_bounds__(kThreads, 1) kernel(const __grid_constant__ La
 }
 
 struct Cuda : CudaTraining {
+  static constexpr int64_t kAtOnce = 1 << 16;  // about what a large GPU has room for
+
   template <class Body>
   static void launch(const Launch& x, int64_t threads, void* stream) {
     const int64_t blocks = least((threads + kThreads - 1) / kThreads, kMostBlocks);

@@ -1,5 +1,6 @@
 // A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss), over trials x members.
 // Machine::launch<Body>(launch, threads, stream) runs serve<Body> for every thread and orders launches of one stream.
+// Machine::kAtOnce: threads of a launch that run side by side.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -9,8 +10,6 @@
 #include "run/thread.h"
 
 namespace irk {
-
-constexpr int64_t kThreadsAtOnce = 1 << 16;  // of a launch: about what a large GPU runs side by side
 
 template <class Machine>
 class Device {
@@ -58,7 +57,7 @@ class Device {
 
   template <class T>
   void contract(Launch& x) const {
-    const Patch patch = best_patch(x.step, x.loops, x.trials, kThreadsAtOnce);
+    const Patch patch = best_patch(x.step, x.loops, x.trials, Machine::kAtOnce);
     const int64_t items = items_of(x.step, x.loops, 0, patch);
     if (patch.rows > 1 && patch.lanes > 1) return launch<Contract<T, kPatchSide, kPatchSide>>(x, items);
     if (patch.rows > 1) return launch<Contract<T, kPatchSide, 1>>(x, items);

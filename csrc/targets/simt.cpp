@@ -53,7 +53,7 @@ void end_launch() {
 
 struct Simt {
   static constexpr int32_t kThreads = 24, kBlocks = 3;  // of a block, of a crew
-  static constexpr int64_t kShared = 48 << 10, kCrews = 5;
+  static constexpr int64_t kShared = 48 << 10, kCrews = 5, kAtOnce = 8;
 
   template <class Body>
   static void launch(const Launch& x, int64_t threads, void*) {
