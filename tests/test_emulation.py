@@ -66,6 +66,7 @@ def problems() -> dict[str, tuple]:
     single = irk.nn.MatrixChain(40, 30, 2, init_scale=0.3, seed=0, dtype=narrow)
     ragged = irk.nn.MatrixChain(11, 13, 3, trials=2, init_scale=0.3, seed=0, dtype=narrow)  # beside patches of four
     hadamard = irk.nn.HadamardChain(9, 3, trials=2, init_scale=0.3, seed=0, dtype=wide)
+    long = irk.nn.HadamardChain(9000, 2, init_scale=0.3, seed=0, dtype=narrow)  # its loss is gathered
     limits = {"stop": irk.Stop(loss=0.5, every=2), "record": ["loss"], "record_every": 2}
     noted = {"record": ["loss", irk.Running("min", irk.Determinant()), irk.Entry(0, 1)], "record_every": 3}
     rates = {"lr": torch.tensor([0.01, 0.02, 0.05, 1e6], dtype=wide)}  # the last one diverges
@@ -78,6 +79,7 @@ def problems() -> dict[str, tuple]:
         "records": (square, observed((3, 3), wide), rmsprop, noted),
         "divergence": (square, observed((3, 3), wide), sgd, rates),
         "batches": (chain, observed((6, 5), wide), sgd, {"batch_size": 4}),
+        "long": (long, torch.linspace(-1, 1, 9000), sgd, {"clip": 0.5}),
         "ridge": (hadamard, torch.linspace(-1, 1, 9, dtype=wide), sgd, {"ridge": 0.1, "loss": "l1"}),
     }
 

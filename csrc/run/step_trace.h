@@ -92,6 +92,8 @@ class StepTrace {
     target.values_stride = target.weights_stride = 0;
     target.loss = &loss_;
     loss_terms<Traced>(step, at(step.a), at(step.c), at(step.b), target, 0, Team());
+    for (int64_t stride = 1; gathers<Traced>(step, stride); stride *= kGathered)
+      loss_gather<Traced>(step, at(step.b), stride, Team());
     loss_divide<Traced>(step, at(step.c), at(step.b), target, 0, Team());
   }
 

@@ -13,16 +13,22 @@ namespace irk {
 constexpr int kMaxLoops = 64;  // of one step with its trial axes: what an argument of 4 KB holds
 constexpr int64_t kMostMembers = 1 << 20;  // more items of one trial than this are shared out in runs
 
+// What a sampled step goes over: entries, or the groups of them that share a row.
+IRK_FN inline int64_t listed_of(const Step& step, const Entries* entries) {
+  if (step.op == Op::sampled_dot) return entries->nnz;
+  return step.op == Op::sampled_axpy ? entries->orders[step.order].groups : 0;
+}
+
 // How many members a step of one trial can keep busy; of a loss, those of its first phase.
-IRK_FN inline int64_t items_of(const Step& step, const Loop* pool, int64_t nnz, Patch patch = {}) {
+IRK_FN inline int64_t items_of(const Step& step, const Loop* pool, int64_t listed, Patch patch = {}) {
   switch (step.op) {
     case Op::contract: return patch.of(step, pool);
     case Op::fill: return extent_of(pool, step.outer) * step.count;
     case Op::widen:
     case Op::narrow: return step.count;
-    case Op::sampled_dot:
-    case Op::sampled_axpy: return nnz;
-    case Op::loss: return reduction_blocks(step.count) * kTurns;
+    case Op::sampled_dot: return listed;
+    case Op::sampled_axpy: return listed * extent_of(pool, step.k);
+    case Op::loss: return reduction_blocks(step.count) * kTurns;  // loss_parts<T>
     default: return extent_of(pool, step.outer);
   }
 }
@@ -36,6 +42,7 @@ struct Launch {
   Entries entries;        // without orders: the one that the step reads is `order`
   Order order;
   Target target;
+  int64_t stride;         // of the branches that a loss gathers
   float one32 = 1;
   double one64 = 1;
 };
@@ -141,6 +148,12 @@ template <class T>
 struct LossTerms {
   IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
     loss_terms(x.step, at.a<T>(), at.c<T>(), const_cast<T*>(at.b<T>()), x.target, at.trial, team);
+  }
+};
+template <class T>
+struct LossGather {
+  IRK_FN static void run(const Launch& x, const Seat& at, const Team& team) {
+    loss_gather(x.step, const_cast<T*>(at.b<T>()), x.stride, team);
   }
 };
 template <class T>

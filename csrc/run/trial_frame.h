@@ -72,13 +72,31 @@ IRK_FN IRK_APART void take_sampled_share(const Step& step, const Loop* pool, con
   if (step.op == Op::sampled_dot) return sampled_dot_step<T, Index>(step, pool, a, b, c, entries, team);
   sampled_axpy_step<T, Index>(step, pool, a, b, c, entries.orders[step.order], entries.nnz, team);
 }
+// Of a loss, by phase: its terms (stride 0), a gathering, the division.
 template <class T>
 IRK_FN IRK_APART void take_loss_share(const Step& step, const T* prediction, T* sums, T* cotangent, const Target& all,
-                                      const Batches* batches, int64_t batch, int64_t trial, bool terms, int rank, int size) {
+                                      const Batches* batches, int64_t batch, int64_t trial, int64_t stride, int rank, int size) {
   const Team team{rank, size};
+  if (stride && gathers<T>(step, stride)) return loss_gather<T>(step, sums, stride, team);
   const Target target = target_of<T>(all, batches, batch);
-  if (terms) return loss_terms<T>(step, prediction, cotangent, sums, target, trial, team);
+  if (!stride) return loss_terms<T>(step, prediction, cotangent, sums, target, trial, team);
   loss_divide<T>(step, cotangent, sums, target, trial, team);
+}
+
+template <class T, class Crew>
+IRK_FN void take_loss(const TrialFrame<T>& x, const Step& step, const T* prediction, T* sums, T* cotangent, const Crew& crew) {
+  int64_t members = loss_parts<T>(step);
+  bool last = false;
+  for (int64_t stride = 0; !last; stride = stride ? stride * kGathered : 1) {
+    if (stride) {
+      crew.sync();
+      last = !gathers<T>(step, stride);
+      members = last ? step.count : loss_parts<T>(step, stride * kGathered);
+    }
+    share_out(crew, least(members, kMostMembers), [&](int rank, int size) {
+      take_loss_share<T>(step, prediction, sums, cotangent, *x.target, x.batches, x.batch, x.trial, stride, rank, size);
+    });
+  }
 }
 
 template <class T, class Crew>
@@ -86,19 +104,14 @@ IRK_FN void take_step(const TrialFrame<T>& x, const Step& step, const Crew& crew
   const Loop* pool = x.program.loops;
   const T* a = x.at(step.a);
   T *b = x.at(step.b), *c = x.at(step.c);
-  const bool loss = step.op == Op::loss, sampled = step.op == Op::sampled_dot || step.op == Op::sampled_axpy;
+  if (step.op == Op::loss) return take_loss(x, step, a, b, c, crew);
+  const bool sampled = step.op == Op::sampled_dot || step.op == Op::sampled_axpy;
   const Patch patch = step.op == Op::contract ? best_patch(step, pool, 1, crew.size) : Patch{};
-  const int64_t members = least(items_of(step, pool, sampled ? x.entries->nnz : 0, patch), kMostMembers);
-  const auto share = [&](bool terms, int rank, int size) {
-    if (loss) take_loss_share<T>(step, a, b, c, *x.target, x.batches, x.batch, x.trial, terms, rank, size);
-    else if (!sampled) take_share<T>(step, pool, a, b, c, patch.rows, patch.lanes, rank, size);
+  share_out(crew, least(items_of(step, pool, listed_of(step, x.entries), patch), kMostMembers), [&](int rank, int size) {
+    if (!sampled) take_share<T>(step, pool, a, b, c, patch.rows, patch.lanes, rank, size);
     else if (x.entries->wide) take_sampled_share<T, int64_t>(step, pool, a, b, c, *x.entries, rank, size);
     else take_sampled_share<T, int32_t>(step, pool, a, b, c, *x.entries, rank, size);
-  };
-  share_out(crew, members, [&](int rank, int size) { share(true, rank, size); });
-  if (!loss) return;
-  crew.sync();
-  share_out(crew, least(step.count, kMostMembers), [&](int rank, int size) { share(false, rank, size); });
+  });
 }
 
 }  // namespace irk

@@ -15,10 +15,12 @@ IRK_FN inline int64_t reduction_blocks(int64_t n) { return (n + kReduction - 1) 
 template <class T>
 constexpr int kBlockParts = Pack<T>::kLanes == 1 ? kTurns : 1;
 
-constexpr int kBlockLevels = 21;  // of a tree over blocks: beyond 2^31 terms its branches are added in order
+// Levels of a tree over blocks, or over their parts: beyond 2^31 terms its branches are added in order.
+template <class T>
+constexpr int kTreeLevels = 21 + (kBlockParts<T> == 1 ? 0 : 3);
 
 // Adds numbers as a balanced binary tree over their positions.
-template <class T, int kParts = kBlockParts<T>>
+template <class T, int kLevels = kTreeLevels<T>>
 class TreeSum {
  public:
   IRK_FN void push(T x) {
@@ -43,8 +45,7 @@ class TreeSum {
   }
 
  private:
-  static_assert(kParts == 1 || kParts == 8, "a part has its own levels");
-  static constexpr int kTop = kBlockLevels - 1 + (kParts == 8 ? 3 : 0);
+  static constexpr int kTop = kLevels - 1;
   IRK_FN bool is_held(int level) const { return level == kTop ? count_ >> kTop : count_ >> level & 1; }
 
   int64_t count_ = 0;

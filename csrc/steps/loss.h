@@ -100,11 +100,17 @@ IRK_FN LossSums<T> loss_sums(const Residuals<T>& entries, int64_t first, int64_t
   }
 }
 
+// How many sums there are, of which each `stride`-th is a branch by now.
+template <class T>
+IRK_FN inline int64_t loss_parts(const Step& step, int64_t stride = 1) {
+  const int64_t parts = reduction_blocks(step.count) * kBlockParts<T>;
+  return (parts + stride - 1) / stride;
+}
+
 // First phase: cotangents before the division, and sums of terms and weights per part of a block of kReduction.
 template <Loss kLoss, class T>
 IRK_FN void loss_blocks(const Step& step, const Residuals<T>& entries, T* sums, const Team& team) {
-  const int64_t parts = reduction_blocks(step.count) * kBlockParts<T>;
-  for (int64_t i = team.begin(parts); i < team.end(parts); ++i) {
+  for (int64_t i = team.begin(loss_parts<T>(step)); i < team.end(loss_parts<T>(step)); ++i) {
     const int64_t first = i / kBlockParts<T> * kReduction, last = least(step.count, first + kReduction);
     const LossSums<T> found = loss_sums<kLoss>(entries, first, last, int(i % kBlockParts<T>));
     sums[2 * i] = found.terms;
@@ -126,15 +132,41 @@ IRK_FN void loss_terms(const Step& step, const T* prediction, T* cotangent, T* s
   }
 }
 
-// Second phase, once all terms are there: the loss, and cotangents, over the sum of weights.
+// Sums that one member adds up where a pack is one number: what is more is gathered first, as the branches of one tree.
+constexpr int64_t kGathered = 64;
+constexpr int kGatheredLevels = 7;
+
+// Whether these are too many for one member.
+template <class T>
+IRK_FN inline bool gathers(const Step& step, int64_t stride) {
+  return Pack<T>::kLanes == 1 && loss_parts<T>(step, stride) > kGathered;
+}
+
+// Between the phases, for stride = 1, kGathered, ... while it gathers(): branches, each in the place of its first sum.
+template <class T>
+IRK_FN void loss_gather(const Step& step, T* sums, int64_t stride, const Team& team) {
+  const int64_t parts = loss_parts<T>(step, stride), branches = (parts + kGathered - 1) / kGathered;
+  for (int64_t i = team.begin(branches); i < team.end(branches); ++i) {
+    TreeSum<LossSums<T>, kGatheredLevels> branch;
+    IRK_ROLLED
+    for (int64_t j = i * kGathered; j < least(parts, (i + 1) * kGathered); ++j)
+      branch.push({sums[2 * j * stride], sums[2 * j * stride + 1]});
+    const LossSums<T> total = branch.total();
+    sums[2 * i * kGathered * stride] = total.terms;
+    sums[2 * i * kGathered * stride + 1] = total.weights;
+  }
+}
+
+// Last phase, once all terms are there: the loss, and cotangents, over the sum of weights.
 template <class T>
 IRK_FN void loss_divide(const Step& step, T* cotangent, const T* sums, const Target& target, int64_t trial,
                         const Team& team) {
-  const int64_t parts = reduction_blocks(step.count) * kBlockParts<T>;
+  int64_t stride = 1;
+  while (gathers<T>(step, stride)) stride *= kGathered;
   const auto total = [&](int which) {
-    TreeSum<T> sum;
+    TreeSum<T, Pack<T>::kLanes == 1 ? kGatheredLevels : kTreeLevels<T>> sum;
     IRK_ROLLED
-    for (int64_t i = 0; i < parts; ++i) sum.push(sums[2 * i + which]);
+    for (int64_t i = 0; i < loss_parts<T>(step, stride); ++i) sum.push(sums[2 * i * stride + which]);
     return sum.total();
   };
   const T divisor = target.kind == Loss::half_sse ? T(1) : target.weights ? some(total(1)) : T(step.count);

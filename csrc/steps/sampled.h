@@ -92,30 +92,44 @@ IRK_FN inline bool adds(const Walk& outer) {
   return false;
 }
 
+// One number of a group's row: its entries in order, inside blocks of kBlock.
+template <class T, class Index>
+IRK_FN void sum_group(const Coordinates<Index>& at, const Index* perm, const T* g, const T* b, T& to, int64_t first, int64_t last, bool add) {
+  T total = add ? to : T(0);
+  for (int64_t block = first; block < last; block += kBlock) {
+    T sum = T(-0.0);
+    for (int64_t i = block; i < least(last, block + kBlock); ++i) sum = fma(g[perm[i]], b[at.template offset<&Loop::b>(i)], sum);
+    total = add || block > first ? total + sum : sum;
+  }
+  to = total;
+}
+
+// Members have groups; where they are threads side by side, each has a column of a group's row.
 template <class T, class Index>
 IRK_FN void sampled_axpy_step(const Step& step, const Loop* pool, const T* g, const T* b, T* c, const Order& order,
                               int64_t nnz, const Team& team) {
   const Coordinates<Index> at(order.columns, nnz, pool, step.columns);
-  const Groups<Index> groups(order, nnz, team);
-  const Index* perm = static_cast<const Index*>(order.perm);
+  const Index *perm = static_cast<const Index*>(order.perm), *starts = static_cast<const Index*>(order.starts);
   Walk outer(pool, step.outer), k(pool, step.k);
   const int64_t repeats = outer.size(), width = k.size();
+  const auto column = [&](int64_t group, bool add) {
+    const int64_t first = starts[group], last = starts[group + 1];
+    if (first == last) return;
+    T& to = c[outer.c + at.template offset<&Loop::c>(first) + k.c];
+    sum_group(at, perm, g + outer.a, b + outer.b + k.b, to, first, last, add);
+  };
   for (int64_t r = 0; r < repeats; ++r, outer.next()) {
     const bool add = adds(outer);
-    for (int64_t group = groups.first; group < groups.last; ++group) {
-      const int64_t first = groups.starts[group], last = groups.starts[group + 1];
-      if (first == last) continue;
-      T* row = c + outer.c + at.template offset<&Loop::c>(first);
-      for (int64_t j = 0; j < width; ++j, k.next()) {
-        T total = add ? row[k.c] : T(0);
-        for (int64_t block = first; block < last; block += kBlock) {
-          T sum = T(-0.0);
-          for (int64_t i = block; i < least(last, block + kBlock); ++i)
-            sum = fma(g[outer.a + perm[i]], b[outer.b + at.template offset<&Loop::b>(i) + k.b], sum);
-          total = add || block > first ? total + sum : sum;
-        }
-        row[k.c] = total;
+    if constexpr (Pack<T>::kLanes == 1) {
+      for (int64_t i = team.begin(order.groups * width); i < team.end(order.groups * width); ++i) {
+        const Divided of = divide(i, width);
+        k.seek(of.rest);
+        column(of.quotient, add);
       }
+    } else {
+      const Groups<Index> groups(order, nnz, team);
+      for (int64_t group = groups.first; group < groups.last; ++group)
+        for (int64_t j = 0; j < width; ++j, k.next()) column(group, add);
     }
   }
 }

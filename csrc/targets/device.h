@@ -1,4 +1,4 @@
-// A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss), over trials x members.
+// A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss, three or four for that of many entries), over trials x members.
 // Machine::launch<Body>(launch, threads, stream) runs serve<Body> for every thread and orders launches of one stream.
 // Machine::kAtOnce: threads of a launch that run side by side.
 #pragma once
@@ -29,7 +29,7 @@ class Device {
   template <class T>
   void step(const Step& step) const {
     Launch x = launch_of(step);
-    const int64_t items = items_of(x.step, x.loops, x.entries.nnz);
+    const int64_t items = items_of(x.step, x.loops, listed_of(step, call_.entries));
     const bool brain = program_.dtype == Dtype::bf16;
     switch (step.op) {
       case Op::contract: return contract<T>(x);
@@ -45,6 +45,8 @@ class Device {
         return x.entries.wide ? launch<SampledPull<T, int64_t>>(x, items) : launch<SampledPull<T, int32_t>>(x, items);
       case Op::loss:
         launch<LossTerms<T>>(x, items);
+        for (x.stride = 1; gathers<T>(step, x.stride); x.stride *= kGathered)
+          launch<LossGather<T>>(x, loss_parts<T>(step, x.stride * kGathered));
         return launch<LossDivide<T>>(x, step.count);
       case Op::exponents: return launch<Exponents<T>>(x, items);
       case Op::normalize: return launch<Normalize<T>>(x, items);

@@ -32,11 +32,11 @@ inline Sharing launched_tier(const Program& program, int64_t trials, Sharing ask
 
 // The most members that a step can use.
 inline int64_t most_items(const Program& program, const FitCall& fit) {
-  const int64_t nnz = fit.batches && fit.batches->entries ? fit.batches->entries->nnz : fit.call.entries ? fit.call.entries->nnz : 0;
+  const Entries* entries = fit.batches && fit.batches->entries ? fit.batches->entries : fit.call.entries;
   int64_t most = 1;
   for (int s = 0; s < program.n_steps; ++s) {
     const Step& step = program.steps[s];
-    const int64_t items = step.op == Op::loss ? step.count : items_of(step, program.loops, nnz);
+    const int64_t items = step.op == Op::loss ? step.count : items_of(step, program.loops, listed_of(step, entries));
     if (items > most) most = items;
   }
   return most;
