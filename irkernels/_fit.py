@@ -138,15 +138,29 @@ def _observed(problem: Problem, plan: _native.Plan) -> tuple[Entries, Tensor, Te
     return found
 
 
+def check_tier(problem: Problem) -> None:
+    """Before anything is written: raises ValueError where tier='lanes' is asked for and cannot be."""
+    if problem.tier != "lanes" or launched(problem.factors[0]):
+        return
+    plan = _train_plan(problem)
+    operands = tuple(replace(problem, **problem.kept["folded"]).operands)
+    if reason := _why_not_lanes(problem, plan, operands, 0):
+        raise ValueError(f"tier='lanes': {reason}")
+
+
+def _why_not_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], watched: int) -> str:
+    if problem.batch_size is not None and isinstance(problem.data, Observed):
+        return "lanes take no mini-batches of listed entries, whose places differ from step to step"
+    return _native.why_not_lanes(plan, operands, watched, problem.tier == "lanes")
+
+
 def _in_lanes(problem: Problem, plan: _native.Plan, operands: tuple[Tensor, ...], watched: int) -> bool:
     """Whether a trial gets a lane; problem.served says in words who takes the steps. The bits are the same.
 
     watched: multiply-adds of the entries of W that are watched.
     """
     if problem.served is None:
-        reason = _native.why_not_lanes(plan, operands, watched, problem.tier == "lanes")
-        if problem.batch_size is not None and isinstance(problem.data, Observed):
-            reason = "lanes take no mini-batches of listed entries, whose places differ from step to step"
+        reason = _why_not_lanes(problem, plan, operands, watched)
         if problem.tier == "lanes" and reason:
             raise ValueError(f"tier='lanes': {reason}")
         name = "core" if plan.trains_by_trial(own_threads()) else "grid"

@@ -55,3 +55,21 @@ def test_the_state_of_another_model_is_refused():
     one.load_state_dict({**three.state_dict(), "param_groups": one.state_dict()["param_groups"]})
     with pytest.raises(ValueError, match=r"v of parameter group 0 has shape \[3\], but there are 1 trials"):
         fit(small, one, 2)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_fit_that_made_no_update_leaves_the_optimizer_and_the_checkpoint_as_they_were(kind, tmp_path):
+    """Whether it was refused at its first step or asked for none, with an lr for each trial."""
+    model, file = irk.nn.MatrixChain(2, 2, depth=2, trials=2, seed=0), tmp_path / "run.pt"
+    data = irk.Observed([[0, 0], [0, 1], [1, 1]], torch.ones(3), (2, 2))
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    rates = {"lr": torch.tensor([0.01, 0.02]), "batch_size": 1, "progress": False}
+    file.write_bytes(b"of another run")
+    with pytest.raises(ValueError, match="lanes take no mini-batches"):
+        irk.fit(model, data, optimizer, steps=3, tier="lanes", checkpoint=file, **rates)
+    assert file.read_bytes() == b"of another run"
+    irk.fit(model, data, optimizer, steps=0, **rates)
+    model(), optimizer.step()
+    assert irk.fit(model, data, optimizer, steps=3, **rates).optimizer_state is not None
+    with pytest.raises(ValueError, match="has not got the state of the last fit"):
+        optimizer.step()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
+from irkernels._fit import check_tier, fit_workspace, streams, why_not_natively
 from irkernels._fit import fit_steps as _engine
-from irkernels._fit import fit_workspace, streams, why_not_natively
 from irkernels._problem import HYPERS, Problem
 from irkernels._watching import Watching
 from irkernels.measurements import Measurements
@@ -48,6 +48,7 @@ class NativeSteps:
         self._trained = trained(model)
         own: dict[Tensor, Tensor] = {f: f.detach().contiguous().view(*lead, *f.shape) for f in model.factors}
         rule = read_rule(optimizer, model, overrides)
+        self._own_step: Tensor | None = rule.step.clone()  # while the state is the optimizer's own
         active = torch.ones(model.trials or 1, dtype=torch.bool, device=model.factors[0].device)
         constants = {position: c.detach() for position, c in model.constants.items()}
         frozen, tied = standing(model)
@@ -65,6 +66,7 @@ class NativeSteps:
             self._measure(data)
         if tier is not None and (reason := self.why_in_torch()):
             raise ValueError(f"tier={tier!r} needs native steps, but {reason}")
+        check_tier(self.problem)
 
     def _measure(self, data: Measurements) -> None:
         problem = self.problem
@@ -126,13 +128,16 @@ class NativeSteps:
 
     def write_back(self) -> None:
         """The optimizer as its own steps would have left it; graphs of the old parameters learn of the change."""
-        self.optimizer_state = hand_back(self.problem.rule, self._optimizer, self._trained, self._overrides)
+        rule = self.problem.rule
+        if self._own_step is None or not torch.equal(rule.step, self._own_step):
+            self.optimizer_state = hand_back(rule, self._optimizer, self._trained, self._overrides)
         for parameter in self._trained:
             torch.autograd.graph.increment_version(parameter)
 
     def adopt(self, state: Mapping[str, Any]) -> None:
         """A Trajectory's optimizer_state in place of the optimizer's own. Raises ValueError (of another fit)."""
         adopt_state(self.problem.rule, state)
+        self._own_step = None
 
     @property
     def lr(self) -> Tensor:
@@ -159,6 +164,7 @@ class NativeSteps:
         for factor, saved in zip(self.problem.factors, state["factors"]):
             factor.copy_(saved)
         load_state(self.problem.rule, state)
+        self._own_step = None
         self._publish()
 
 
