@@ -11,7 +11,7 @@ import pickle
 import pytest
 import torch
 
-from irkernels import Observed
+from irkernels import Observed, optim
 from irkernels.families.streams import stream
 from irkernels.nn import MatrixChain, Product
 
@@ -101,6 +101,14 @@ def test_copies_are_equal_independent_and_know_their_trials(copied):
     with torch.no_grad():
         other.factors[0].zero_()
     assert model.factors[0].abs().max() > 0
+
+
+def test_parameters_that_a_state_dict_brings_know_their_trials():
+    """So that GroupRMSprop keeps trials apart; inside another module too."""
+    model = torch.nn.Sequential(_sensing(3))
+    model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+    assert [p.trials for p in model.parameters()] == [3, 3]
+    assert optim.GroupRMSprop(model.parameters(), lr=0.1).param_groups[0]["trials"] == 3
 
 
 def test_state_dict_round_trip_and_dtype():

@@ -52,6 +52,7 @@ class Product(nn.Module):
         for position in self._constant_positions:
             self.register_buffer(_buffer_name(position), constants[position].detach().clone())
         self._mark_trials()
+        self.register_load_state_dict_post_hook(_mark_anew)
 
     def forward(self) -> Tensor:
         """The dense product W: [*output], or [trials, *output]."""
@@ -119,6 +120,11 @@ class Product(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._mark_trials()
         return self
+
+
+def _mark_anew(module: Product, _: Any) -> None:
+    """After load_state_dict, which with assign=True has put other parameters in."""
+    module._mark_trials()
 
 
 def _in_operand_order(factors: tuple[Tensor, ...], constants: dict[int, Tensor]) -> tuple[Tensor, ...]:
