@@ -99,6 +99,7 @@ def test_lanes_take_what_they_tell(count: int, threads) -> None:
 def _growth(steps: NativeSteps, active: torch.Tensor) -> int:
     """Bytes of the C heap that the first step keeps; what others give back meanwhile counts too, so ask more than
     once."""
+    steps.problem.kept.clear()
     _native.clear_plans()  # the step's own is among what it keeps
     before = _c_memory()
     steps.advance(1, active, Watching(40))

@@ -52,7 +52,7 @@ class Product(nn.Module):
         for position in self._constant_positions:
             self.register_buffer(_buffer_name(position), constants[position].detach().clone())
         self._mark_trials()
-        self.register_load_state_dict_post_hook(_mark_anew)
+        self.register_load_state_dict_post_hook(_mark_anew)  # type: ignore[no-untyped-call]
 
     def forward(self) -> Tensor:
         """The dense product W: [*output], or [trials, *output]."""
