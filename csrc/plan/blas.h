@@ -9,7 +9,7 @@
 namespace irk {
 
 // Multiply-adds up to which own kernels are faster: of one trial on cores, as measured; of all trials by a launch, where own
-// kernels are some tens of times slower than the vendor's, but each call costs about 10 us more (from arithmetic).
+// kernels are slower than the vendor's by far, but each call costs about 10 us more (from arithmetic, to be measured).
 constexpr int64_t kBlasWork = int64_t(1) << 29, kLaunchedBlasWork = int64_t(1) << 24;
 // A thinner product is bound by bytes, and faster here.
 constexpr int64_t kBlasExtent = 128, kLaunchedBlasExtent = 32;

@@ -1,4 +1,5 @@
-// A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss, three or four for that of many entries), over trials x members.
+// A call of a plan on a machine that runs threads by the launch: one launch a step (two for a loss, a few more where its
+// entries are many), over trials x members.
 // Machine::launch<Body>(launch, threads, stream) runs serve<Body> for every thread and orders launches of one stream.
 // Machine::kAtOnce: threads of a launch that run side by side.
 #pragma once
